@@ -1,0 +1,38 @@
+"""The hub's aggregator as a process of its own, without an API server; `python -m bench.aggregator_process FOLDER`.
+
+The folder is laid out as `tests.support.aggregator_runs.Pod` has it. The port is written to standard output once
+collaborators are served. All else is as in `hub_manager.aggregator.__main__`.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+
+from federation.logging import configure_logging
+from hub_manager.aggregator.app import Aggregator, Settings
+from hub_manager.aggregator.config import Folders, read_config
+
+LINGER_SECONDS = 5.0
+"""After the run's end, for whoever measures to look at this process once more."""
+
+
+def main() -> None:
+    """Serves the run to its end."""
+    configure_logging("warning", stream=sys.stderr)
+    os.umask(0o077)
+    folder = Path(sys.argv[1])
+    folders = Folders(folder / "run", folder / "desk" / "aggregator", folder / "workspace")
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    aggregator = Aggregator(read_config(folders), folders, registry, Settings("127.0.0.1:0", 0))
+    asyncio.run(aggregator.run(serving=lambda: print(aggregator.port, flush=True)))
+    time.sleep(LINGER_SECONDS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""`make demo`: the main job on a fleet, from nothing to a model that is judged, and where to look next."""
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from demo import digits, images, install
+from demo.digits import NAME, Verdict
+from demo.images import REPOSITORY
+from fleet import lifecycle, requirements
+from fleet.fleet import Fleet
+from fleet.layout import HUB, Layout
+
+SPOKES: Final = 2
+_COMMAND: Final = Path(sys.executable).with_name("kubectl-fl")
+
+
+async def demo(layout: Layout) -> Verdict:
+    """Everything, said step by step with its seconds.
+
+    Raises:
+        Unfit: The machine can't run a fleet; the message says why.
+        CommandFailed: A step did not work; the run's own failure among them.
+    """
+    requirements.check(layout)
+    with _step("the fleet is up: a hub and two spokes, joined by Open Cluster Management"):
+        fleet = await lifecycle.up(layout, spokes=SPOKES, say=_say)
+    with _step("the images are built"):
+        await images.build_all(layout)
+    with _step("the hub manager is installed"):
+        await install.install_hub(fleet)
+    with _step(f"the add-on is enabled on {', '.join(fleet.spokes)}, which have their certificates"):
+        await asyncio.gather(*(install.enable(fleet, spoke) for spoke in fleet.spokes))
+    shards = await _publish(fleet)
+    with _step("the run is submitted"):
+        image = await digits.load_collaborator(fleet)
+        await digits.submit(fleet, digits.federated_learning(image.reference))
+    await _kubectl_fl(fleet, "watch", NAME)
+    model = shards.with_name("model.safetensors")
+    with _step("the model is fetched from the store, and is what its digest says"):
+        await _kubectl_fl(fleet, "model", NAME, "--output", str(model))
+    with _step("the model is judged, beside those that each site trains alone"):
+        verdict = await digits.judge(shards, model)
+    _say(_told(fleet, verdict, model))
+    return verdict
+
+
+async def _publish(fleet: Fleet) -> Path:
+    shards = Path(tempfile.mkdtemp(prefix="digits-")) / "shards"
+    with _step("each site has its shard of the digits, and offers it as a Dataset"):
+        await digits.make_shards(shards, fleet.spokes)
+        for spoke in fleet.spokes:
+            await digits.publish(fleet, spoke, shards)
+    return shards
+
+
+async def _kubectl_fl(fleet: Fleet, command: str, *words: str) -> None:
+    """Runs `kubectl fl` as a person does, on this terminal.
+
+    Raises:
+        SystemExit: It failed; it has said why.
+    """
+    environment = {**os.environ, "KUBECTL": str(fleet.programs / "kubectl"), "KUBECONFIG": str(fleet.kubeconfig(HUB))}
+    told = await asyncio.create_subprocess_exec(
+        _COMMAND, command, *words, f"--namespace={NAME}", cwd=REPOSITORY, env=environment
+    )
+    if status := await told.wait():
+        raise SystemExit(status)
+
+
+def _told(fleet: Fleet, verdict: Verdict, model: Path) -> str:
+    rows = [("all sites together", verdict.federation), *((f"{name} alone", v) for name, v in verdict.alone.items())]
+    table = "\n".join(f"  {name:<20} {value:.4f}" for name, value in rows)
+    kubectl = f"KUBECONFIG={fleet.kubeconfig(HUB)} {_kubectl_of(fleet)}"
+    return f"""
+Accuracy on 400 digits that no site has seen:
+{table}
+
+The model: {model}
+Where to look next:
+  {kubectl} describe federatedlearning {NAME} --namespace {NAME}
+  {kubectl} logs job/{NAME}-server --namespace {NAME}
+  {kubectl} get managedclusters,managedclusteraddons --all-namespaces
+  make fleet-status       each cluster's node, membership, pods, memory and CPU
+  make demo-down          take it all down
+"""
+
+
+def _kubectl_of(fleet: Fleet) -> str:
+    return "kubectl" if shutil.which("kubectl") else str(fleet.programs / "kubectl")
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    _say(f"[{time.monotonic() - began:5.1f} s] {what}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

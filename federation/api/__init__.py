@@ -1,0 +1,1 @@
+"""Resource types, names and the identity grammar: what the contract is made of, as values."""

@@ -1,0 +1,1 @@
+"""The controller runtime: client, reflector, store, queue, lease, server-side apply."""

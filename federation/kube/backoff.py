@@ -1,0 +1,25 @@
+"""How long to wait before the next try."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential back-off with jitter, in seconds; `draw` gives numbers in [0, 1).
+
+    The jitter only shortens the wait, by up to `jitter` of it, so that `cap` is the longest wait there is. After
+    client-go's reflector (`tools/cache/reflector.go`, 0.8 s to 30 s), whose jitter lengthens it.
+    """
+
+    first: float = 0.8
+    cap: float = 30.0
+    factor: float = 2.0
+    jitter: float = 0.5
+    draw: Callable[[], float] = random.random
+
+    def delay(self, failures: int) -> float:
+        """The wait after that many failures in a row, the first being 1."""
+        exponent = min(max(failures - 1, 0), 64)
+        return min(self.first * self.factor**exponent, self.cap) * (1 - self.jitter * self.draw())

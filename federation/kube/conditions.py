@@ -1,0 +1,32 @@
+"""How a condition joins those that an object carries: only a change of status moves its transition time.
+
+Source: k8s.io/apimachinery `pkg/api/meta/conditions.go` (SetStatusCondition).
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from federation.api.meta import Condition, condition_of
+
+
+def rfc3339(moment: datetime) -> str:
+    """The moment as Kubernetes writes a `metav1.Time`: UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def merge_condition(present: Iterable[Condition], new: Condition, *, now: datetime) -> tuple[Condition, ...]:
+    """The conditions with `new` in the place of the one of its type, or at the end.
+
+    Merging what is already there changes nothing, so a writer can compare the result with `present` to know whether
+    there is anything to write. A transition time that `new` brings along is ignored.
+    """
+    before = tuple(present)
+    old = condition_of(before, new.type)
+    moved = old is None or old.status != new.status or not old.last_transition_time
+    since = rfc3339(now) if old is None or moved else old.last_transition_time
+    merged = msgspec.structs.replace(new, last_transition_time=since)
+    if old is None:
+        return (*before, merged)
+    return tuple(merged if condition is old else condition for condition in before)

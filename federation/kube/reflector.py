@@ -1,0 +1,263 @@
+"""A reflector keeps a store equal to what an API server holds of a kind, for as long as it runs.
+
+List and watch are one state machine of named states, after kube-rs (`kube-runtime/src/watcher.rs`): each call of `step`
+makes one request or takes one event, and gives the events that follow from it and the next state.
+
+    Empty --> InitPage --> ... --> InitListed --> Watching
+      ^          |                   ^     |         |
+      |          |                   +-----|---------+  the stream ended, or was cut: resume at the last version
+      +----------+-------------------------+---------+  410, or any refusal: list again
+
+Guarantees: events reach the store and the subscribers in the order in which the server made them; an object that
+vanished while nobody watched is deleted at the end of the next list; no error ends `run`, each is logged and retried
+with jittered back-off. Assumption: a version is opaque, and only handed back. Caveat: between two versions of an object
+seen, others may have been missed; who needs every event of an object's life is in the wrong place.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any, Final, Generic, assert_never, cast
+
+import structlog
+
+from federation.kube.api import Api, WatchEvent
+from federation.kube.backoff import Backoff
+from federation.kube.errors import KubeError, Transient
+from federation.kube.resource import Kind, ObjectKey, T, key_of
+from federation.kube.store import Store
+
+log = structlog.get_logger(__name__)
+
+QUIET: Final = 5.0
+"""Seconds after which the end of a stream that brought nothing is no sign of trouble."""
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """Nothing is known; the next step asks for the first page."""
+
+
+@dataclass(frozen=True, slots=True)
+class InitPage:
+    """Some pages of a list have come; `seen` is what they held."""
+
+    continue_: str
+    seen: frozenset[ObjectKey]
+
+
+@dataclass(frozen=True, slots=True)
+class InitListed:
+    """Everything up to the version is known; the next step begins to watch from it."""
+
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Watching(Generic[T]):
+    """A stream is open, and has been read up to the version."""
+
+    resource_version: str
+    stream: AsyncIterator[WatchEvent[T]]
+    since: float
+    """When the stream was opened, by the monotonic clock."""
+
+
+State = Empty | InitPage | InitListed | Watching[T]
+
+
+@dataclass(frozen=True, slots=True)
+class Apply(Generic[T]):
+    """The object is there, in this version."""
+
+    resource: T
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """The object is gone."""
+
+    key: ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class Retain:
+    """A list is complete: what it did not hold is gone."""
+
+    keys: frozenset[ObjectKey]
+
+
+ReflectorEvent = Apply[T] | Delete | Retain
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The step did not get on; the next one waits."""
+
+    error: KubeError | None
+    """What the server answered; None for a stream that ended at once, without an event."""
+
+
+class Reflector(Generic[T]):
+    """Lists and watches one kind into a store."""
+
+    def __init__(  # noqa: PLR0913 - three of them say what is watched, as an API server takes it
+        self,
+        api: Api,
+        kind: Kind[T],
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        name: str = "",
+        indexes: Mapping[str, Callable[[T], Iterable[str]]] | None = None,
+        backoff: Backoff | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.kind = kind
+        self.store: Store[T] = Store(indexes)
+        self.heard_at = float("-inf")
+        """When the server last answered or sent an event, bookmarks included, by the monotonic clock."""
+        self._api = api
+        self._namespace = namespace
+        self._label_selector = label_selector
+        self._name = name
+        self._backoff = backoff or Backoff()
+        self._clock = clock
+        self._listeners: list[Callable[[T | None, T | None], None]] = []
+        self._synced = asyncio.Event()
+
+    @property
+    def synced(self) -> bool:
+        """Whether a first list is complete."""
+        return self._synced.is_set()
+
+    async def wait_synced(self) -> None:
+        """Waits until a first list is complete."""
+        await self._synced.wait()
+
+    def subscribe(self, listener: Callable[[T | None, T | None], None]) -> None:
+        """Calls the listener with the old and the new version at each change; it must neither block nor raise."""
+        self._listeners.append(listener)
+
+    async def run(self) -> None:
+        """Keeps the store equal to the server's state until cancelled."""
+        state: State[T] = Empty()
+        failures = 0
+        try:
+            while True:
+                watched = isinstance(state, Watching)
+                events, state, failed = await self.step(state)
+                for event in events:
+                    self._take(event)
+                if isinstance(state, InitListed) and not failed:
+                    self._synced.set()
+                if failed is not None:
+                    failures += 1
+                    await self._pause(failed, failures, state)
+                elif watched:
+                    # Only a watch that works is health: a list may succeed for ever before watches that are refused.
+                    failures = 0
+        finally:
+            if isinstance(state, Watching):
+                async with aclosing(cast("Any", state.stream)):
+                    pass
+
+    async def step(self, state: State[T]) -> tuple[list[ReflectorEvent[T]], State[T], Failed | None]:
+        """One request, or one event of the stream: what follows from it, and the state after it."""
+        try:
+            match state:
+                case Empty():
+                    return await self._list("", frozenset())
+                case InitPage(continue_, seen):
+                    return await self._list(continue_, seen)
+                case InitListed(version):
+                    return [], self._open(version), None
+                case Watching():
+                    return await self._next(state)
+                case _:
+                    assert_never(state)
+        except Transient as error:
+            # A list goes on at its page, a watch at its version: the server still has both.
+            resumed = InitListed(state.resource_version) if isinstance(state, Watching) else state
+            return [], resumed, Failed(error)
+        except KubeError as error:
+            return [], Empty(), Failed(error)
+
+    async def _list(
+        self, continue_: str, seen: frozenset[ObjectKey]
+    ) -> tuple[list[ReflectorEvent[T]], State[T], Failed | None]:
+        page = await self._api.list_page(
+            self.kind,
+            namespace=self._namespace,
+            label_selector=self._label_selector,
+            name=self._name,
+            continue_=continue_,
+        )
+        self.heard_at = self._clock()
+        events: list[ReflectorEvent[T]] = [Apply(item) for item in page.items]
+        seen |= {key_of(item) for item in page.items}
+        if page.continue_:
+            return events, InitPage(page.continue_, seen), None
+        return [*events, Retain(seen)], InitListed(page.resource_version), None
+
+    def _open(self, version: str) -> Watching[T]:
+        stream = self._api.watch(
+            self.kind,
+            resource_version=version,
+            namespace=self._namespace,
+            label_selector=self._label_selector,
+            name=self._name,
+        )
+        return Watching(version, stream, self._clock())
+
+    async def _next(self, state: Watching[T]) -> tuple[list[ReflectorEvent[T]], State[T], Failed | None]:
+        try:
+            event = await anext(state.stream)
+        except StopAsyncIteration:
+            quick = self._clock() - state.since < QUIET and self.heard_at < state.since
+            return [], InitListed(state.resource_version), Failed(None) if quick else None
+        self.heard_at = self._clock()
+        after = replace(state, resource_version=event.resource_version or state.resource_version)
+        if event.object is None:
+            return [], after, None
+        if event.type == "DELETED":
+            return [Delete(key_of(event.object))], after, None
+        return [Apply(event.object)], after, None
+
+    def _take(self, event: ReflectorEvent[T]) -> None:
+        match event:
+            case Apply(resource):
+                old = self.store.put(resource)
+                if old is None or old.metadata.resource_version != resource.metadata.resource_version:
+                    self._tell(old, resource)
+            case Delete(key):
+                self._forget(key)
+            case Retain(keys):
+                for key in self.store.sorted_keys():
+                    if key not in keys:
+                        self._forget(key)
+            case _:
+                assert_never(event)
+
+    def _forget(self, key: ObjectKey) -> None:
+        old = self.store.remove(key)
+        if old is not None:
+            self._tell(old, None)
+
+    def _tell(self, old: T | None, new: T | None) -> None:
+        for listener in self._listeners:
+            listener(old, new)
+
+    async def _pause(self, failed: Failed, failures: int, state: State[T]) -> None:
+        asked = failed.error.retry_after if isinstance(failed.error, Transient) else None
+        delay = max(self._backoff.delay(failures), asked or 0.0)
+        log.warning(
+            "reflector_interrupted",
+            kind=self.kind.kind,
+            next=type(state).__name__,
+            error=str(failed.error) if failed.error else "the stream ended at once",
+            delay=round(delay, 3),
+        )
+        await asyncio.sleep(delay)

@@ -1,0 +1,75 @@
+"""Who a certificate says its holder is: the grammar of identities, written and read in one place.
+
+A collaborator's subject is `CN=<managed cluster>, O=federated-learning` and nothing else. An aggregator has no common
+name at all, so that no cluster's name, whatever it is, makes a collaborator look like an aggregator or the reverse;
+it is known by the DNS name that every collaborator verifies whatever address it dials.
+"""
+
+import re
+from typing import Final, NewType
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from federation.api.identity import COLLABORATOR_ORGANIZATION, Subject
+
+ClusterName = NewType("ClusterName", str)
+"""The name of a ManagedCluster that a verified certificate carries."""
+
+AGGREGATOR_UNIT: Final = "aggregator"
+"""The organisational unit (OU) of an aggregator's certificate."""
+
+AGGREGATOR_DOMAIN: Final = "aggregator.federated-learning.internal"
+
+_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_ORDER: Final = {NameOID.ORGANIZATION_NAME: "O", NameOID.ORGANIZATIONAL_UNIT_NAME: "OU", NameOID.COMMON_NAME: "CN"}
+
+
+class NameRefused(ValueError):
+    """The name is not one that the grammar has."""
+
+
+def is_label(name: str) -> bool:
+    """Whether the name is a DNS label (RFC 1123): what a namespace, and so a managed cluster, may be called.
+
+    X.520 bounds a common name at 64 characters; a label's 63 stay below.
+    """
+    return _LABEL.fullmatch(name) is not None
+
+
+def aggregator_dns(run: str, namespace: str) -> str:
+    """The DNS name in the certificate of a run's aggregator.
+
+    Raises:
+        NameRefused: `run` or `namespace` is not a DNS label; with a dot in either, two runs could share a name.
+    """
+    for part in (run, namespace):
+        if not is_label(part):
+            raise NameRefused(f"{part!r} is not a DNS label of at most 63 characters")
+    return f"{run}.{namespace}.{AGGREGATOR_DOMAIN}"
+
+
+def distinguished_name(subject: Subject) -> x509.Name:
+    """The subject in X.509's form: groups, units, then the user, each a relative distinguished name of its own.
+
+    Raises:
+        ValueError: A value is empty or over X.520's limit of 64 characters.
+    """
+    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in sorted(subject.groups)]
+    attributes += [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in subject.organization_units]
+    attributes += [x509.NameAttribute(NameOID.COMMON_NAME, subject.user)] if subject.user else []
+    return x509.Name(attributes)
+
+
+def collaborator_of(name: x509.Name) -> ClusterName:
+    """The cluster that a collaborator's certificate names; only for a certificate whose chain has been verified.
+
+    Raises:
+        NameRefused: The subject is not exactly one organisation `federated-learning` and one common name, a label.
+    """
+    found = sorted((_ORDER.get(attribute.oid, "?"), str(attribute.value)) for attribute in name)
+    match found:
+        case [("CN", cluster), ("O", organization)] if organization == COLLABORATOR_ORGANIZATION and is_label(cluster):
+            return ClusterName(cluster)
+        case _:
+            raise NameRefused(f"{name.rfc4514_string()!r} is not a collaborator's subject")

@@ -1,0 +1,87 @@
+"""One real cluster: its namespaces, control plane and node, with DNS and NetworkPolicies for its pods."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fleet import cgroups, control_plane, daemons, manifest, network, node
+from fleet.command import CommandFailed, run
+from fleet.images import Image
+from fleet.layout import ClusterLayout, Layout
+from fleet.waiting import until
+
+_NO_CONDITIONS_YET: Final = "accessor error: <nil>"
+"""What `kubectl wait` says, and ends, of an object so new that its conditions are null."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every cluster of a fleet is made of: the programs' folder, and the built images by name."""
+
+    programs: Path
+    images: dict[str, Image]
+
+
+async def start(layout: Layout, cluster: ClusterLayout, parts: Parts, preload: Sequence[str]) -> None:
+    """Brings the cluster up to a node that takes pods, with the named images loaded, DNS applied and policies enforced.
+
+    Raises:
+        CommandFailed, TimeoutError: a program could not be started, or did not get ready in time.
+    """
+    cluster.folder.mkdir(parents=True, exist_ok=True)
+    cgroups.create(cluster.cgroup)
+    await network.connect_cluster(layout, cluster)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(control_plane.start(parts.programs, cluster))
+        tasks.create_task(_prepare_node(cluster, parts, preload))
+    await node.start_kubelet(parts.programs, cluster)
+    network_parts = manifest.read(manifest.FOLDER / "dns.yaml", manifest.FOLDER / "network-policies.yaml")
+    images = {"coredns": parts.images["coredns"].reference}
+    await control_plane.apply(parts.programs, cluster, manifest.text(manifest.with_images(network_parts, images)))
+    await node.start_kube_router(parts.programs, cluster)
+    await wait_for(parts.programs, cluster, "create", f"node/{cluster.name}")
+    await wait_for(parts.programs, cluster, "condition=Ready", f"node/{cluster.name}")
+
+
+async def _prepare_node(cluster: ClusterLayout, parts: Parts, preload: Sequence[str]) -> None:
+    await node.start_containerd(cluster, parts.images["pause"].reference)
+    for name in ("pause", "coredns", *preload):
+        await node.load_image(cluster, parts.images[name].archive)
+
+
+async def wait_for(
+    programs: Path, cluster: ClusterLayout, condition: str, *what: str, namespace: str = "", deadline: int = 120
+) -> None:
+    """Waits by watch, as `kubectl wait --for=…` does.
+
+    Raises:
+        CommandFailed: it was not so within the deadline; kubectl's words name what was missing.
+    """
+    scope = (f"--namespace={namespace}",) if namespace else ()
+    words = ("wait", f"--for={condition}", f"--timeout={deadline}s", *scope, *what)
+
+    async def came() -> bool:
+        try:
+            await run(*control_plane.kubectl(programs, cluster), *words, deadline=deadline + 10)
+        except CommandFailed as error:
+            if _NO_CONDITIONS_YET not in error.output:
+                raise
+            return False
+        return True
+
+    await until(came, f"{condition} of {', '.join(what)} on {cluster.name}", deadline=deadline + 10)
+
+
+async def stop(cluster: ClusterLayout) -> None:
+    """Ends every process of the cluster: the daemons first, then whatever still runs below its cgroup."""
+    running = [daemon.pid for daemon in daemons.every(cluster) if daemon.alive]
+    # etcd and the node's programs have nothing to save: the fleet's folder goes with them.
+    await daemons.end(running, grace=2.0)
+    for _ in range(5):
+        left = cgroups.processes(cluster.cgroup)
+        if not left:
+            break
+        await daemons.end(left, grace=0.0)
+    cgroups.remove(cluster.cgroup)

@@ -1,0 +1,134 @@
+"""The keys and certificates of one cluster: a CA of its own, and a kubeconfig for each that talks to the API server.
+
+Identities are those of kubeadm (kubernetes.io, "PKI certificates and requirements"), so that RBAC and the node
+authorizer treat them as in any cluster.
+"""
+
+import base64
+import ipaddress
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+LIFE = timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate and its key, both PEM."""
+
+    certificate: bytes
+    key: bytes
+
+    def write(self, folder: Path, name: str) -> None:
+        """Leaves `NAME.crt` and `NAME.key` in the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.crt").write_bytes(self.certificate)
+        write_private(folder / f"{name}.key", self.key)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Writes a file that only its owner reads."""
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+
+
+def private_key() -> tuple[ec.EllipticCurvePrivateKey, bytes]:
+    """A P-256 key, and its PEM in SEC 1 form: kube-apiserver reads service accounts' keys in no other."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key, key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+
+
+class Authority:
+    """A certificate authority that lives as long as its fleet; its key is never written to disk but where asked."""
+
+    def __init__(self, name: str) -> None:
+        self._key, key_pem = private_key()
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = self._builder(self._name, self._key.public_key())
+        usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
+        certificate = (
+            builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(usage, critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.pair = Pair(certificate.public_bytes(serialization.Encoding.PEM), key_pem)
+
+    def issue(self, name: str, *, groups: Sequence[str] = (), hosts: Sequence[str] = ()) -> Pair:
+        """A certificate for a client, and with `hosts` (DNS names, IP addresses) for a server too."""
+        key, key_pem = private_key()
+        subject = x509.Name(
+            [
+                *(x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups),
+                x509.NameAttribute(NameOID.COMMON_NAME, name),
+            ]
+        )
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if hosts else [])]
+        builder = (
+            self._builder(subject, key.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        )
+        if hosts:
+            builder = builder.add_extension(x509.SubjectAlternativeName([_host(h) for h in hosts]), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        return Pair(certificate.public_bytes(serialization.Encoding.PEM), key_pem)
+
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(minutes=5))
+            .not_valid_after(now + LIFE)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(issuer, critical=False)
+        )
+
+
+def _host(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def kubeconfig(server: str, authority: bytes, client: Pair) -> str:
+    """A kubeconfig that holds its certificate and key, as JSON (which is YAML)."""
+
+    def text(pem: bytes) -> str:
+        return base64.b64encode(pem).decode()
+
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {"name": "cluster", "cluster": {"server": server, "certificate-authority-data": text(authority)}}
+            ],
+            "users": [
+                {
+                    "name": "user",
+                    "user": {
+                        "client-certificate-data": text(client.certificate),
+                        "client-key-data": text(client.key),
+                    },
+                }
+            ],
+            "contexts": [{"name": "context", "context": {"cluster": "cluster", "user": "user"}}],
+            "current-context": "context",
+        }
+    )

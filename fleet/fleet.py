@@ -1,0 +1,61 @@
+"""A fleet that is up: what the tests and the demo do with it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet import control_plane, daemons, images, network, node
+from fleet.command import run
+from fleet.images import Image, Recipe
+from fleet.layout import HUB, Layout
+from fleet.network import Link
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A fleet that is up: a hub and its spokes, reached as their administrator."""
+
+    layout: Layout
+    programs: Path
+    spokes: tuple[str, ...]
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """The hub and the spokes."""
+        return (HUB, *self.spokes)
+
+    def kubeconfig(self, name: str) -> Path:
+        """The administrator's kubeconfig of a cluster."""
+        return self.layout.cluster(name).kubeconfig
+
+    async def kubectl(self, name: str, *arguments: str, stdin: str | None = None, deadline: float = 120) -> str:
+        """What kubectl prints, run on a cluster.
+
+        Raises:
+            CommandFailed: kubectl's own words.
+        """
+        words = control_plane.kubectl(self.programs, self.layout.cluster(name))
+        return await run(*words, *arguments, stdin=stdin, deadline=deadline)
+
+    async def load_image(self, image: Image, names: Sequence[str] = ()) -> None:
+        """Puts the image on the nodes of the named clusters, or of all."""
+        async with asyncio.TaskGroup() as tasks:
+            for name in names or self.clusters:
+                tasks.create_task(node.load_image(self.layout.cluster(name), image.archive))
+
+    async def build_image(self, recipe: Recipe) -> Image:
+        """The image of the recipe, built where the cache has none."""
+        return await images.build(self.layout, recipe)
+
+    async def set_link(self, spoke: str, link: Link) -> None:
+        """Puts a spoke's line to the others into that state; `Link()` heals it."""
+        if spoke not in self.spokes:
+            raise ValueError(f"no spoke {spoke!r}: this fleet has {', '.join(self.spokes)}")
+        await network.set_link(self.layout.cluster(spoke), link)
+
+    async def restart(self, name: str, daemon: str) -> None:
+        """Ends a daemon of a cluster (`kube-apiserver`, …) and starts it again."""
+        await daemons.restart(self.layout.cluster(name), daemon)
+        if daemon in {"kube-apiserver", "etcd"}:
+            await control_plane.until_ready(self.programs, self.layout.cluster(name))

@@ -1,0 +1,163 @@
+"""Open Cluster Management on a fleet: its operators from its own manifests, and the real way to join.
+
+The hub's operator deploys registration, placement, work, the add-on manager and the webhooks; a spoke's deploys the
+registration and the work agent, with the RBAC that OCM gives them. A spoke joins with a bootstrap token, and is a
+member once an administrator has approved its certificate request and accepted it.
+"""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from fleet import control_plane, manifest
+from fleet.cluster import Parts, wait_for
+from fleet.command import run
+from fleet.layout import ClusterLayout
+from fleet.programs import module_folder
+from fleet.waiting import until
+
+MODULE: Final = "open-cluster-management.io/ocm"
+OPERATOR_NAMESPACE: Final = "open-cluster-management"
+HUB_NAMESPACE: Final = "open-cluster-management-hub"
+AGENT_NAMESPACE: Final = "open-cluster-management-agent"
+BOOTSTRAP_ACCOUNT: Final = "agent-registration-bootstrap"
+HUB_PROGRAMS: Final = ("registration-operator", "registration", "placement", "work", "addon")
+SPOKE_PROGRAMS: Final = ("registration-operator", "registration", "work")
+_HUB_DEPLOYMENTS: Final = (
+    "addon-manager-controller",
+    "addon-webhook",
+    "placement-controller",
+    "registration-controller",
+    "registration-webhook",
+    "work-controller",
+    "work-webhook",
+)
+_SPOKE_DEPLOYMENTS: Final = ("klusterlet-registration-agent", "klusterlet-work-agent")
+
+
+async def operator_manifests(parts: Parts, name: str) -> list[manifest.Json]:
+    """What OCM installs of its operator `cluster-manager` or `klusterlet`, with one replica and our images."""
+    folder = await module_folder(MODULE) / "deploy" / name / "config"
+    kustomization = manifest.read(folder / "kustomization.yaml")[0]
+    objects = manifest.read(*(folder / resource for resource in kustomization["resources"]))
+    for deployment in (o for o in objects if o["kind"] == "Deployment"):
+        deployment["spec"]["replicas"] = 1
+    return manifest.with_images(objects, {name: image.reference for name, image in parts.images.items()})
+
+
+def cluster_manager(parts: Parts) -> manifest.Json:
+    """The ClusterManager: everything the hub runs, the work controller among it."""
+    gate = {"feature": "ManifestWorkReplicaSet", "mode": "Enable"}
+    return {
+        "apiVersion": "operator.open-cluster-management.io/v1",
+        "kind": "ClusterManager",
+        "metadata": {"name": "cluster-manager"},
+        "spec": {
+            "registrationImagePullSpec": parts.images["registration"].reference,
+            "workImagePullSpec": parts.images["work"].reference,
+            "placementImagePullSpec": parts.images["placement"].reference,
+            "addOnManagerImagePullSpec": parts.images["addon"].reference,
+            "deployOption": {"mode": "Default"},
+            "workConfiguration": {"workDriver": "kube", "featureGates": [gate]},
+        },
+    }
+
+
+async def start_hub(hub: ClusterLayout, parts: Parts) -> None:
+    """Installs OCM on the hub; clusters can join when this returns."""
+    programs = parts.programs
+    objects = [*await operator_manifests(parts, "cluster-manager"), *manifest.read(manifest.FOLDER / "bootstrap.yaml")]
+    await control_plane.apply(programs, hub, manifest.text(_definitions_first(objects)))
+    await wait_for(programs, hub, "condition=Established", "crd/clustermanagers.operator.open-cluster-management.io")
+    await control_plane.apply(programs, hub, manifest.text([cluster_manager(parts)]))
+    await wait_for(programs, hub, "condition=Applied", "clustermanager/cluster-manager")
+    deployments = [f"deployment/cluster-manager-{name}" for name in _HUB_DEPLOYMENTS]
+    await wait_for(programs, hub, "condition=Available", *deployments, namespace=HUB_NAMESPACE)
+
+
+def _definitions_first(objects: list[manifest.Json]) -> list[manifest.Json]:
+    order = {"Namespace": 0, "CustomResourceDefinition": 1}
+    return sorted(objects, key=lambda o: order.get(o["kind"], 2))
+
+
+async def start_spoke_operator(spoke: ClusterLayout, parts: Parts) -> None:
+    """Installs the klusterlet's operator; it waits for a Klusterlet."""
+    objects = _definitions_first(await operator_manifests(parts, "klusterlet"))
+    await control_plane.apply(parts.programs, spoke, manifest.text(objects))
+    await wait_for(
+        parts.programs, spoke, "condition=Established", "crd/klusterlets.operator.open-cluster-management.io"
+    )
+
+
+async def join(hub: ClusterLayout, spoke: ClusterLayout, parts: Parts) -> None:
+    """Joins a spoke whose operator is installed: it asks, and the hub's administrator accepts."""
+    programs = parts.programs
+    await control_plane.apply(programs, spoke, manifest.text(await _klusterlet(hub, spoke, parts)))
+    await wait_for(programs, hub, "create", f"managedcluster/{spoke.name}")
+    await until(lambda: _approve_request(hub, spoke, programs), f"the certificate request of {spoke.name}", deadline=90)
+    acceptance = json.dumps({"spec": {"hubAcceptsClient": True}})
+    await run(
+        *control_plane.kubectl(programs, hub),
+        *("patch", "managedcluster", spoke.name, "--type=merge", f"--patch={acceptance}"),
+    )
+    await wait_for(programs, hub, "condition=ManagedClusterConditionAvailable", f"managedcluster/{spoke.name}")
+    deployments = [f"deployment/{name}" for name in _SPOKE_DEPLOYMENTS]
+    await wait_for(programs, spoke, "condition=Available", *deployments, namespace=AGENT_NAMESPACE)
+
+
+async def _klusterlet(hub: ClusterLayout, spoke: ClusterLayout, parts: Parts) -> list[manifest.Json]:
+    token = await run(
+        *control_plane.kubectl(parts.programs, hub),
+        *("create", "token", BOOTSTRAP_ACCOUNT, f"--namespace={OPERATOR_NAMESPACE}", "--duration=1h"),
+    )
+    bootstrap = bootstrap_kubeconfig(hub, token.strip())
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": AGENT_NAMESPACE}},
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "bootstrap-hub-kubeconfig", "namespace": AGENT_NAMESPACE},
+            "stringData": {"kubeconfig": json.dumps(bootstrap)},
+        },
+        {
+            "apiVersion": "operator.open-cluster-management.io/v1",
+            "kind": "Klusterlet",
+            "metadata": {"name": "klusterlet"},
+            "spec": {
+                "deployOption": {"mode": "Default"},
+                "registrationImagePullSpec": parts.images["registration"].reference,
+                "workImagePullSpec": parts.images["work"].reference,
+                "imagePullSpec": parts.images["registration-operator"].reference,
+                "clusterName": spoke.name,
+                "namespace": AGENT_NAMESPACE,
+                # OCM's own is a minute; tests would spend it waiting for status feedback.
+                "workConfiguration": {"statusSyncInterval": "5s"},
+            },
+        },
+    ]
+
+
+def bootstrap_kubeconfig(hub: ClusterLayout, token: str) -> dict[str, Any]:
+    """The kubeconfig with which a cluster asks to join."""
+    authority = base64.b64encode(Path(hub.folder / "pki" / "ca.crt").read_bytes()).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "hub", "cluster": {"server": hub.server, "certificate-authority-data": authority}}],
+        "users": [{"name": "bootstrap", "user": {"token": token}}],
+        "contexts": [{"name": "bootstrap", "context": {"cluster": "hub", "user": "bootstrap"}}],
+        "current-context": "bootstrap",
+    }
+
+
+async def _approve_request(hub: ClusterLayout, spoke: ClusterLayout, programs: Path) -> bool:
+    """Approves the spoke's pending request as an administrator does; says whether there was one."""
+    kubectl = control_plane.kubectl(programs, hub)
+    selector = f"--selector=open-cluster-management.io/cluster-name={spoke.name}"
+    listed = json.loads(await run(*kubectl, "get", "csr", selector, "--output=json"))
+    account = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{BOOTSTRAP_ACCOUNT}"
+    names = [csr["metadata"]["name"] for csr in listed["items"] if csr["spec"]["username"] == account]
+    if names:
+        await run(*kubectl, "certificate", "approve", *names)
+    return bool(names)

@@ -1,0 +1,23 @@
+"""Waiting for what another program does: every wait has a name and a deadline."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 0.5
+
+
+async def until(holds: Callable[[], Awaitable[bool]], what: str, *, deadline: float) -> None:
+    """Returns once `holds` says so; asks ever more seldom, twice a second at the least.
+
+    Raises:
+        TimeoutError: it did not hold within `deadline` seconds; the message says `what` was waited for.
+    """
+    pause = _FIRST_PAUSE
+    try:
+        async with asyncio.timeout(deadline):
+            while not await holds():
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
+    except TimeoutError:
+        raise TimeoutError(f"{what}: not within {deadline:.0f} s") from None

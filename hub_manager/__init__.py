@@ -1,0 +1,1 @@
+"""The hub: the add-on, its certificates, the runs and their aggregators."""

@@ -1,0 +1,96 @@
+"""The add-on of the whole fleet: the ClusterManagementAddOn, without which `clusteradm addon enable` refuses the name.
+
+Applied with our own fields alone. Where the add-on is installed and with which default configuration stays the
+administrator's: server-side apply leaves every field be that is not in the body.
+"""
+
+from typing import Final
+
+import msgspec
+
+from federation.api.addon import (
+    LIFECYCLE_ANNOTATION,
+    ClusterManagementAddOn,
+    ConfigReferent,
+    ConfigSpecHash,
+    DefaultConfigReference,
+    InstallConfigReference,
+    InstallProgression,
+)
+from federation.api.identity import ADDON_NAME
+from federation.kube.ocm_kinds import CLUSTER_MANAGEMENT_ADD_ON
+from federation.kube.resource import Json, ObjectKey
+from hub_manager.addon.actions import Action, Apply, PatchStatus
+from hub_manager.addon.configuration import DEPLOYMENT_CONFIG, Configs
+from hub_manager.addon.deployment_config import spec_hash
+from hub_manager.addon.status import condition_json, plain, preconditions
+
+KEY: Final = ObjectKey("", ADDON_NAME)
+
+BODY: Final[Json] = {
+    "apiVersion": CLUSTER_MANAGEMENT_ADD_ON.api_version,
+    "kind": CLUSTER_MANAGEMENT_ADD_ON.kind,
+    "metadata": {
+        "name": ADDON_NAME,
+        # With any other value OCM's addon-manager neither adopts nor configures the clusters' add-ons.
+        "annotations": {LIFECYCLE_ANNOTATION: "addon-manager"},
+    },
+    "spec": {
+        "addOnMeta": {
+            "displayName": "Federated Learning",
+            "description": "Trains one model across clusters; data stays where it is.",
+        },
+        "supportedConfigs": [{"group": DEPLOYMENT_CONFIG.group, "resource": DEPLOYMENT_CONFIG.resource}],
+    },
+}
+
+
+def plan_fleet(fleet: ClusterManagementAddOn | None, configs: Configs) -> tuple[Action, ...]:
+    """The writes that make the ClusterManagementAddOn ours, and fill in the digests that addon-manager rolls out."""
+    if fleet is None:
+        return (Apply(CLUSTER_MANAGEMENT_ADD_ON, KEY, BODY),)
+    if fleet.metadata.deleting:
+        return ()
+    adopted = fleet.metadata.annotations.get(LIFECYCLE_ANNOTATION) == "addon-manager" and any(
+        supported.kind == DEPLOYMENT_CONFIG for supported in fleet.spec.supported_configs
+    )
+    apply = () if adopted else (Apply(CLUSTER_MANAGEMENT_ADD_ON, KEY, BODY),)
+    patch = _digests_patch(fleet, configs)
+    return (*apply, *((PatchStatus(CLUSTER_MANAGEMENT_ADD_ON, KEY, patch),) if patch else ()))
+
+
+def _digests_patch(fleet: ClusterManagementAddOn, configs: Configs) -> Json | None:
+    defaults = tuple(_default(reference, configs) for reference in fleet.status.default_config_references)
+    progressions = tuple(
+        msgspec.structs.replace(p, config_references=tuple(_installed(r, configs) for r in p.config_references))
+        for p in fleet.status.install_progressions
+    )
+    status: Json = {}
+    if defaults != fleet.status.default_config_references:
+        status["defaultconfigReferences"] = plain(defaults)
+    if progressions != fleet.status.install_progressions:
+        status["installProgressions"] = [_progression_json(progression) for progression in progressions]
+    return {"metadata": preconditions(fleet.metadata), "status": status} if status else None
+
+
+def _default(reference: DefaultConfigReference, configs: Configs) -> DefaultConfigReference:
+    if reference.kind != DEPLOYMENT_CONFIG or reference.desired_config is None:
+        return reference
+    return msgspec.structs.replace(reference, desired_config=_with_digest(reference.desired_config, configs))
+
+
+def _installed(reference: InstallConfigReference, configs: Configs) -> InstallConfigReference:
+    if reference.kind != DEPLOYMENT_CONFIG or reference.desired_config is None:
+        return reference
+    return msgspec.structs.replace(reference, desired_config=_with_digest(reference.desired_config, configs))
+
+
+def _with_digest(desired: ConfigSpecHash, configs: Configs) -> ConfigSpecHash:
+    """The digest of the object; that of a missing one is empty, as addon-framework's `cmaconfig` has it."""
+    config = configs.get(ConfigReferent(name=desired.name, namespace=desired.namespace))
+    return msgspec.structs.replace(desired, spec_hash="" if config is None else spec_hash(config))
+
+
+def _progression_json(progression: InstallProgression) -> Json:
+    body: Json = plain(progression)
+    return body | {"conditions": [condition_json(condition) for condition in progression.conditions]}

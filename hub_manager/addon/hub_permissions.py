@@ -1,0 +1,98 @@
+"""What an agent may do on the hub: read its own AddOnPlacementScore and write that one's status, nothing else.
+
+The hub manager makes the score object itself, so that no agent needs `create`, which RBAC can't limit to a name.
+Everything is owned by the cluster's ManagedClusterAddOn and goes with it.
+"""
+
+from typing import Final
+
+from federation.api.addon import ADDON_GROUP, ManagedClusterAddOn
+from federation.api.identity import ADDON_LABEL, ADDON_NAME, agent_subject
+from federation.kube.resource import Json, ObjectKey
+from hub_manager.addon.registration import TOKEN_DRIVER
+
+NAME: Final = f"open-cluster-management:{ADDON_NAME}:agent"
+"""The Role and the RoleBinding, in every cluster's namespace."""
+
+RULES: Final[tuple[Json, ...]] = (
+    {
+        "apiGroups": ["cluster.open-cluster-management.io"],
+        "resources": ["addonplacementscores"],
+        "resourceNames": [ADDON_NAME],
+        "verbs": ["get", "list", "watch"],
+    },
+    {
+        "apiGroups": ["cluster.open-cluster-management.io"],
+        "resources": ["addonplacementscores/status"],
+        "resourceNames": [ADDON_NAME],
+        "verbs": ["get", "patch", "update"],
+    },
+)
+
+
+def owner_reference(addon: ManagedClusterAddOn) -> Json:
+    """The reference that makes an object in the cluster's namespace go when the add-on goes."""
+    return {
+        "apiVersion": f"{ADDON_GROUP}/v1alpha1",
+        "kind": "ManagedClusterAddOn",
+        "name": addon.metadata.name,
+        "uid": addon.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def metadata(addon: ManagedClusterAddOn, name: str) -> Json:
+    """The metadata of an object in the cluster's namespace that belongs to the add-on."""
+    return {
+        "name": name,
+        "namespace": addon.cluster,
+        "labels": {ADDON_LABEL: ADDON_NAME},
+        "ownerReferences": [owner_reference(addon)],
+    }
+
+
+def role(addon: ManagedClusterAddOn) -> Json:
+    """The agent's rights on the hub."""
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": metadata(addon, NAME),
+        "rules": [dict(rule) for rule in RULES],
+    }
+
+
+def subjects(addon: ManagedClusterAddOn) -> tuple[Json, ...]:
+    """Who the agent is on the hub: by certificate a group that names this cluster and this add-on, by token a user."""
+    if addon.status.kube_client_driver == TOKEN_DRIVER:
+        return ({"kind": "ServiceAccount", "name": f"{ADDON_NAME}-agent", "namespace": addon.cluster},)
+    own_group = agent_subject(addon.cluster).groups[0]
+    return ({"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": own_group},)
+
+
+ROLE_REF: Final[Json] = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME}
+
+
+def role_binding(addon: ManagedClusterAddOn) -> Json:
+    """Gives the agent, and nobody else, the rights of `role`."""
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata(addon, NAME),
+        "roleRef": dict(ROLE_REF),
+        "subjects": [dict(subject) for subject in subjects(addon)],
+    }
+
+
+def placement_score(addon: ManagedClusterAddOn) -> Json:
+    """The object whose status the agent writes."""
+    return {
+        "apiVersion": "cluster.open-cluster-management.io/v1alpha1",
+        "kind": "AddOnPlacementScore",
+        "metadata": metadata(addon, ADDON_NAME),
+    }
+
+
+def permission_key(cluster: str) -> ObjectKey:
+    """Where a cluster's Role and RoleBinding are."""
+    return ObjectKey(cluster, NAME)

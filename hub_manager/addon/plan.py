@@ -1,0 +1,226 @@
+"""What there is to do for one cluster's add-on: everything observed in, the writes out, in their order.
+
+Pure and level-triggered: the same observation gives the same writes, and an observation in which they all took effect
+gives none. The order is OCM's: supported configurations first, then the agent's rights on the hub, then registrations
+and install namespace, then the works (addon-framework `controllers/registration`, `controllers/agentdeploy`).
+
+Deletion needs no finalizer: every object has the ManagedClusterAddOn as its owner, so that a partitioned spoke can't
+hold the add-on's end up, and its rights on the hub go at once. What the API server's garbage collector would do is done
+here too, so that nothing stays where it is slow or its discovery is broken.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, assert_never
+
+from federation.api.addon import ClusterManagementAddOn, HealthCheck, ManagedClusterAddOn, owned_by
+from federation.api.claims import AddOnPlacementScore
+from federation.api.cluster import ManagedCluster
+from federation.api.core import Role, RoleBinding
+from federation.api.identity import ADDON_NAME
+from federation.api.meta import Condition, ConditionStatus
+from federation.api.work import ManifestWork
+from federation.kube.claim_kinds import ADD_ON_PLACEMENT_SCORE
+from federation.kube.kinds import ROLE, ROLE_BINDING
+from federation.kube.ocm_kinds import MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
+from federation.kube.resource import Json, Kind, ObjectKey, Resource, key_of
+from hub_manager.addon import hub_permissions
+from hub_manager.addon.actions import Action, Apply, Delete, PatchStatus
+from hub_manager.addon.agent_manifests import AgentFacts, render
+from hub_manager.addon.configuration import (
+    DEPLOYMENT_CONFIG,
+    Configs,
+    ConfigurationReason,
+    InForce,
+    Withheld,
+    install_namespace,
+    observed_references,
+    resolve,
+)
+from hub_manager.addon.deployment_config import Configuration
+from hub_manager.addon.registration import registrations
+from hub_manager.addon.status import (
+    CONFIGURATION_ACCEPTED,
+    MANIFEST_APPLIED,
+    Reason,
+    manifest_applied,
+    registered,
+    status_patch,
+    with_condition,
+)
+from hub_manager.addon.templates import Templates
+from hub_manager.addon.works import ManifestTooLarge, covers, deploy_works, is_deploy_work, says
+
+LEASE: Final = HealthCheck(mode="Lease")
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What was read of one cluster's add-on."""
+
+    now: datetime
+    namespace: str
+    """The cluster's namespace on the hub, which is its name."""
+    cluster: ManagedCluster | None
+    addon: ManagedClusterAddOn | None
+    fleet: ClusterManagementAddOn | None
+    configs: Configs
+    works: tuple[ManifestWork, ...]
+    """The works of the namespace with the add-on's label."""
+    role: Role | None
+    role_binding: RoleBinding | None
+    score: AddOnPlacementScore | None
+    trust_bundle: str
+    """PEM text; `""` until the certificates' part has published one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is the same for every cluster."""
+
+    templates: Templates
+    image: str
+
+
+def plan(observed: Observed, settings: Settings) -> tuple[Action, ...]:
+    """The writes that bring the cluster's add-on nearer to what it has to be."""
+    cluster, addon, fleet = observed.cluster, observed.addon, observed.fleet
+    if addon is None or addon.metadata.deleting:
+        return tuple(_removed(observed, rights_only=False))
+    if cluster is None or not cluster.accepted:
+        return tuple(_removed(observed, rights_only=True))
+    if fleet is None or not owned_by(addon, fleet):
+        return ()
+    return tuple(_deployed(observed, addon, fleet, settings))
+
+
+def _removed(observed: Observed, *, rights_only: bool) -> Iterator[Action]:
+    """The agent's rights on the hub first: they go even where the spoke can't be reached."""
+    present: list[tuple[Kind[Any], Resource | None]] = [(ROLE_BINDING, observed.role_binding), (ROLE, observed.role)]
+    if not rights_only:
+        present.append((ADD_ON_PLACEMENT_SCORE, observed.score))
+        present += [(MANIFEST_WORK, work) for work in observed.works if is_deploy_work(work)]
+    for kind, resource in present:
+        if resource is not None and not resource.metadata.deleting:
+            yield Delete(kind, key_of(resource), resource.metadata.uid)
+
+
+def _deployed(
+    observed: Observed, addon: ManagedClusterAddOn, fleet: ClusterManagementAddOn, settings: Settings
+) -> Iterator[Action]:
+    resolution = resolve(addon, fleet, observed.configs)
+    references = observed_references(addon, fleet, observed.configs)
+    own = {work.metadata.name: work for work in observed.works if is_deploy_work(work)}
+    wanted: tuple[Json, ...] | None = None
+    unrenderable = ""
+    # Registering before addon-manager has seen which configurations are supported would let it call them unsupported.
+    settled = resolution if addon.status.supported_configs == (DEPLOYMENT_CONFIG,) else None
+    if isinstance(settled, InForce):
+        yield from _permissions(observed, addon)
+        if observed.trust_bundle:
+            try:
+                wanted = deploy_works(addon, _manifests(observed, addon, settled.configuration, settings), references)
+            except ManifestTooLarge as error:
+                unrenderable = str(error)
+
+    conditions = _configuration_condition(addon.status.conditions, resolution, observed.now)
+    if isinstance(resolution, Withheld) and resolution.reason is not ConfigurationReason.PENDING:
+        unrenderable = resolution.message
+    if unrenderable:
+        reason = Reason.NOT_RENDERED.value
+        conditions = with_condition(conditions, MANIFEST_APPLIED, "False", reason, unrenderable, observed.now)
+    elif wanted is not None:
+        conditions = manifest_applied(conditions, _current(own, addon, wanted), observed.now)
+    desired: dict[str, Any] = {
+        "supported_configs": (DEPLOYMENT_CONFIG,),
+        "config_references": references,
+        "health_check": LEASE,
+    }
+    if isinstance(settled, InForce):
+        desired["registrations"] = registrations(addon.cluster, addon.status.kube_client_driver)
+        desired["namespace"] = install_namespace(addon, settled.configuration)
+        conditions = registered(conditions, observed.now)
+    patch = status_patch(addon, desired | {"conditions": conditions})
+    if patch is not None:
+        yield PatchStatus(MANAGED_CLUSTER_ADD_ON, key_of(addon), patch)
+    if wanted is not None:
+        yield from _works(own, addon, wanted)
+
+
+def _manifests(
+    observed: Observed, addon: ManagedClusterAddOn, configuration: Configuration, settings: Settings
+) -> tuple[Json, ...]:
+    facts = AgentFacts(
+        cluster=addon.cluster,
+        namespace=install_namespace(addon, configuration),
+        image=settings.image,
+        trust_bundle=observed.trust_bundle,
+        configuration=configuration,
+    )
+    return render(settings.templates, facts)
+
+
+def _current(
+    own: Mapping[str, ManifestWork], addon: ManagedClusterAddOn, wanted: tuple[Json, ...]
+) -> tuple[ManifestWork, ...]:
+    """The works that are wanted, when all of them are there and say what they have to; otherwise none."""
+    present = [(own.get(body["metadata"]["name"]), body) for body in wanted]
+    current = tuple(work for work, body in present if work is not None and says(work, addon, body))
+    return current if len(current) == len(wanted) else ()
+
+
+def _works(own: Mapping[str, ManifestWork], addon: ManagedClusterAddOn, wanted: tuple[Json, ...]) -> Iterator[Action]:
+    names = {body["metadata"]["name"] for body in wanted}
+    for body in wanted:
+        present = own.get(body["metadata"]["name"])
+        if present is not None and present.metadata.deleting:
+            # An earlier add-on's, which its spoke is still undoing; the watch brings us back when it is gone.
+            continue
+        if present is None or not says(present, addon, body):
+            yield Apply(MANIFEST_WORK, ObjectKey(addon.cluster, body["metadata"]["name"]), body)
+    for name, work in own.items():
+        if name not in names and not work.metadata.deleting:
+            yield Delete(MANIFEST_WORK, key_of(work), work.metadata.uid)
+
+
+def _permissions(observed: Observed, addon: ManagedClusterAddOn) -> Iterator[Action]:
+    key = hub_permissions.permission_key(addon.cluster)
+    role, binding, score = observed.role, observed.role_binding, observed.score
+    wanted_role, wanted_binding = hub_permissions.role(addon), hub_permissions.role_binding(addon)
+    if role is None or list(role.rules) != wanted_role["rules"] or not _belongs(role, addon):
+        yield Apply(ROLE, key, wanted_role)
+    if binding is not None and not covers(binding.role_ref, hub_permissions.ROLE_REF):
+        # Immutable: a binding to another role can only be replaced, and the watch brings us back here.
+        yield Delete(ROLE_BINDING, key, binding.metadata.uid)
+    elif (
+        binding is None
+        or not covers(list(binding.subjects), wanted_binding["subjects"])
+        or not _belongs(binding, addon)
+    ):
+        yield Apply(ROLE_BINDING, key, wanted_binding)
+    if score is None or not _belongs(score, addon):
+        yield Apply(
+            ADD_ON_PLACEMENT_SCORE, ObjectKey(addon.cluster, ADDON_NAME), hub_permissions.placement_score(addon)
+        )
+
+
+def _belongs(resource: Resource, addon: ManagedClusterAddOn) -> bool:
+    """Whether the object goes with this add-on, and not with an earlier one of the name."""
+    return any(owner.uid == addon.metadata.uid for owner in resource.metadata.owner_references)
+
+
+def _configuration_condition(
+    conditions: tuple[Condition, ...], resolution: InForce | Withheld, now: datetime
+) -> tuple[Condition, ...]:
+    status: ConditionStatus
+    match resolution:
+        case InForce():
+            status = "True"
+        case Withheld(reason=ConfigurationReason.PENDING):
+            status = "Unknown"
+        case Withheld():
+            status = "False"
+        case _:
+            assert_never(resolution)
+    return with_condition(conditions, CONFIGURATION_ACCEPTED, status, resolution.reason.value, resolution.message, now)

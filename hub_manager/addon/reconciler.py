@@ -1,0 +1,152 @@
+"""The shell around the add-on's plan: reads the stores into one frozen value, plans, and carries the writes out.
+
+A write that fails ends the pass; the next one plans anew from what is there then. Two keys' passes share nothing.
+What is read may be older than what was just written: every write is either the same whole object again, or carries
+the version that it was made from.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Protocol, TypeVar, assert_never
+
+import structlog
+
+from federation.api.addon import (
+    AddOnDeploymentConfig,
+    ClusterManagementAddOn,
+    ConfigReferent,
+    ManagedClusterAddOn,
+)
+from federation.api.claims import AddOnPlacementScore
+from federation.api.cluster import ManagedCluster
+from federation.api.core import Role, RoleBinding
+from federation.api.identity import ADDON_NAME
+from federation.api.work import ManifestWork
+from federation.kube.api import Api
+from federation.kube.resource import Kind, ObjectKey, Resource
+from hub_manager.addon import fleet
+from hub_manager.addon.actions import Action, Apply, Delete, PatchStatus
+from hub_manager.addon.hub_permissions import permission_key
+from hub_manager.addon.plan import Observed, Settings, plan
+from hub_manager.addon.works import is_deploy_work
+
+FIELD_MANAGER: Final = "federated-learning-hub-manager"
+BY_NAMESPACE: Final = "namespace"
+"""The index under which the store of works files each by its namespace."""
+
+R_co = TypeVar("R_co", bound=Resource, covariant=True)
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Seen(Protocol[R_co]):
+    """What has been seen of one kind; `federation.kube.store.Store` is one."""
+
+    def find(self, key: ObjectKey) -> R_co | None:
+        """The object of that key, or None where there is none."""
+        ...
+
+    def values(self) -> Iterator[R_co]:
+        """Every object, in key order."""
+        ...
+
+    def by_index(self, index: str, value: str) -> Sequence[R_co]:
+        """The objects that the index files under the value, in key order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Everything that the add-on's controllers read."""
+
+    clusters: Seen[ManagedCluster]
+    addons: Seen[ManagedClusterAddOn]
+    fleets: Seen[ClusterManagementAddOn]
+    configs: Seen[AddOnDeploymentConfig]
+    works: Seen[ManifestWork]
+    roles: Seen[Role]
+    role_bindings: Seen[RoleBinding]
+    scores: Seen[AddOnPlacementScore]
+
+
+class _StoredConfigs(dict[ConfigReferent, AddOnDeploymentConfig]):
+    """The configurations by the name under which OCM refers to them."""
+
+    def __init__(self, configs: Iterable[AddOnDeploymentConfig]) -> None:
+        super().__init__((ConfigReferent(name=c.metadata.name, namespace=c.metadata.namespace), c) for c in configs)
+
+
+class AddonReconciler:
+    """Keeps every cluster's add-on, and the fleet's, as their plans want them."""
+
+    def __init__(
+        self,
+        api: Api,
+        stores: Stores,
+        settings: Settings,
+        *,
+        trust_bundle: Callable[[], str],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._api = api
+        self._stores = stores
+        self._settings = settings
+        self._trust_bundle = trust_bundle
+        self._now = now
+
+    async def reconcile_addon(self, key: ObjectKey) -> float | None:
+        """Does what there is to do for the add-on of the cluster in whose namespace the key is.
+
+        Raises:
+            KubeError: A write failed; those after it were not tried.
+        """
+        for action in plan(self.observe(key.namespace), self._settings):
+            await self._carry_out(action)
+        return None
+
+    async def reconcile_fleet(self, _key: ObjectKey) -> float | None:
+        """Does what there is to do for the ClusterManagementAddOn.
+
+        Raises:
+            KubeError: A write failed; those after it were not tried.
+        """
+        present = self._stores.fleets.find(fleet.KEY)
+        for action in fleet.plan_fleet(present, _StoredConfigs(self._stores.configs.values())):
+            await self._carry_out(action)
+        return None
+
+    def observe(self, cluster: str) -> Observed:
+        """What is known of one cluster's add-on now."""
+        stores = self._stores
+        return Observed(
+            now=self._now(),
+            namespace=cluster,
+            cluster=stores.clusters.find(ObjectKey("", cluster)),
+            addon=stores.addons.find(ObjectKey(cluster, ADDON_NAME)),
+            fleet=stores.fleets.find(fleet.KEY),
+            configs=_StoredConfigs(stores.configs.values()),
+            works=tuple(work for work in stores.works.by_index(BY_NAMESPACE, cluster) if is_deploy_work(work)),
+            role=stores.roles.find(permission_key(cluster)),
+            role_binding=stores.role_bindings.find(permission_key(cluster)),
+            score=stores.scores.find(ObjectKey(cluster, ADDON_NAME)),
+            trust_bundle=self._trust_bundle(),
+        )
+
+    async def _carry_out(self, action: Action) -> None:
+        match action:
+            case Apply(kind=kind, key=key, body=body):
+                await self._api.apply(kind, key, body, field_manager=FIELD_MANAGER)
+                _done("object_applied", kind, key)
+            case PatchStatus(kind=kind, key=key, patch=patch):
+                await self._api.merge_patch(kind, key, patch, subresource="status")
+                _done("status_patched", kind, key, fields=sorted(patch["status"]))
+            case Delete(kind=kind, key=key, uid=uid):
+                await self._api.delete(kind, key, uid=uid)
+                _done("object_deleted", kind, key)
+            case _:
+                assert_never(action)
+
+
+def _done(event: str, kind: Kind[Any], key: ObjectKey, **bound: Any) -> None:
+    _log.info(event, kind=kind.kind, object=str(key), cluster=key.namespace, **bound)

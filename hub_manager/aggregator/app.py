@@ -1,0 +1,222 @@
+"""One run's aggregator put together: the engine on its volume, the exchange, the run's status, probes and metrics.
+
+It may end at any point and be started again: everything that counts is in the run's folder before anybody is told.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import grpc
+import structlog
+from prometheus_client import CollectorRegistry
+
+from federation.api.aggregator_run import EXCHANGE_PORT, HTTP_PORT, Cohort
+from federation.rpc.policy import server_options
+from federation.rpc.tls import server_credentials
+from federation.serving import serve
+from hub_manager.aggregator.calls import Calls
+from hub_manager.aggregator.checkpoint import CheckpointStore
+from hub_manager.aggregator.config import Config, Folders
+from hub_manager.aggregator.driver import Doors, Driver
+from hub_manager.aggregator.engine import open_engine
+from hub_manager.aggregator.events import CohortTold
+from hub_manager.aggregator.first_model import read_first_model
+from hub_manager.aggregator.following import Take, follow_file
+from hub_manager.aggregator.limits import CallKind, Limits, Tallies
+from hub_manager.aggregator.model import ModelLimits
+from hub_manager.aggregator.refusal import Refusal
+from hub_manager.aggregator.refusal_answers import answer
+from hub_manager.aggregator.reporting import Reporter
+from hub_manager.aggregator.service import Exchange
+from hub_manager.aggregator.state import State
+from hub_manager.aggregator.telling import Telling
+
+Follow = Callable[[Take], Coroutine[None, None, None]]
+"""Hands on cohorts until cancelled."""
+
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at the cohort's file."""
+STUCK_SECONDS: Final = 300.0
+"""For one event: its facts are some hundred bytes in the journal, synchronised."""
+FAREWELL_SECONDS: Final = 20.0
+"""For connected collaborators to hear that the run is over, and for the last status to be written."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the process serves; a test has ports of its own."""
+
+    address: str = f"[::]:{EXCHANGE_PORT}"
+    http_port: int = HTTP_PORT
+    limits: Limits = field(default_factory=Limits)
+    models: ModelLimits = field(default_factory=ModelLimits)
+    look: float = LOOK_SECONDS
+
+
+class Aggregator:
+    """The process of one run."""
+
+    def __init__(
+        self, config: Config, folders: Folders, registry: CollectorRegistry, settings: Settings | None = None
+    ) -> None:
+        """Nothing is opened before `run`."""
+        self._config = config
+        self._folders = folders
+        self._settings = settings or Settings()
+        self._telling = Telling(registry)
+        self._registry = registry
+        self._calls = Calls(self._settings.limits, clock=lambda: datetime.now(UTC))
+        self._driver: Driver | None = None
+        self._unready: str | None = "the run's folder is being opened"
+        self.port = 0
+        """Where the exchange is served, once it is."""
+
+    def ready(self) -> str | None:
+        """What keeps collaborators from being served."""
+        return self._unready
+
+    def healthy(self) -> str | None:
+        """A volume that no longer answers; all else that a restart could mend ends the process by its own error."""
+        if self._driver is None or self._driver.stuck_for() < STUCK_SECONDS:
+            return None
+        return f"the run's volume has not answered for {self._driver.stuck_for():.0f} s"
+
+    async def run(
+        self,
+        reporter: Reporter | None = None,
+        *,
+        followed: Follow | None = None,
+        serving: Callable[[], None] = lambda: None,
+    ) -> State:
+        """Serves the run until it has ended, and everybody who is connected knows.
+
+        Args:
+            reporter: Writes the run's status, where there is an API server.
+            followed: Hands on every change of the cohort, where there is an API server that tells at once.
+            serving: Called once collaborators are served.
+
+        Returns:
+            How the run has ended.
+
+        Raises:
+            BaseExceptionGroup: The workspace's first model is `ModelUnusable`; or the volume failed, the certificate
+                can't be used, or a port is taken, and a successor goes on.
+        """
+        ended = asyncio.Event()
+        report = self._reporting(reporter, ended)
+        with ExitStack() as stack:
+            async with asyncio.TaskGroup() as tasks:
+                http = serve(self._settings.http_port, ready=self.ready, healthy=self.healthy, registry=self._registry)
+                beside = [tasks.create_task(http)]
+                driver = self._driver = stack.enter_context(closing(await self._open()))
+                report(driver.state)
+                if reporter is not None:
+                    beside.append(tasks.create_task(reporter.run()))
+                beside += [tasks.create_task(driver.run(self._doors(report))), *self._follow(driver, followed, tasks)]
+                async with self._exchange_served(driver):
+                    serving()
+                    await ended.wait()
+                    await self._say_farewell(reporter)
+                for task in beside:
+                    task.cancel()
+        return driver.state
+
+    async def _open(self) -> Driver:
+        """Takes as long as reading the models does; the probes are answered meanwhile."""
+        config = self._config
+
+        def opened() -> Driver:
+            self._bring_first_model()
+            now = datetime.now(UTC).timestamp()
+            engine, first = open_engine(config.folder, config.run.id, config.terms, config.aggregation, now)
+            return Driver(engine, first, self._settings.models)
+
+        return await asyncio.to_thread(opened)
+
+    def _bring_first_model(self) -> None:
+        """Puts the workspace's first model, where there is one, into the store of a run that has not begun.
+
+        Raises:
+            ModelUnusable: It is none to start from.
+            OSError: The volume failed.
+        """
+        config = self._config
+        if config.first_model is None or (config.folder / "journal").exists():
+            return
+        manifest, source = read_first_model(config.first_model, self._settings.models)
+        with closing(source):
+            CheckpointStore(config.folder / "checkpoints", config.run.id).store_first(manifest, source)
+
+    def _reporting(self, reporter: Reporter | None, ended: asyncio.Event) -> Callable[[State], None]:
+        """Tells every new state to whoever shows it, and sets `ended` with the last one."""
+
+        def report(state: State) -> None:
+            self._telling.run_seen(state)
+            if reporter is not None:
+                reporter.report(state)
+            if state.ended is not None:
+                ended.set()
+
+        return report
+
+    @asynccontextmanager
+    async def _exchange_served(self, driver: Driver) -> AsyncIterator[None]:
+        """Collaborators are served meanwhile."""
+        server = await self._serve(driver)
+        try:
+            yield
+        finally:
+            self._unready = "the run is over"
+            await server.stop(grace=1.0)
+
+    async def _serve(self, driver: Driver) -> "grpc.aio.Server":
+        exchange = Exchange(self._config.run.id, driver, self._calls, Tallies(self._settings.limits), self._telling)
+        server = grpc.aio.server(options=server_options())
+        server.add_generic_rpc_handlers((exchange.handler(),))
+        credentials = server_credentials(self._folders.files, reloaded=self._telling.certificate_shown)
+        self.port = server.add_secure_port(self._settings.address, credentials)
+        await server.start()
+        self._unready = None
+        _log.info("exchange_served", run=self._config.run.id, port=self.port, cohort=self._config.terms.cohort)
+        return server
+
+    def _doors(self, report: Callable[[State], None]) -> Doors:
+        return Doors(
+            cut_peer=lambda peer, refusal: self._cut(peer, refusal, None),
+            cut_upload=lambda peer, refusal: self._cut(peer, refusal, CallKind.UPLOAD),
+            report=report,
+            folded=self._telling.folded,
+        )
+
+    def _cut(self, peer: str, refusal: Refusal, kind: CallKind | None) -> None:
+        calls = self._calls.cut(peer, answer(refusal), kind)
+        if calls:
+            _log.warning("collaborator_cut", cluster=peer, reason=refusal.reason.value, calls=calls)
+
+    def _follow(
+        self, driver: Driver, followed: Follow | None, tasks: asyncio.TaskGroup
+    ) -> Iterator["asyncio.Task[None]"]:
+        """Tells the engine of every change of the cohort, wherever it is seen first."""
+
+        def take(cohort: Cohort) -> None:
+            if cohort.generation > driver.state.generation:
+                driver.tell(CohortTold(cohort))
+
+        yield tasks.create_task(follow_file(self._folders, take, self._settings.look))
+        if followed is not None:
+            yield tasks.create_task(followed(take))
+
+    async def _say_farewell(self, reporter: Reporter | None) -> None:
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self._calls.wait_for_the_last(CallKind.WORK)
+        except TimeoutError:
+            _log.warning("farewell_cut_short", clusters=sorted(self._calls.peers()))
+        if reporter is not None and not await reporter.written(FAREWELL_SECONDS):
+            _log.error("last_status_not_written")

@@ -1,0 +1,104 @@
+"""What the exchange's service asks of the round engine: values in, values out, no gRPC and no message.
+
+Peers are named by their certificate before any of this is called. Bytes reach a `Reception` in order and without a
+gap; it alone knows files. A refusal is returned, never raised; an exception means that the engine can't go on, and
+ends the call with NotReady.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from federation.model import ModelManifest
+from hub_manager.aggregator.effects import AskForModel, HandOutWork, TellEnded, TellToWait
+from hub_manager.aggregator.events import Announcement, MetricsReported
+from hub_manager.aggregator.model import AnnouncedTensor
+from hub_manager.aggregator.refusal import Refusal
+
+Order: TypeAlias = HandOutWork | AskForModel | TellToWait | TellEnded
+"""What is pushed to a peer; each replaces the one before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a peer that joins is told of the run."""
+
+    rounds: int
+    manifest: ModelManifest | None
+    """None as long as the run has no model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the spool has of an announced upload."""
+
+    offset: int
+    """Bytes."""
+    accepted: bool
+    """Whole, checked and counted."""
+
+
+class ReadableModel(Protocol):
+    """A model in the store."""
+
+    @property
+    def nbytes(self) -> int:
+        """Of its tensors' values."""
+        ...
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The values from the offset on, `size` bytes or up to the end; may block on the disk, raises OSError."""
+        ...
+
+
+class Reception(Protocol):
+    """One upload on its way into the spool."""
+
+    @property
+    def offset(self) -> int:
+        """Where the next byte belongs."""
+        ...
+
+    async def write(self, data: memoryview) -> Refusal | None:
+        """Takes the next bytes; None when they are taken."""
+        ...
+
+    async def finish(self) -> Refusal | None:
+        """No more bytes come; None when the upload is whole, durable, sound and counted."""
+        ...
+
+    async def close(self) -> None:
+        """The stream is over, whatever came of it; what arrived stays for the next one."""
+        ...
+
+
+class Engine(Protocol):
+    """The round engine, as the service sees it."""
+
+    def member(self, peer: str) -> bool:
+        """Whether the cluster takes part in the run now."""
+        ...
+
+    def join(self, peer: str, tensors: Sequence[AnnouncedTensor] | None) -> Terms | Refusal:
+        """A peer with such a model; None where it takes whatever the run's is. Called in a thread, one at a time."""
+        ...
+
+    def orders(self, peer: str) -> AsyncGenerator[Order, None]:
+        """What is due for a peer that has joined, from now on; ends after `TellEnded`, closed when the peer leaves."""
+        ...
+
+    async def held(self, peer: str, announcement: Announcement) -> Held | Refusal:
+        """How the announced upload stands."""
+        ...
+
+    async def receive(self, peer: str, announcement: Announcement, offset: int) -> Reception | Held | Refusal:
+        """Lets an upload in at that offset; `Held` where it counts already."""
+        ...
+
+    def model(self, digest: str) -> ReadableModel | None:
+        """The model of that digest, if it is one to hand out: a global model of this run."""
+        ...
+
+    async def report(self, reported: MetricsReported) -> Refusal | None:
+        """Metrics of a task; None when they are taken."""
+        ...

@@ -1,0 +1,193 @@
+"""Which changes make which key due: the controllers of the certificates, for `app.py` to run.
+
+Only the leader runs them; the reflectors may run in every replica.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from federation.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
+from federation.api.certificates import CertificateSigningRequest
+from federation.api.cluster import ManagedCluster
+from federation.api.core import ConfigMap, Secret
+from federation.api.identity import ADDON_NAME, TRUST_BUNDLE
+from federation.kube.api import Api
+from federation.kube.certificate_kinds import CERTIFICATE_SIGNING_REQUEST
+from federation.kube.controller import Controller, Source
+from federation.kube.kinds import SECRET
+from federation.kube.reflector import Reflector
+from federation.kube.resource import ObjectKey, Resource, key_of
+from federation.pki.certificate import SERIAL_BITS
+from hub_manager.certificates.policy import concerns_us
+from hub_manager.certificates.requester import Drivers
+from hub_manager.certificates.requests import BY_CLUSTER, Requests, Stores, World, request_indexes
+from hub_manager.certificates.settings import SLOTS_SECRET, CertificateSettings
+from hub_manager.certificates.telling import Metrics
+from hub_manager.certificates.trust import Chance, Trust
+
+RANDOM: Final = Chance(
+    key=lambda: ec.generate_private_key(ec.SECP256R1()), serial=lambda: secrets.randbits(SERIAL_BITS)
+)
+"""The operating system's random numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reflectors:
+    """What the controllers watch; `secrets` and `config_maps` of the manager's namespace alone."""
+
+    requests: Reflector[CertificateSigningRequest]
+    clusters: Reflector[ManagedCluster]
+    addons: Reflector[ManagedClusterAddOn]
+    fleets: Reflector[ClusterManagementAddOn]
+    secrets: Reflector[Secret]
+    config_maps: Reflector[ConfigMap]
+
+    @property
+    def stores(self) -> Stores:
+        """What `Requests` reads."""
+        return Stores(self.requests.store, self.clusters.store, self.addons.store, self.fleets.store)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the certificates' part shares with the rest of the hub manager."""
+
+    clusters: Reflector[ManagedCluster]
+    addons: Reflector[ManagedClusterAddOn]
+    fleets: Reflector[ClusterManagementAddOn]
+    config_maps: Reflector[ConfigMap]
+    carriers: Sequence[Reflector[Any]]
+    """What tells how far a trust bundle has spread."""
+    spread: Callable[[str], bool]
+    """Whether every spoke is known to have that bundle."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateParts:
+    """The certificates' part, not running yet."""
+
+    parts: tuple[Reflector[Any] | Controller, ...]
+    """The reflectors that it has to itself, and its controllers."""
+    trust: Trust
+    """Who signs now, for whoever makes certificates without a request."""
+
+
+def certificate_parts(
+    api: Api,
+    around: Surroundings,
+    settings: CertificateSettings,
+    metrics: Metrics,
+    *,
+    clock: Callable[[], datetime],
+    chance: Chance = RANDOM,
+) -> CertificateParts:
+    """The certificates' part on what the rest of the hub manager watches."""
+    watched = Reflectors(
+        requests=request_reflector(api, settings.rules.drivers),
+        clusters=around.clusters,
+        addons=around.addons,
+        fleets=around.fleets,
+        secrets=Reflector(api, SECRET, namespace=settings.namespace),
+        config_maps=around.config_maps,
+    )
+    trust = Trust(api, settings, metrics, clock=clock, chance=chance, spread=around.spread)
+    world = World(clock=clock, serial=chance.serial, authority=trust.authority)
+    controller = request_controller(Requests(api, watched.stores, world, settings, metrics), watched)
+    trust.subscribe(lambda: _each(controller, signable(watched.requests)))
+    parts = (
+        watched.requests,
+        watched.secrets,
+        trust_controller(trust, settings, watched, around.carriers),
+        controller,
+    )
+    return CertificateParts(parts, trust)
+
+
+def request_reflector(api: Api, drivers: Drivers) -> Reflector[CertificateSigningRequest]:
+    """A reflector of every request: who labels none has to be refused as well."""
+    return Reflector(api, CERTIFICATE_SIGNING_REQUEST, indexes=request_indexes(drivers))
+
+
+def request_controller(requests: Requests, watched: Reflectors) -> Controller:
+    """Judges a request whenever it, its cluster, its add-on or the authority changes."""
+    store = watched.requests.store
+
+    def itself(csr: CertificateSigningRequest) -> Iterable[ObjectKey]:
+        return (key_of(csr),) if concerns_us(csr) else ()
+
+    def of_cluster(name: str) -> Iterable[ObjectKey]:
+        return [key_of(csr) for csr in store.by_index(BY_CLUSTER, name)]
+
+    def unfinished(_: ClusterManagementAddOn) -> Iterable[ObjectKey]:
+        return [key_of(csr) for csr in store.values() if concerns_us(csr) and not csr.status.certificate]
+
+    def of_slots(secret: Secret) -> Iterable[ObjectKey]:
+        return signable(watched.requests) if secret.metadata.name == SLOTS_SECRET else ()
+
+    return Controller(
+        "certificate-requests",
+        requests.reconcile,
+        [
+            Source(watched.requests, itself),
+            Source(watched.clusters, lambda cluster: of_cluster(cluster.name)),
+            Source(watched.addons, lambda addon: of_cluster(addon.cluster) if _is_ours(addon) else ()),
+            Source(watched.fleets, lambda fleet: unfinished(fleet) if fleet.metadata.name == ADDON_NAME else ()),
+            Source(watched.secrets, of_slots),
+        ],
+    )
+
+
+def signable(requests: Reflector[CertificateSigningRequest]) -> list[ObjectKey]:
+    """The requests that wait for nothing but an authority."""
+    return [key_of(csr) for csr in requests.store.values() if concerns_us(csr) and csr.approved]
+
+
+def _each(controller: Controller, keys: Iterable[ObjectKey]) -> None:
+    for key in keys:
+        controller.enqueue(key)
+
+
+def trust_controller(
+    trust: Trust, settings: CertificateSettings, watched: Reflectors, carriers: Sequence[Reflector[Any]] = ()
+) -> Controller:
+    """Looks after the slots at the start, when their Secret, the administrator's or the bundle changes, and in time.
+
+    Args:
+        trust: What is run.
+        settings: Which Secrets there are.
+        watched: The reflectors that see them.
+        carriers: What tells how far a bundle has spread; of interest while an authority waits for it.
+    """
+    names = {SLOTS_SECRET, settings.brought_secret}
+
+    def of_secret(secret: Secret) -> Iterable[ObjectKey]:
+        return (trust.key,) if secret.metadata.name in names else ()
+
+    def of_bundle(config_map: ConfigMap) -> Iterable[ObjectKey]:
+        return (trust.key,) if config_map.metadata.name == TRUST_BUNDLE else ()
+
+    def of_carrier(_carrier: Resource) -> Iterable[ObjectKey]:
+        return (trust.key,) if trust.spreading else ()
+
+    controller = Controller(
+        "trust",
+        trust.reconcile,
+        [
+            Source(watched.secrets, of_secret),
+            Source(watched.config_maps, of_bundle),
+            *(Source(carrier, of_carrier) for carrier in carriers),
+        ],
+        workers=1,
+    )
+    # On the first start there is no object yet that could make the key due.
+    controller.enqueue(trust.key)
+    return controller
+
+
+def _is_ours(addon: ManagedClusterAddOn) -> bool:
+    return addon.metadata.name == ADDON_NAME

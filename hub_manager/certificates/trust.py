@@ -1,0 +1,231 @@
+"""Keeps the authority's slots in their Secret and the trust bundle in its ConfigMap.
+
+The slots are read anew each time, a step of `authority` is written with the version that was read, and only then is
+the bundle published: of two managers that make an authority at once, one creates the Secret and the other takes it
+over. The bundle of a state holds what the states before and after need, so it may come late but never wrong.
+"""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import msgspec
+import structlog
+
+from federation.api.core import Secret
+from federation.api.identity import TRUST_BUNDLE, TRUST_BUNDLE_KEY
+from federation.kube.api import Api
+from federation.kube.errors import AlreadyExists, Conflict, NotFound
+from federation.kube.kinds import CONFIG_MAP, SECRET
+from federation.kube.resource import Json, ObjectKey
+from federation.pki.certificate import Issuer, PrivateKey, Validity, authority_certificate
+from federation.pki.chain import fingerprint, render_bundle
+from hub_manager.certificates.authority import Authority, Create, Facts, Prepare, Rest, Step, plan, take
+from hub_manager.certificates.brought import SecretRefused, read_brought
+from hub_manager.certificates.issuing import BACKDATING
+from hub_manager.certificates.settings import SLOTS_SECRET, CertificateSettings
+from hub_manager.certificates.slots import read_slots, write_slots
+from hub_manager.certificates.telling import COMPONENT, Metrics, Teller
+
+log = structlog.get_logger(__name__)
+
+LONGEST_REST: Final = 3600.0
+"""Seconds; a clock that was set forward is noticed within it."""
+
+_MOST_STEPS: Final = 8
+"""Steps in one run; the longest chain is Adopt, Allow, Drop, PrepareBrought, Switch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """Where keys and serial numbers come from."""
+
+    key: Callable[[], PrivateKey]
+    serial: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The state, and the object that it was read from; None before there is one."""
+
+    state: Authority | None
+    raw: Json | None
+
+
+class Trust:
+    """The slots and the bundle; one key, that of the slots' Secret."""
+
+    def __init__(
+        self,
+        api: Api,
+        settings: CertificateSettings,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], datetime],
+        chance: Chance,
+        spread: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """Args beyond the obvious: `spread` says whether every spoke is known to have that bundle."""
+        self._api = api
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._chance = chance
+        self._spread = spread
+        self._teller = Teller(api, clock)
+        self._state: Authority | None = None
+        self._waiting: list[Callable[[], None]] = []
+
+    def subscribe(self, known: Callable[[], None]) -> None:
+        """Has it called whenever the slots are there after they were not, as when they are read for the first time."""
+        self._waiting.append(known)
+
+    @property
+    def key(self) -> ObjectKey:
+        """The only key to reconcile."""
+        return ObjectKey(self._settings.namespace, SLOTS_SECRET)
+
+    def authority(self) -> Authority | None:
+        """The slots as last read or written, None before."""
+        return self._state
+
+    @property
+    def spreading(self) -> bool:
+        """Whether an authority waits until every spoke has it."""
+        return self._state is not None and self._state.next is not None
+
+    def bundle(self) -> str:
+        """What every verifier has to trust, as PEM; `""` before there is an authority."""
+        return "" if self._state is None else render_bundle(self._state.bundle)
+
+    async def reconcile(self, _: ObjectKey) -> float | None:
+        """Takes every step that is due and publishes the bundle; gives the seconds until the next step.
+
+        Raises:
+            Conflict: Another manager wrote first.
+            KubeError: The API server didn't take it.
+        """
+        try:
+            found = await self._read_slots()
+        except SecretRefused as error:
+            self._hold(None)
+            await self._tell(SLOTS_SECRET, "SlotsUnreadable", error)
+            return LONGEST_REST
+        self._hold(found.state)
+        brought, refused = await self._read_brought()
+        if found.state is None and refused:
+            # The administrator wants his own authority: one of ours would be replaced as soon as his is mended.
+            log.warning("authority_awaited", secret=self._settings.brought_secret)
+            return LONGEST_REST
+        rest = await self._advance(found, brought, withheld=refused)
+        await self._publish()
+        return rest
+
+    async def _advance(self, found: _Found, brought: Issuer | None, *, withheld: bool) -> float:
+        for _ in range(_MOST_STEPS):
+            facts = Facts(self._clock(), brought, withheld, self._spread(self.bundle()))
+            step = plan(found.state, facts, self._settings.schedule)
+            if isinstance(step, Rest):
+                return min(LONGEST_REST, max(0.0, (step.until - facts.now).total_seconds()))
+            made = self._make(facts.now) if isinstance(step, Create | Prepare) else None
+            state = take(found.state, step, facts, self._settings.schedule, made)
+            found = _Found(state, await self._write_slots(found.raw, state))
+            self._hold(state)
+            _log_step(step, state)
+            await self._publish()
+        return 0.0
+
+    def _hold(self, state: Authority | None) -> None:
+        appeared = self._state is None and state is not None
+        self._state = state
+        for known in self._waiting if appeared else ():
+            known()
+
+    def _make(self, now: datetime) -> Issuer:
+        key = self._chance.key()
+        start = now.replace(microsecond=0)
+        holding = Validity(start - BACKDATING, start + self._settings.schedule.authority_life)
+        return Issuer(authority_certificate(key, serial=self._chance.serial(), validity=holding), key)
+
+    async def _read_slots(self) -> _Found:
+        try:
+            raw = await self._api.read_raw(SECRET, self.key)
+        except NotFound:
+            return _Found(None, None)
+        return _Found(read_slots(msgspec.convert(raw, Secret).data), raw)
+
+    async def _write_slots(self, raw: Json | None, state: Authority) -> Json:
+        data = {name: base64.b64encode(value).decode() for name, value in write_slots(state).items()}
+        if raw is not None:
+            written = await self._api.replace(SECRET, self.key, raw | {"data": data})
+        else:
+            raw = {"metadata": {"name": SLOTS_SECRET, "namespace": self.key.namespace}, "type": "Opaque"}
+            try:
+                written = await self._api.create(SECRET, raw | {"data": data}, namespace=self.key.namespace)
+            except AlreadyExists as error:
+                raise Conflict("another manager made the authority") from error
+        # The version of our own write: whoever writes after it makes our next write a Conflict.
+        return raw | {"metadata": raw["metadata"] | {"resourceVersion": written.metadata.resource_version}}
+
+    async def _read_brought(self) -> tuple[Issuer | None, bool]:
+        """The administrator's authority, and whether there is one that can't be used."""
+        name = self._settings.brought_secret
+        if not name:
+            return None, False
+        try:
+            secret = await self._api.read(SECRET, ObjectKey(self.key.namespace, name))
+        except NotFound:
+            return None, self._state is None
+        try:
+            return read_brought(secret.data, self._clock()), False
+        except SecretRefused as error:
+            await self._tell(name, "AuthorityRefused", error)
+            return None, True
+
+    async def _publish(self) -> None:
+        bundle = self.bundle()
+        if self._state is None:
+            return
+        self._measure(self._state)
+        key = ObjectKey(self.key.namespace, TRUST_BUNDLE)
+        try:
+            if (await self._api.read(CONFIG_MAP, key)).data.get(TRUST_BUNDLE_KEY) == bundle:
+                return
+        except NotFound:
+            pass
+        body = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": key.name, "namespace": key.namespace},
+            "data": {TRUST_BUNDLE_KEY: bundle},
+        }
+        await self._api.apply(CONFIG_MAP, key, body, field_manager=COMPONENT)
+        log.info("trust_bundle_published", certificates=len(self._state.bundle))
+
+    def _measure(self, state: Authority) -> None:
+        ends = self._metrics.ends
+        ends.labels(slot="current").set(state.current.certificate.not_valid_after_utc.timestamp())
+        if state.next is not None:
+            ends.labels(slot="next").set(state.next.issuer.certificate.not_valid_after_utc.timestamp())
+        else:
+            ends.labels(slot="next").set(0)
+
+    async def _tell(self, name: str, reason: str, error: SecretRefused) -> None:
+        key = ObjectKey(self.key.namespace, name)
+        try:
+            secret = await self._api.read(SECRET, key)
+        except NotFound:
+            return
+        if await self._teller.tell(SECRET, secret, reason, str(error)):
+            log.error("authority_refused", secret=str(key), reason=reason, error=str(error))
+
+
+def _log_step(step: Step, state: Authority) -> None:
+    log.info(
+        "authority_step_taken",
+        step=type(step).__name__,
+        current=fingerprint(state.current.certificate),
+        bundle=len(state.bundle),
+    )

@@ -1,0 +1,102 @@
+"""The hub manager's settings, from its environment: read once, checked at once, and frozen."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from federation.environment import LABEL, NAME, Environment
+from federation.logging import LogLevel
+from hub_manager.federated_learning.aggregator_job import Images
+from hub_manager.federated_learning.observed import RunSettings
+from hub_manager.federated_learning.validate import Limits
+
+_IMAGE: Final = re.compile(r"[\w./:-]+?(?P<tag>:[\w][\w.-]{0,127})?(?P<digest>@sha256:[0-9a-f]{64})?", re.ASCII)
+_FOLDERS: Final = re.compile(r"(/[^/,]+)+")
+_SETS: Final = re.compile(r"[-a-z0-9.*]{1,253}")
+_GROUP: Final = re.compile(r"none|[1-9][0-9]{0,8}")
+
+SHORTEST_CERTIFICATE: Final = timedelta(hours=1)
+"""A klusterlet looks every five minutes and renews in a certificate's last fifth: a shorter life risks a gap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the hub manager is told about where it runs and what it deploys."""
+
+    namespace: str
+    """The manager's own: its Lease, the CA's Secret and the trust bundle are there."""
+    identity: str
+    """The Lease's holder."""
+    agent_image: str
+    """The image of the spokes' agent, with a tag other than `latest` or a digest."""
+    templates: Path
+    """The folder with `agent/` and `crds/`."""
+    certificate_lifetime: timedelta
+    authority_secret: str
+    """A Secret of type `kubernetes.io/tls` with the administrator's own CA, or `""` for one that we make."""
+    runs: RunSettings
+    """What is the same for every run."""
+    kubeconfig: Path | None
+    """For a manager that runs outside the hub; None for its pod's own service account."""
+    port: int
+    log_level: LogLevel
+
+
+def config_from(variables: Mapping[str, str]) -> Config:
+    """The settings that these environment variables give.
+
+    Raises:
+        ConfigError: One or more are missing or unusable.
+    """
+    environment = Environment(variables)
+    secret = environment.optional("AUTHORITY_SECRET")
+    if secret and not NAME.fullmatch(secret):
+        environment.refuse("AUTHORITY_SECRET", "write the name of a Secret in the manager's namespace")
+    kubeconfig = environment.optional("KUBECONFIG")
+    shortest = int(SHORTEST_CERTIFICATE.total_seconds())
+    config = Config(
+        namespace=environment.text(
+            "POD_NAMESPACE", "federated-learning-system", LABEL, "write the manager's namespace"
+        ),
+        identity=environment.text("POD_NAME", "", NAME, "write the pod's name"),
+        agent_image=_image(environment, "AGENT_IMAGE"),
+        templates=Path(environment.optional("TEMPLATES") or "addon-templates"),
+        certificate_lifetime=timedelta(
+            seconds=environment.number("CERTIFICATE_LIFETIME_SECONDS", 86_400, shortest, 31_536_000)
+        ),
+        authority_secret=secret,
+        runs=_runs(environment),
+        kubeconfig=Path(kubeconfig) if kubeconfig else None,
+        port=environment.number("PORT", 8080, 1, 65535),
+        log_level=environment.log_level(),
+    )
+    environment.check()
+    return config
+
+
+def _runs(environment: Environment) -> RunSettings:
+    remedy = "write a group's number, or none where the cluster gives volumes one, as OpenShift does"
+    group = environment.text("AGGREGATOR_FS_GROUP", "65532", _GROUP, remedy)
+    folders = "write folders of the hub's nodes, separated by commas; * stands for any characters"
+    sets = "write names of ManagedClusterSets, separated by commas; * stands for any characters"
+    return RunSettings(
+        images=Images(
+            aggregator=_image(environment, "AGGREGATOR_IMAGE"),
+            fs_group=int(group) if group.isdecimal() else None,
+        ),
+        limits=Limits(
+            host_paths=environment.words("RUN_HOST_PATHS", "", _FOLDERS, folders),
+            cluster_sets=environment.words("RUN_CLUSTER_SETS", "global", _SETS, sets),
+        ),
+    )
+
+
+def _image(environment: Environment, name: str) -> str:
+    image = environment.optional(name)
+    parts = _IMAGE.fullmatch(image)
+    if parts is None or (parts["digest"] is None and parts["tag"] in {None, ":latest"}):
+        environment.refuse(name, "write an image with a digest, or a tag other than latest")
+    return image

@@ -1,0 +1,204 @@
+"""What is looked at of a run as a whole, in the order in which it comes about. Pure."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from federation.api.addon import ManagedClusterAddOn
+from federation.api.meta import condition_of
+from federation.api.run_status import FAILED, SCHEDULED, SERVER_READY
+from kubectl_fl.doctor.findings import Finding, Seen, Unseen, known, ok, problem, unknown, words
+from kubectl_fl.parts import failed_container, newest, not_started
+from kubectl_fl.remedies import remedy_for
+
+SATISFIED: Final = "PlacementSatisfied"
+MISCONFIGURED: Final = "PlacementMisconfigured"
+"""Conditions of OCM's Placement (api `cluster/v1beta1/types_placement.go`)."""
+_FINISHED: Final = "AggregatorFinished"
+"""The reason of ServerReady once the aggregator has ended well."""
+_NAMED: Final = 5
+"""How many clusters a finding names."""
+_OF_PLACEMENT: Final = frozenset({"TooFewClusters", "PlacementNotDecided", "ClusterSetNotBound", "RefusedByServer"})
+"""Reasons of Scheduled that say nothing against the spec."""
+
+
+def run_findings(seen: Seen) -> tuple[Finding, ...]:
+    """What is found of the run as a whole."""
+    return tuple(finding for check in _CHECKS for finding in check(seen))
+
+
+def _end(seen: Seen) -> Iterator[Finding]:
+    if not seen.ended:
+        return
+    failed = condition_of(seen.run.status.conditions, FAILED)
+    if failed is not None and failed.status == "True":
+        yield problem("end", f"the run has failed. {words(failed)}", remedy_for(failed))
+    else:
+        yield ok("end", "the run is complete")
+
+
+def _spec(seen: Seen) -> Iterator[Finding]:
+    run = seen.run
+    scheduled = condition_of(run.status.conditions, SCHEDULED)
+    if run.status.observed_generation < run.metadata.generation or not run.status.conditions:
+        remedy = (
+            "see that the hub manager runs: kubectl get pods --all-namespaces -l app.kubernetes.io/name="
+            "federated-learning-hub-manager"
+        )
+        yield unknown("spec", "the hub manager has not looked at it as it is now", remedy)
+    elif scheduled is not None and scheduled.status == "False" and scheduled.reason not in _OF_PLACEMENT:
+        yield problem("spec", words(scheduled), remedy_for(scheduled))
+    elif run.spec.suspend:
+        yield problem("spec", "spec.suspend is set", "set spec.suspend to false")
+    else:
+        yield ok("spec", "the hub manager takes it as it is")
+
+
+def _sets(seen: Seen) -> Iterator[Finding]:
+    wanted = tuple(seen.run.spec.client.placement.get("clusterSets") or ())
+    namespace = seen.run.metadata.namespace
+    if isinstance(seen.bindings, Unseen):
+        yield unknown("cluster sets", seen.bindings.why)
+        return
+    bound = {binding.spec.cluster_set for binding in seen.bindings}
+    missing = [name for name in wanted if name not in bound]
+    if missing or not bound:
+        what = f"{namespace} is not bound to {', '.join(missing) or 'any cluster set'}"
+        remedy = f"clusteradm clusterset bind {missing[0] if missing else 'SET'} --namespace {namespace}"
+        yield problem("cluster sets", what, remedy)
+    else:
+        yield ok("cluster sets", f"bound to {', '.join(sorted(set(wanted) or bound))}")
+
+
+def _placement(seen: Seen) -> Iterator[Finding]:
+    needed, name = seen.run.spec.server.quorum, seen.run.metadata.name
+    if isinstance(seen.placement, Unseen):
+        yield unknown("placement", seen.placement.why)
+        return
+    if seen.placement is None:
+        yield unknown("placement", "there is none yet", "mend what is found above; the hub manager makes it then")
+        return
+    conditions = seen.placement.status.conditions
+    wrong, why = condition_of(conditions, MISCONFIGURED), condition_of(conditions, SATISFIED)
+    if wrong is not None and wrong.status == "True":
+        yield problem("placement", words(wrong), "mend spec.client.placement")
+    elif isinstance(seen.selected, Unseen):
+        yield unknown("placement", seen.selected.why)
+    elif len(seen.selected) < needed:
+        said = f" ({words(why)})" if why is not None else ""
+        remedy = (
+            f"see below what keeps each cluster out, or lower spec.server.minAvailableClients; "
+            f"kubectl describe placement {name} --namespace {seen.run.metadata.namespace}"
+        )
+        yield problem("placement", f"{len(seen.selected)} clusters are selected, {needed} are needed{said}", remedy)
+    else:
+        yield ok("placement", f"{len(seen.selected)} clusters are selected, {needed} are needed")
+
+
+def _addon(seen: Seen) -> Iterator[Finding]:
+    """Where the add-on is, of the clusters that the hub has: one without it is not listed by itself."""
+    if isinstance(seen.addons, Unseen) or isinstance(seen.clusters, Unseen):
+        why = seen.addons if isinstance(seen.addons, Unseen) else seen.clusters
+        yield unknown("add-on", why.why if isinstance(why, Unseen) else "")
+        return
+    having = {addon.cluster for addon in seen.addons}
+    without = sorted(cluster.name for cluster in seen.clusters if cluster.name not in having)
+    detail = f"enabled on {len(having)} of {len(seen.clusters)} clusters"
+    if without:
+        more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
+        detail += f"; not on {', '.join(without[:_NAMED])}{more}"
+    if len(having) >= seen.run.spec.server.quorum:
+        yield ok("add-on", detail)
+    else:
+        yield problem("add-on", detail, enabling(without[:_NAMED] or ["CLUSTER"]))
+
+
+def enabling(clusters: list[str]) -> str:
+    """The command that enables the add-on."""
+    return f"clusteradm addon enable --names federated-learning --clusters {','.join(clusters)}"
+
+
+def _volume(seen: Seen) -> Iterator[Finding]:
+    storage = seen.run.spec.server.storage
+    if storage.type != "PersistentVolumeClaim" or seen.ended:
+        return
+    if isinstance(seen.claim, Unseen):
+        yield unknown("volume", seen.claim.why)
+    elif seen.claim is None:
+        said = f"there is no PersistentVolumeClaim {storage.name}"
+        if seen.started:
+            yield problem("volume", said, "make it: it is the run's, and was deleted")
+        else:
+            yield unknown("volume", f"{said} yet; it is made once enough clusters are selected")
+    elif seen.claim.status.phase == "Bound":
+        yield ok("volume", f"PersistentVolumeClaim {storage.name} is bound")
+    elif seen.started:
+        remedy = f"kubectl describe persistentvolumeclaim {storage.name}; set spec.server.storage.storageClassName"
+        yield problem("volume", f"PersistentVolumeClaim {storage.name} is {seen.claim.status.phase}", remedy)
+    else:
+        yield unknown("volume", f"PersistentVolumeClaim {storage.name} is {seen.claim.status.phase}: many storage "
+                      "classes wait for the first pod")  # fmt: skip
+
+
+def _listeners(seen: Seen) -> Iterator[Finding]:
+    if seen.ended:
+        return
+    reached = {listener.name: listener for listener in seen.run.status.listeners}
+    for listener in reached.values():
+        yield ok("listener", f"{listener.name} ({listener.type}) is dialled at {listener.address}:{listener.port}")
+    scheduled = condition_of(seen.run.status.conditions, SCHEDULED)
+    if reached:
+        return
+    if scheduled is None or scheduled.status != "True":
+        yield unknown("listener", "none is made until enough clusters are selected")
+    else:
+        kinds = ", ".join(sorted({listener.type for listener in seen.run.spec.server.listeners}))
+        remedy = "a LoadBalancer needs a controller that gives addresses; a NodePort needs none"
+        yield problem("listener", f"none has an address ({kinds})", remedy)
+
+
+def _aggregator(seen: Seen) -> Iterator[Finding]:
+    if seen.ended:
+        return
+    if not seen.started:
+        yield unknown("aggregator", "it starts once enough sites have accepted")
+        return
+    if isinstance(seen.pods, Unseen):
+        yield unknown("aggregator", seen.pods.why)
+        return
+    pod = newest(seen.pods)
+    ready = condition_of(seen.run.status.conditions, SERVER_READY)
+    name = seen.run.metadata.name
+    if ready is not None and (ready.status == "True" or ready.reason == _FINISHED):
+        yield ok("aggregator", words(ready))
+    elif pod is None:
+        said = words(ready) if ready is not None else "it has no pod"
+        yield problem(
+            "aggregator", said, f"kubectl describe job {name}-server names what keeps its pod from being made"
+        )
+    elif why := not_started(pod):
+        yield problem("aggregator", why, f"kubectl describe pod {pod.metadata.name}")
+    elif (failed := failed_container(pod)) is not None and failed.state.terminated is not None:
+        ended = failed.state.terminated
+        said = f"container {failed.name} ended ({ended.reason}, exit code {ended.exit_code}): {ended.message}"
+        yield problem("aggregator", said, f"kubectl fl logs {name}")
+    else:
+        yield unknown("aggregator", words(ready) if ready is not None else "it starts", f"kubectl fl logs {name}")
+
+
+_CHECKS: Final[tuple[Callable[[Seen], Iterator[Finding]], ...]] = (
+    _end,
+    _spec,
+    _sets,
+    _addon,
+    _placement,
+    _volume,
+    _listeners,
+    _aggregator,
+)
+
+
+def clusters_to_check(seen: Seen) -> tuple[str, ...]:
+    """The clusters that matter to the run: selected, asked, or with the add-on; by name."""
+    addons: tuple[ManagedClusterAddOn, ...] = known(seen.addons)
+    names = {addon.cluster for addon in addons} | set(known(seen.selected))
+    return tuple(sorted(names | {cluster.name for cluster in seen.run.status.clusters}))

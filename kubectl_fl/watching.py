@@ -1,0 +1,94 @@
+"""`kubectl fl watch`: follows a run until it ends. A watch of kubectl's that closes is opened anew."""
+
+import codecs
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from federation.api.federated_learning import FederatedLearning
+from federation.kube.run_kinds import FEDERATED_LEARNING
+from kubectl_fl.answers import Event, events
+from kubectl_fl.changes import changes, end_of
+from kubectl_fl.console import Console
+from kubectl_fl.failure import Failure, Forbidden, NotFound
+from kubectl_fl.kubectl import Kubectl, Stream, kind_name
+from kubectl_fl.status_view import run_page
+
+TRIES: Final = 8
+"""How often in a row a watch may end without an event; with the pauses between, some two minutes."""
+
+
+class Watch:
+    """One run, watched."""
+
+    def __init__(
+        self,
+        hub: Kubectl,
+        console: Console,
+        clock: Callable[[], datetime],
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Watch with these."""
+        self._hub, self._console, self._clock, self._pause = hub, console, clock, pause
+        self._run: FederatedLearning | None = None
+
+    def until_end(self, name: str, namespace: str) -> int:
+        """Shows the run until it ends; 0 where it has a model, 1 where it failed.
+
+        Raises:
+            Failure: The run can't be watched, or was deleted.
+        """
+        where = ("--namespace", namespace) if namespace else ()
+        command = ("get", kind_name(FEDERATED_LEARNING), name, *where, "-o", "json", "--watch", "--output-watch-events")
+        broken: Failure | None = None
+        tries = 0
+        while tries < TRIES:
+            before = self._run
+            with self._hub.stream(*command, what=f"FederatedLearning {name}") as stream:
+                code, broken = self._follow(stream)
+            if code is not None:
+                return code
+            if isinstance(broken, NotFound | Forbidden):
+                raise (
+                    Failure(f"{name} was deleted") if self._run is not None and isinstance(broken, NotFound) else broken
+                )
+            tries = tries + 1 if self._run is before else 1
+            self._pause(min(30, 2 ** (tries - 1)))
+        raise broken or Failure(f"the watch of {name} ends again and again without an event: is the hub reached?")
+
+    def _follow(self, stream: Stream) -> tuple[int | None, Failure | None]:
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        text = ""
+        while piece := self._piece(stream):
+            found, text = events(text + decoder.decode(piece))
+            for event in found:
+                code = self._seen(event)
+                if code is not None:
+                    return code, None
+        return None, stream.failure()
+
+    def _piece(self, stream: Stream) -> bytes:
+        """The next piece that comes, empty at the end; the page is drawn anew each second meanwhile: times go on."""
+        while (piece := stream.piece(1)) is None:
+            if self._run is not None and self._console.redraws:
+                self._console.page(run_page(self._run, self._clock()))
+        return piece
+
+    def _seen(self, event: Event) -> int | None:
+        run = event.object
+        if event.type == "DELETED":
+            raise Failure(f"{run.metadata.name} was deleted")
+        now = self._clock()
+        if self._console.redraws:
+            self._console.page(run_page(run, now))
+        else:
+            time_of_day = now.strftime("%H:%M:%S")
+            self._console.lines(f"{time_of_day}  {line}" for line in changes(self._run, run))
+        self._run = run
+        end = end_of(run)
+        if end is None:
+            return None
+        if not end.well:
+            self._console.tell(f"{run.metadata.name} has failed. {end.cause}")
+        return 0 if end.well else 1

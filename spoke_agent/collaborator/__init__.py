@@ -1,0 +1,1 @@
+"""A run's part at this site: what the site allows, and the processes that do it."""

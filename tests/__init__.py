@@ -1,0 +1,1 @@
+"""The tests, by the kind of proof they are: unit, property, contract."""

@@ -1,0 +1,137 @@
+"""A site has its own word: what it refuses, what fails there, and what becomes of one that the hub no longer wants."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from demo import digits, images, install
+from fleet.fleet import Fleet
+from fleet.waiting import until
+from tests.support.fleet_runs import TERMS, FleetRun, Model, Sites, cluster_of, condition, equal
+from tests.support.workspaces import copy_of_digits, line_of
+
+pytestmark = pytest.mark.fleet
+SECONDS = 30.0
+"""Within which what happens at a site is seen on the hub, on a machine that does much else: less than the minute after
+which a kubelet or a klusterlet would look by itself."""
+
+
+async def test_a_site_that_refuses_holds_up_a_run_that_needs_it_and_no_other(
+    fleet: Fleet, sites: Sites, reference: list[Model]
+) -> None:
+    needs_both, needs_one = FleetRun(fleet, "digits-refused"), FleetRun(fleet, "digits-one")
+    refuses, takes_part = sites.names[1], sites.names[0]
+    await digits.publish(fleet, refuses, sites.shards, runs=[{"namespace": "digits-others"}])
+    await needs_both.submit(sites.image.reference, rounds=2)
+    await needs_one.submit(sites.image.reference, rounds=2, minAvailableClients=1, minClientsPerRound=1)
+
+    alone = await needs_one.ended()
+    waiting = await needs_both.status()
+    described = await needs_both.kubectl("describe", "federatedlearning", needs_both.name)
+    await digits.publish(fleet, refuses, sites.shards, **TERMS)
+    status = await needs_both.ended()
+
+    assert alone["cohort"] == [takes_part]
+    assert waiting["phase"] == "Waiting"
+    assert cluster_of(waiting, refuses)["state"] == "Refused"
+    assert condition(waiting, "CohortReady")["reason"] == "SitesRefused"
+    assert "the site's terms do not admit the run digits-refused/digits" in described
+    assert equal(needs_both.model(fleet, status), reference[1])
+    for run in (needs_both, needs_one):
+        await run.delete()
+
+
+async def test_a_site_that_wants_to_be_asked_takes_part_once_its_administrator_approves(
+    fleet: Fleet, sites: Sites, reference: list[Model]
+) -> None:
+    run, asks = FleetRun(fleet, "digits-asked"), sites.names[1]
+    await digits.publish(fleet, asks, sites.shards, approval="Manual", **TERMS)
+    await run.submit(sites.image.reference, rounds=2)
+    waiting = await run.until(
+        lambda status: cluster_of(status, asks).get("reason") == "ApprovalPending", "the site's question", deadline=60
+    )
+    said = cluster_of(waiting, asks)["lastError"]
+    words = said[said.index("kubectl annotate") :].split()[1:]
+    await fleet.kubectl(asks, *words)
+
+    status = await run.ended()
+    await digits.publish(fleet, asks, sites.shards, **TERMS)
+
+    assert equal(run.model(fleet, status), reference[1])
+    await run.delete()
+
+
+async def _with_import(fleet: Fleet, folder: Path, before: str) -> tuple[str, int]:
+    """The image of a workspace that imports what isn't there, on every node, and the line of the import."""
+    indent = before[: len(before) - len(before.lstrip())]
+    broken = f"{indent}import no_such_package\n{before}"
+    workspace = copy_of_digits(folder, replace={"src/taskrunner.py": (before, broken)})
+    image = await images.build_digits(fleet.layout, workspace)
+    await fleet.load_image(image)
+    return image.reference, line_of(workspace / "src" / "taskrunner.py", "import no_such_package")
+
+
+@pytest.mark.usefixtures("sites")
+async def test_an_import_error_is_seen_with_file_and_line_and_ends_the_run(
+    fleet: Fleet, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    at_once, at_the_sites = FleetRun(fleet, "digits-import"), FleetRun(fleet, "digits-error")
+    folder = tmp_path_factory.mktemp("broken")
+    image, first_line = await _with_import(fleet, folder / "import", "import numpy as np\n")
+    later, later_line = await _with_import(
+        fleet, folder / "error", "        pixels, labels = self.data_loader.get_train_loader()\n"
+    )
+    await at_once.submit(image)
+    await at_the_sites.submit(later)
+
+    await at_the_sites.in_round(1)
+    began = time.monotonic()
+    await at_the_sites.until(
+        lambda s: any("no_such_package" in c.get("lastError", "") for c in s.get("clusters", ())),
+        "the site's error",
+        deadline=60,
+    )
+    seen = time.monotonic() - began
+    ended = [await run.ended("Failed", deadline=90) for run in (at_once, at_the_sites)]
+    described = [await run.kubectl("describe", "federatedlearning", run.name) for run in (at_once, at_the_sites)]
+
+    assert seen <= SECONDS
+    # Whoever is first, the hub that reads the plan or the sites: all of them import the same.
+    assert condition(ended[0], "Failed")["reason"] in {"WorkspaceFailed", "SitesFailed"}
+    assert condition(ended[1], "Failed")["reason"] == "SitesFailed"
+    for text, line in zip(described, (first_line, later_line), strict=True):
+        assert "No module named 'no_such_package'" in text
+        assert f"src/taskrunner.py:{line}" in text
+    for run in (at_once, at_the_sites):
+        await run.delete()
+
+
+async def test_a_cluster_that_is_disabled_loses_its_stream_within_seconds_and_may_come_back(
+    fleet: Fleet, sites: Sites
+) -> None:
+    run, leaves = FleetRun(fleet, "digits-leaves"), sites.names[1]
+    await run.submit(sites.image.reference, rounds=10_000, minClientsPerRound=1, roundTimeoutSeconds=30)
+    await run.in_round(2)
+    began = time.monotonic()
+    await install.disable(fleet, leaves)
+
+    async def cut() -> bool:
+        log = await run.kubectl("logs", f"job/{run.name}-server", "--container=aggregator")
+        return f'"cluster": "{leaves}", "reason": "Removed"' in log
+
+    try:
+        await until(cut, "the removed cluster's stream is cut", deadline=60)
+        seconds = time.monotonic() - began
+        at_the_cut = (await run.status())["round"]
+        without = await run.in_round(at_the_cut + 3)
+    finally:
+        await install.enable(fleet, leaves)
+    await run.until(
+        lambda status: cluster_of(status, leaves).get("round", 0) > at_the_cut + 3, "it takes part again", deadline=120
+    )
+
+    assert seconds <= SECONDS
+    assert cluster_of(without, leaves)["state"] == "Lost"
+    assert condition(without, "Progressing")["status"] == "True"
+    await run.delete()

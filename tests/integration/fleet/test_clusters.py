@@ -1,0 +1,124 @@
+"""What a platform engineer sees of a fleet that is up: real clusters, joined by real OCM."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from fleet.existing import ExistingFleet
+from fleet.fleet import Fleet
+from fleet.images import Image
+from fleet.layout import HUB
+from fleet.waiting import until
+from tests.support.workloads import SERVE, manifest_work, pod, service, text
+
+pytestmark = pytest.mark.fleet
+Clusters = Fleet | ExistingFleet
+
+
+@pytest_asyncio.fixture
+async def server(clusters: Clusters, python_image: Image) -> AsyncIterator[str]:
+    """A web server on spoke 1, behind a Service of that name."""
+    spoke = clusters.spokes[0]
+    labels = {"app": "resolved"}
+    objects = [
+        pod("resolved", python_image.reference, SERVE, labels=labels),
+        service("resolved", selector=labels, port=8000),
+    ]
+    await clusters.kubectl(spoke, "apply", "-f", "-", stdin=text(*objects))
+    await clusters.kubectl(spoke, "wait", "--for=condition=Ready", "pod/resolved", "--timeout=60s")
+    yield "resolved"
+    await clusters.kubectl(spoke, "delete", "pod,service", "resolved", "--now")
+
+
+async def run_pod(clusters: Clusters, cluster: str, name: str, image: Image, program: str) -> str:
+    """What a Python program prints in a pod of the cluster."""
+    await clusters.kubectl(cluster, "apply", "-f", "-", stdin=text(pod(name, image.reference, program)))
+    try:
+        await clusters.kubectl(
+            cluster, "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=60s"
+        )
+    finally:
+        said = await clusters.kubectl(cluster, "logs", name)
+        await clusters.kubectl(cluster, "delete", "pod", name, "--now")
+    return said
+
+
+async def test_every_node_is_ready(clusters: Clusters) -> None:
+    for name in clusters.clusters:
+        nodes = json.loads(await clusters.kubectl(name, "get", "nodes", "-o", "json"))["items"]
+        assert [c["status"] for n in nodes for c in n["status"]["conditions"] if c["type"] == "Ready"] == ["True"]
+
+
+async def test_every_spoke_is_an_accepted_and_available_member(clusters: Clusters) -> None:
+    members = json.loads(await clusters.kubectl(HUB, "get", "managedclusters", "-o", "json"))["items"]
+    by_name = {m["metadata"]["name"]: m for m in members}
+    assert set(by_name) >= set(clusters.spokes)
+    for spoke in clusters.spokes:
+        conditions = {c["type"]: c["status"] for c in by_name[spoke]["status"]["conditions"]}
+        assert conditions["HubAcceptedManagedCluster"] == "True"
+        assert conditions["ManagedClusterConditionAvailable"] == "True"
+
+
+async def test_a_claim_made_on_a_spoke_arrives_on_the_hub(clusters: Clusters) -> None:
+    spoke = clusters.spokes[0]
+    claim = {
+        "apiVersion": "cluster.open-cluster-management.io/v1alpha1",
+        "kind": "ClusterClaim",
+        "metadata": {"name": "probe.fleet"},
+        "spec": {"value": "arrived"},
+    }
+    await clusters.kubectl(spoke, "apply", "-f", "-", stdin=text(claim))
+    try:
+        path = "jsonpath={.status.clusterClaims[?(@.name=='probe.fleet')].value}"
+
+        async def arrived() -> bool:
+            return await clusters.kubectl(HUB, "get", "managedcluster", spoke, "-o", path) == "arrived"
+
+        await until(arrived, "the claim arrives on the hub", deadline=30)
+    finally:
+        await clusters.kubectl(spoke, "delete", "clusterclaim", "probe.fleet")
+
+
+async def test_a_pod_sent_by_manifestwork_runs_on_that_spoke_and_reports_back(
+    clusters: Clusters, python_image: Image
+) -> None:
+    chosen, other = clusters.spokes[:2]
+    work = manifest_work(
+        "probe", chosen, pod("probe", python_image.reference, "print('ran')"), feedback={"phase": ".status.phase"}
+    )
+    await clusters.kubectl(HUB, "apply", "-f", "-", stdin=text(work))
+    try:
+        path = "jsonpath={.status.resourceStatus.manifests[0].statusFeedback.values[0].fieldValue.string}"
+
+        async def reported() -> bool:
+            return await clusters.kubectl(HUB, "get", "manifestwork", "probe", "-n", chosen, "-o", path) == "Succeeded"
+
+        await until(reported, "the pod's phase comes back", deadline=60)
+        assert await clusters.kubectl(chosen, "logs", "probe") == "ran\n"
+        assert await clusters.kubectl(other, "get", "pods", "-o", "name") == ""
+    finally:
+        await clusters.kubectl(HUB, "delete", "manifestwork", "probe", "-n", chosen)
+
+
+async def test_a_service_is_found_by_its_name(clusters: Clusters, server: str, python_image: Image) -> None:
+    program = (
+        "import urllib.request as u; "
+        f"print(u.urlopen('http://{server}.default.svc.cluster.local:8000/etc/passwd').status, "
+        f"u.urlopen('http://{server}:8000/').status)"
+    )
+    assert await run_pod(clusters, clusters.spokes[0], "resolver", python_image, program) == "200 200\n"
+
+
+async def test_pods_run_without_root_or_a_shell(clusters: Clusters, python_image: Image) -> None:
+    program = "import os, shutil; print(os.getuid(), [shutil.which(p) for p in ('sh', 'apt', 'gcc')])"
+    assert await run_pod(clusters, clusters.spokes[0], "who", python_image, program) == "65532 [None, None, None]\n"
+
+
+async def test_the_work_agent_has_ocms_own_rights_and_no_more(clusters: Clusters) -> None:
+    spoke = clusters.spokes[0]
+    agent = "--as=system:serviceaccount:open-cluster-management-agent:klusterlet-work-sa"
+    rules = await clusters.kubectl(spoke, "auth", "can-i", "--list", agent)
+    assert "deployments.apps" in rules
+    assert not [line for line in rules.splitlines() if line.startswith("*.*")]

@@ -1,0 +1,196 @@
+"""Whatever happens to a run in whatever order, it stays sound, and its journal is worth as much as its memory."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hub_manager.aggregator import events
+from hub_manager.aggregator.events import JoinPolicy
+from hub_manager.aggregator.evolution import replay
+from hub_manager.aggregator.facts import Snapshot, is_durable
+from hub_manager.aggregator.snapshot import snapshot_of
+from hub_manager.aggregator.state import Phase, durable
+from tests.support.rounds import (
+    FIRST_MODEL,
+    MANIFEST,
+    OTHER_MODEL,
+    TASKS,
+    World,
+    announcement,
+    cohort_of,
+    refusals,
+    terms,
+)
+
+COHORT = ("c1", "c10", "c2", "c3")
+PEERS = st.sampled_from((*COHORT, "stranger"))
+ROUNDS = st.integers(-1, 4)
+
+
+def updates(
+    kind: type[events.UpdateBegun | events.UpdateComplete | events.UpdateBroken],
+) -> st.SearchStrategy[events.Event]:
+    announced = st.builds(announcement, PEERS, ROUNDS, weight=st.sampled_from((0, 1, 10, 10**9)))
+    return st.builds(kind, PEERS, announced)
+
+
+NAMES = st.sets(PEERS, min_size=1)
+COHORTS = st.builds(cohort_of, st.integers(1, 6), NAMES, st.sets(PEERS))
+"""Numbered as they come: newer ones, older ones and the same again."""
+EVENTS = st.one_of(
+    st.builds(events.Joined, PEERS, st.sampled_from((MANIFEST, MANIFEST, MANIFEST, OTHER_MODEL))),
+    st.builds(events.Left, PEERS),
+    updates(events.UpdateBegun),
+    updates(events.UpdateComplete),
+    updates(events.UpdateBroken),
+    st.builds(
+        events.MetricsReported,
+        PEERS,
+        ROUNDS,
+        st.sampled_from([task.name for task in TASKS]),
+        st.integers(0, 5),
+        st.just((events.Metric("loss", 0.5),)),
+    ),
+    COHORTS.map(events.CohortTold),
+    st.builds(events.FoldDiverged, ROUNDS, st.just("overflow")),
+)
+STEPS = st.one_of(
+    EVENTS,
+    st.tuples(st.just("send"), st.sampled_from(COHORT)),
+    st.tuples(st.just("time"), st.integers(0, 120)),
+    st.tuples(st.just("fold"), st.none()),
+    st.tuples(st.just("crash"), st.none()),
+)
+
+
+def take(world: World, step: events.Event | tuple[str, object]) -> None:
+    match step:
+        case ("send", str(peer)):
+            if peer not in world.state.connected:
+                world.join(peer)
+            world.send(peer, weight=10 if world.state.round else 0)
+        case ("time", int(seconds)):
+            world.pass_time(seconds)
+        case ("fold", _):
+            if world.pending:
+                world.fold()
+        case ("crash", _):
+            world.crash()
+        case _:
+            assert not isinstance(step, tuple)
+            world.see(step)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(STEPS, max_size=60),
+    st.sampled_from(JoinPolicy),
+    st.booleans(),
+    st.booleans(),
+    st.integers(1, 4),
+)
+def test_stays_sound_and_replays_from_its_journal(
+    steps: Sequence[events.Event | tuple[str, object]], policy: JoinPolicy, warm: bool, whole_plan: bool, quorum: int
+) -> None:
+    tasks = TASKS if whole_plan else TASKS[1:2]
+    agreed = terms(COHORT, quorum=quorum, join_policy=policy, tasks=tasks, evaluate=whole_plan)
+    world = World(agreed, stored=FIRST_MODEL if warm else None)
+    for step in steps:
+        take(world, step)
+        assert all(is_durable(fact) for fact in world.journal)
+        assert replay(agreed, world.journal) == durable(world.state)
+
+
+@settings(deadline=None)
+@given(st.lists(STEPS, max_size=40), st.sampled_from(JoinPolicy), st.booleans(), st.data())
+def test_a_snapshot_stands_for_all_facts_before_it(
+    steps: Sequence[events.Event | tuple[str, object]], policy: JoinPolicy, warm: bool, data: st.DataObject
+) -> None:
+    agreed = terms(COHORT, quorum=2, join_policy=policy, tasks=TASKS, evaluate=True)
+    world = World(agreed, stored=FIRST_MODEL if warm else None)
+    world.join(*COHORT)
+    for step in steps:
+        take(world, step)
+    assert_stands_for_all_before_it(world, data.draw(st.integers(0, len(world.journal))))
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_snapshot_stands_for_all_facts_of_a_run_that_is_completed(warm: bool) -> None:
+    world = World(terms(COHORT, quorum=4, tasks=TASKS, evaluate=True), stored=FIRST_MODEL if warm else None)
+    honest_run(world, list)
+    assert world.state.ended is not None
+    for cut in range(len(world.journal) + 1):
+        assert_stands_for_all_before_it(world, cut)
+
+
+def assert_stands_for_all_before_it(world: World, cut: int) -> None:
+    so_far = replay(world.terms, world.journal[:cut])
+    written = msgspec.json.decode(msgspec.json.encode(snapshot_of(so_far)), type=Snapshot)
+    assert replay(world.terms, [written]) == so_far
+    assert replay(world.terms, [written, *world.journal[cut:]]) == durable(world.state)
+
+
+@settings(deadline=None)
+@given(st.data(), st.sampled_from(JoinPolicy), st.booleans())
+def test_who_takes_part_is_what_the_newest_cohort_says_in_whatever_order_they_come(
+    data: st.DataObject, policy: JoinPolicy, warm: bool
+) -> None:
+    """The hub removes clusters and takes them back; old words of it come late, and twice, and after a crash."""
+    agreed = terms(COHORT, quorum=1, rounds=100, join_policy=policy)
+    world = World(agreed, stored=FIRST_MODEL if warm else None)
+    others = st.just(frozenset(COHORT)) if policy is JoinPolicy.FROZEN else NAMES
+    said = [
+        cohort_of(number, data.draw(others), data.draw(st.sets(st.sampled_from(COHORT[1:]))) - {COHORT[0]})
+        for number in range(1, 6)
+    ]
+    newest = cohort_of(0, COHORT)
+    for number in data.draw(st.lists(st.integers(0, 4), max_size=20)):
+        step = data.draw(STEPS.filter(lambda step: not isinstance(step, events.CohortTold)))
+        take(world, step)
+        before = world.state.phase
+        world.see(events.CohortTold(said[number]))
+        if before is not Phase.ENDED and said[number].generation > newest.generation:
+            newest = said[number]
+        assert set(world.state.members) == set(newest.members) - set(newest.revoked)
+        assert replay(agreed, world.journal) == durable(world.state)
+        for peer in set(COHORT) - set(world.state.members):
+            assert refusals(world.join(peer))
+            assert peer not in world.state.roster or world.state.phase not in {Phase.COLLECTING, Phase.EVALUATING}
+
+
+@settings(deadline=None)
+@given(st.data(), st.booleans())
+def test_same_updates_make_the_same_model_whatever_the_order_and_the_crashes(data: st.DataObject, warm: bool) -> None:
+    agreed = terms(COHORT, quorum=4, tasks=TASKS, evaluate=True)
+    world, calm = (World(agreed, stored=FIRST_MODEL if warm else None) for _ in range(2))
+    honest_run(calm, list)
+    honest_run(world, lambda peers: data.draw(st.permutations(peers)), lambda: data.draw(st.integers(0, 5)) == 0)
+    assert (world.state.ended, world.state.model) == (calm.state.ended, calm.state.model)
+    assert world.state.model_round == agreed.rounds
+
+
+def honest_run(
+    world: World, order: Callable[[list[str]], Sequence[str]], crashes: Callable[[], bool] = lambda: False
+) -> None:
+    def perhaps_crash() -> None:
+        if crashes():
+            world.crash()
+            world.join(*order(list(COHORT)))
+
+    world.join(*order(list(COHORT)))
+    for _ in range(20):
+        if world.state.phase is Phase.ENDED:
+            return
+        for peer in order(list(COHORT)):
+            world.send(peer, weight=7 if world.state.round else 0)
+            perhaps_crash()
+        for peer in order(list(COHORT)):
+            for task in (TASKS[0], TASKS[2]):
+                world.measure(peer, task.name)
+                perhaps_crash()
+        while world.pending:
+            world.fold()
+            perhaps_crash()

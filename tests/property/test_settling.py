@@ -1,0 +1,50 @@
+"""A capacity claim follows what lasts, and ignores what passes."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spoke_agent.claims.settling import SETTLING, Unsettled, settle
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+facts = st.dictionaries(st.sampled_from(["cpu", "gpu", "memory"]), st.sampled_from(["1", "2", "3"]))
+
+
+@given(facts)
+def test_what_was_never_told_is_told_at_once(observed: dict[str, str]) -> None:
+    assert settle(observed, {}, {}, NOW).claims == observed
+
+
+@given(facts, facts)
+def test_a_change_that_lasts_is_told_when_it_is_due_and_not_before(
+    told: dict[str, str], observed: dict[str, str]
+) -> None:
+    first = settle(observed, told, {}, NOW)
+    just_before = settle(observed, first.claims, first.waiting, NOW + SETTLING - timedelta(seconds=1))
+    then = settle(observed, just_before.claims, just_before.waiting, NOW + SETTLING)
+
+    assert {**first.claims, **told} == {**observed, **told} == dict(first.claims)
+    assert just_before.claims == first.claims
+    assert then.claims == observed
+    assert (then.waiting, then.due) == ({}, None)
+    assert first.due == (NOW + SETTLING if first.waiting else None)
+
+
+@given(facts, facts)
+def test_a_change_that_passes_is_never_told(told: dict[str, str], passing: dict[str, str]) -> None:
+    known = {name: value for name, value in passing.items() if name in told}
+    during = settle(known, told, {}, NOW)
+    after = settle(told, during.claims, during.waiting, NOW + SETTLING / 2)
+    again = settle(known, after.claims, after.waiting, NOW + SETTLING)
+
+    assert during.claims == after.claims == again.claims == told
+
+
+def test_another_change_while_one_waits_begins_to_wait_anew() -> None:
+    first = settle({"cpu": "2"}, {"cpu": "1"}, {}, NOW)
+
+    second = settle({"cpu": "3"}, {"cpu": "1"}, first.waiting, NOW + SETTLING)
+
+    assert second.claims == {"cpu": "1"}
+    assert second.waiting == {"cpu": Unsettled("3", NOW + SETTLING)}

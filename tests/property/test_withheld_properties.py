@@ -1,0 +1,59 @@
+"""Whatever a Dataset's volume is and whatever is said: none of the volume's strings gets through."""
+
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from federation.api.dataset import DatasetVolume
+from spoke_agent.collaborator.withheld import INSTEAD, Withheld
+from tests.support.collaborator_objects import open_dataset
+
+names = st.text(min_size=4, max_size=20)
+sources: Any = st.one_of(
+    st.fixed_dictionaries({"persistentVolumeClaim": st.fixed_dictionaries({"claimName": names})}),
+    st.fixed_dictionaries({"hostPath": st.fixed_dictionaries({"path": names})}),
+    st.fixed_dictionaries({"configMap": st.fixed_dictionaries({"name": names})}),
+    st.fixed_dictionaries({"secret": st.fixed_dictionaries({"secretName": names})}),
+    st.fixed_dictionaries(
+        {
+            "csi": st.fixed_dictionaries(
+                {"driver": names},
+                optional={
+                    "fsType": names,
+                    "volumeAttributes": st.dictionaries(st.sampled_from(["server", "share"]), names),
+                    "nodePublishSecret": names,
+                },
+            )
+        }
+    ),
+)
+volumes: Any = st.builds(lambda source, sub: source | sub, sources, st.just({}) | st.builds(dict, subPath=names))
+
+
+def strings(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in strings(inner)]
+    return [value]
+
+
+def quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()
+
+
+@given(volumes, st.data())
+def test_no_string_of_a_volume_gets_through(volume: Any, data: st.DataObject) -> None:
+    named = strings(msgspec.to_builtins(msgspec.convert(volume, DatasetVolume)))
+    assert sorted(named) == sorted(strings(volume))
+    pieces = st.sampled_from([*named, *map(quoted, named)]) | st.text(max_size=8)
+    words = "".join(data.draw(st.lists(pieces, max_size=8)))
+
+    told = Withheld(open_dataset(volume=volume)).out_of(words)
+
+    kept = told.split(INSTEAD)
+    assert not [text for text in named for piece in kept if text in piece]
+    rest = iter(words)
+    assert all(character in rest for character in "".join(kept)), "and nothing is said that was not"
+    if not any(form in words for text in named for form in (text, text.rstrip("/"), quoted(text)[1:-1])):
+        assert told == words

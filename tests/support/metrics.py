@@ -1,0 +1,18 @@
+"""Every metric of ours, by the process that serves it."""
+
+from prometheus_client import CollectorRegistry
+
+from hub_manager.aggregator.telling import Telling
+from hub_manager.certificates.telling import certificate_metrics
+from hub_manager.federated_learning.telling import RunMetrics
+from spoke_agent.metrics import AgentMetrics
+
+
+def registries() -> dict[str, CollectorRegistry]:
+    """What the hub manager, an aggregator and an agent serve at `/metrics`, without what is Python's own."""
+    hub, aggregator, agent = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
+    certificate_metrics(hub)
+    RunMetrics(hub)
+    Telling(aggregator)
+    AgentMetrics(agent)
+    return {"hub": hub, "aggregator": aggregator, "agent": agent}

@@ -1,0 +1,60 @@
+"""OpenFL workspaces for tests: the digits example as it is, or a copy of it with something else in one file."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spoke_agent.collaborator.openfl.config import Config, WorkspaceConfig
+
+DIGITS = Path(__file__).parents[2] / "examples" / "digits-openfl"
+
+
+def config(workspace: Path, folder: Path, data: Path | None = None) -> Config:
+    """What a collaborator of cluster c1 is told; its termination message goes into a folder."""
+    return Config(
+        run="digits/digits",
+        run_id="8a6e0804-2bd0-4672-b79d-d97027f9071a",
+        cluster="c1",
+        aggregators=("aggregator:8443",),
+        server_name="digits.digits.aggregator.federated-learning.internal",
+        data=data if data is not None else folder / "data",
+        tls=folder / "tls",
+        deadline=60.0,
+        of_workspace=WorkspaceConfig(workspace, workspace / "plan" / "plan.yaml", folder / "termination-log", "info"),
+    )
+
+
+def copy_of_digits(
+    folder: Path,
+    *,
+    replace: Mapping[str, tuple[str, str]] | None = None,
+    plan: Callable[[dict[str, Any]], object] | None = None,
+) -> Path:
+    """A copy of the example.
+
+    Args:
+        folder: where to.
+        replace: of these files, one text for another, which has to occur.
+        plan: changes the plan in place.
+    """
+    workspace = Path(shutil.copytree(DIGITS, folder / "workspace", ignore=shutil.ignore_patterns("__pycache__")))
+    for name, (old, new) in (replace or {}).items():
+        text = (workspace / name).read_text(encoding="utf-8")
+        assert old in text, f"{name} has no {old!r}"
+        (workspace / name).write_text(text.replace(old, new), encoding="utf-8")
+    if plan is not None:
+        path = workspace / "plan" / "plan.yaml"
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plan(content)
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return workspace
+
+
+def line_of(file: Path, text: str) -> int:
+    """The number of the first line with a text."""
+    lines = file.read_text(encoding="utf-8").split(os.linesep)
+    return next(number for number, line in enumerate(lines, start=1) if text in line)

@@ -1,0 +1,36 @@
+"""Clusters that somebody else made, named by variables."""
+
+from pathlib import Path
+
+import pytest
+
+from fleet.existing import from_environment
+
+
+def test_hub_and_spokes_are_found_by_their_kubeconfigs(tmp_path: Path) -> None:
+    for name in ("hub", "a", "b"):
+        (tmp_path / name).touch()
+    found = from_environment(
+        {
+            "FLEET_HUB": str(tmp_path / "hub"),
+            "FLEET_SPOKES": f"a={tmp_path / 'a'},b={tmp_path / 'b'}",
+            "FLEET_LOAD_IMAGE": "load --to 'a cluster'",
+        }
+    )
+    assert found.clusters == ("hub", "a", "b")
+    assert found.kubeconfig("b") == tmp_path / "b"
+    assert found.image_loader == ("load", "--to", "a cluster")
+
+
+@pytest.mark.parametrize(
+    ("environment", "remedy"),
+    [
+        pytest.param({}, "needs FLEET_HUB", id="no hub"),
+        pytest.param({"FLEET_HUB": "/x"}, "needs FLEET_SPOKES: name=kubeconfig", id="no spokes"),
+        pytest.param({"FLEET_HUB": "/x", "FLEET_SPOKES": "a"}, "needs FLEET_SPOKES: name=kubeconfig", id="no path"),
+        pytest.param({"FLEET_HUB": "/x", "FLEET_SPOKES": "a=/y"}, "no such kubeconfig: hub: /x, a: /y", id="no files"),
+    ],
+)
+def test_a_wrong_variable_is_named_with_its_remedy(environment: dict[str, str], remedy: str) -> None:
+    with pytest.raises(ValueError, match=remedy):
+        from_environment(environment)

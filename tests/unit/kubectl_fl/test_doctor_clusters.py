@@ -1,0 +1,200 @@
+"""What keeps a cluster from taking part in a run, found in what the hub knows of it, with the remedy."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from federation.api.claims import CPU_CLAIM, GPU_CLAIM, DatasetName, PublishedAttributes, dataset_claims
+from federation.api.run_names import ATTEMPT_LABEL
+from federation.kube.ocm_kinds import MANAGED_CLUSTER, MANIFEST_WORK
+from federation.kube.resource import Json
+from kubectl_fl.doctor.findings import Finding, Verdict
+from tests.support.doctor import applied, conditions, enabled, member, of_cluster, of_run, seen, waiting
+from tests.support.run_objects import run_json
+from tests.support.run_world import RunWorld
+
+REQUEST = "f79a3459f9af4794b202f06962b2760d"
+PENDING = (
+    "someone at the site has to approve it: kubectl annotate dataset digits --namespace agent "
+    f"approval.federation-ai.open-cluster-management.io/{REQUEST}=approved"
+)
+
+
+async def answered(folder: Path, **said: Any) -> Finding:
+    world = await waiting(sites={"c2": said})
+    await applied(world)
+    return of_cluster(seen(world, folder), "c2", "answer")
+
+
+async def test_a_request_that_waits_names_the_command_that_approves_it(tmp_path: Path) -> None:
+    answer = await answered(tmp_path, state="Pending", reason="ApprovalPending", message=PENDING)
+
+    assert answer.verdict is Verdict.PROBLEM
+    assert answer.remedy == (
+        "at the site: kubectl annotate dataset digits --namespace agent "
+        f"approval.federation-ai.open-cluster-management.io/{REQUEST}=approved"
+    )
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        PENDING.replace("digits", "$(reboot)"),
+        PENDING.replace("agent", "agent;reboot"),
+        PENDING.replace(REQUEST, "x" * 32),
+        "kubectl delete everything",
+    ],
+    ids=["dataset", "namespace", "request", "another command"],
+)
+async def test_a_site_cannot_put_its_own_words_into_a_command(tmp_path: Path, message: str) -> None:
+    answer = await answered(tmp_path, state="Pending", reason="ApprovalPending", message=message)
+
+    assert answer.remedy == "someone at the site has to approve it"
+
+
+async def test_what_follows_the_approving_command_does_not_come_along(tmp_path: Path) -> None:
+    answer = await answered(tmp_path, state="Pending", reason="ApprovalPending", message=PENDING + " && reboot")
+
+    assert answer.remedy.endswith(f"{REQUEST}=approved")
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict", "words"),
+    [
+        ({"state": "Refused", "reason": "ImageNotAllowed", "message": "ask"}, Verdict.PROBLEM, "ImageNotAllowed): ask"),
+        ({"state": "Failed", "reason": "WorkspaceFailed", "message": "KeyError", "file": "src/data.py", "line": 12,
+          "restarts": 7}, Verdict.PROBLEM, "KeyError at src/data.py:12, 7 failed"),
+        ({"state": "Accepted", "reason": "MeetsPolicy"}, Verdict.OK, "Accepted (MeetsPolicy)"),
+        ({"state": "Starting", "reason": "PodPending"}, Verdict.UNKNOWN, "Starting"),
+    ],
+    ids=["refused", "failed", "accepted", "starting"],
+)  # fmt: skip
+async def test_a_sites_answer_is_told(tmp_path: Path, said: dict[str, Any], verdict: Verdict, words: str) -> None:
+    answer = await answered(tmp_path, **said)
+
+    assert answer.verdict is verdict
+    assert words in answer.detail
+
+
+async def test_what_a_site_said_of_another_attempt_is_no_answer_to_this_one(tmp_path: Path) -> None:
+    answer = await answered(tmp_path, runId="uid-of-another-1", state="Failed", reason="WorkspaceFailed", message="old")
+
+    assert (answer.verdict, answer.detail) == (Verdict.UNKNOWN, "asked, and no answer yet")
+
+
+async def test_a_collaborator_that_the_aggregator_never_heard_of_is_a_matter_of_the_line(tmp_path: Path) -> None:
+    world = await waiting()
+    await applied(world)
+    line = of_cluster(seen(world, tmp_path), "c1", "connection")
+
+    assert line.verdict is Verdict.PROBLEM
+    assert "10.0.0.7:8080" in line.remedy
+
+
+@pytest.mark.parametrize(
+    ("claims", "requests", "check", "detail", "remedy"),
+    [
+        ({}, {}, "dataset", "digits is not offered (offered: none)", "makes the Dataset digits"),
+        (dataset_claims({DatasetName("other"): PublishedAttributes()}), {}, "dataset", "offered: other", "Dataset"),
+        ({CPU_CLAIM: "2"}, {"cpu": "4"}, "capacity", "4 cores are asked for, 2 are there", "lower spec.client"),
+        ({}, {"nvidia.com/gpu": 1}, "capacity", "1 GPUs are asked for, and the cluster claims nothing", "agent runs"),
+        ({GPU_CLAIM: "many"}, {"nvidia.com/gpu": 1}, "capacity", "claims nothing of it", "agent runs"),
+    ],
+    ids=["no dataset", "another dataset", "too small", "unclaimed", "hostile claim"],
+)
+async def test_what_a_cluster_lacks_is_named(
+    tmp_path: Path, claims: dict[str, str], requests: Json, check: str, detail: str, remedy: str
+) -> None:
+    world = RunWorld()
+    member(world, "c1", claims)
+    await world.submit(run_json(client={"resources": {"requests": requests}}))
+    await world.settle()
+    lack = of_cluster(seen(world, tmp_path), "c1", check)
+
+    assert lack.verdict is Verdict.PROBLEM
+    assert detail in lack.detail
+    assert remedy in lack.remedy
+
+
+async def test_a_cluster_that_has_just_enough_is_large_enough(tmp_path: Path) -> None:
+    world = RunWorld()
+    member(world, "c1", {CPU_CLAIM: "4"})
+    await world.submit(run_json(client={"resources": {"requests": {"cpu": "4500m"}}}))
+    await world.settle()
+
+    assert of_cluster(seen(world, tmp_path), "c1", "capacity").verdict is Verdict.OK
+
+
+UNCOMPARED = (
+    "only whole cores, GiB of memory, nvidia.com/gpu and amd.com/gpu are compared, so no cluster is left out for it"
+)
+
+
+@pytest.mark.parametrize(
+    ("requests", "detail"),
+    [
+        ({}, "nothing is asked for in spec.client.resources"),
+        ({"cpu": "0", "memory": 0}, "nothing is asked for in spec.client.resources"),
+        ({"cpu": "500m"}, f"asked for: cpu 500m; {UNCOMPARED}"),
+        ({"cpu": "500m", "memory": "512Mi", "nvidia.com/gpu": 0}, f"asked for: cpu 500m, memory 512Mi; {UNCOMPARED}"),
+        ({"ephemeral-storage": "10Gi"}, f"asked for: ephemeral-storage 10Gi; {UNCOMPARED}"),
+        ({"example.com/gpu": 1}, f"asked for: example.com/gpu 1; {UNCOMPARED}"),
+        ({"cpu": "1", "memory": "512Mi"}, "enough for what spec.client.resources asks for"),
+    ],
+    ids=["nothing", "noughts", "half a core", "two parts", "unclaimed kind", "another GPU", "one is compared"],
+)
+async def test_a_request_too_small_to_be_compared_is_not_called_nothing(
+    tmp_path: Path, requests: Json, detail: str
+) -> None:
+    world = RunWorld()
+    member(world, "c1", {CPU_CLAIM: "1"})
+    await world.submit(run_json(client={"resources": {"requests": requests}}))
+    await world.settle()
+    capacity = of_cluster(seen(world, tmp_path), "c1", "capacity")
+
+    assert (capacity.verdict, capacity.detail) == (Verdict.OK, detail)
+
+
+async def test_the_membership_comes_before_all(tmp_path: Path) -> None:
+    world = await waiting()
+    member(world, "c2", hubAcceptsClient=False)
+    what = seen(world, tmp_path)
+
+    assert of_cluster(what, "c2", "membership").remedy == "clusteradm accept --clusters c2"
+    assert of_cluster(what, "c9", "membership").detail == "the hub has no ManagedCluster of the name"
+    assert of_cluster(what, "c9", "add-on").remedy.endswith("--names federated-learning --clusters c9")
+
+
+async def test_an_add_on_that_is_not_well_is_told_in_its_own_words(tmp_path: Path) -> None:
+    world = await waiting()
+    enabled(world, "c1", conditions("RegistrationApplied", ClusterCertificateRotated="denied", Available="no lease"))
+    what = seen(world, tmp_path)
+
+    assert of_cluster(what, "c1", "add-on").detail == "enabled, not available: Wrong: no lease"
+    assert of_cluster(what, "c1", "certificate").verdict is Verdict.PROBLEM
+    assert of_cluster(what, "c1", "certificate").detail == "Wrong: denied"
+
+
+async def test_a_cluster_outside_of_the_sets_or_tainted_is_not_selected_for_that(tmp_path: Path) -> None:
+    placement = {"clusterSets": ["hospitals"], "tolerations": [{"key": "slow", "operator": "Exists"}]}
+    world = await waiting(run_json(client={"placement": placement}), selected={})
+    in_set = {"name": "c2", "labels": {"cluster.open-cluster-management.io/clusterset": "hospitals"}}
+    taints = [{"key": "slow", "effect": "NoSelect"}, {"key": "gone", "effect": "NoSelect"}]
+    body = {"metadata": in_set, "spec": {"hubAcceptsClient": True, "taints": taints}, "status": {}}
+    world.api.seed(MANAGED_CLUSTER, body)
+    what = seen(world, tmp_path)
+
+    assert of_cluster(what, "c1", "selected").remedy == "clusteradm clusterset set hospitals --clusters c1"
+    assert of_cluster(what, "c2", "selected").detail == "it has the taint gone"
+    assert of_run(what, "cluster sets").remedy == "clusteradm clusterset bind hospitals --namespace default"
+
+
+async def test_a_work_of_an_earlier_attempt_is_not_looked_at(tmp_path: Path) -> None:
+    world = await waiting()
+    await applied(world)
+    for work in world.api.objects(MANIFEST_WORK):
+        labels = work["metadata"]["labels"] | {ATTEMPT_LABEL: "7"}
+        world.api.seed(MANIFEST_WORK, work | {"metadata": work["metadata"] | {"labels": labels}})
+
+    assert of_cluster(seen(world, tmp_path), "c1", "asked").detail == "the hub manager has not asked it yet"

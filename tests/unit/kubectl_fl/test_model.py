@@ -1,0 +1,344 @@
+"""The model's way to the user's disk: whole, checked, by a pod that is hardened and goes away whatever happens."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL, server_name
+from federation.kube.resource import Json
+from federation.kube.run_kinds import AGGREGATOR_POD, FEDERATED_LEARNING, JOB
+from hub_manager.aggregator.checkpoint import CheckpointStore
+from hub_manager.federated_learning.aggregator_job import Images, job
+from kubectl_fl.app import main
+from kubectl_fl.failure import Failure
+from kubectl_fl.kubectl import Kubectl
+from kubectl_fl.model.check import check
+from kubectl_fl.model.download import TRIES, Download
+from kubectl_fl.model.reader_pod import place_of
+from kubectl_fl.parts import TEMPLATED_JOB
+from tests.support.fake_kubectl import FakeKubectl
+from tests.support.models import MIXED, Held, elements, packed, rounded
+from tests.support.run_objects import run_json, run_of
+
+FOLDER = "default/mnist/1-u-1"
+RAW = packed(MIXED, rounded(MIXED, [float(index) for index in range(elements(MIXED))]))
+IMAGE = "registry.example.org/federation/aggregator:1.2.3"
+
+
+class Hub:
+    """A run that has ended, its volume, and a kubectl that reads both."""
+
+    def __init__(self, folder: Path, **server: Any) -> None:
+        self.volume = folder / "volume"
+        store = CheckpointStore(self.volume / FOLDER / "checkpoints", "u-1-1")
+        stored = store.store_first(MIXED, Held(RAW))
+        self.file = store.path(0)
+        self.body = run_json(server=server)
+        self.body["metadata"] |= {"uid": "u-1", "generation": 1}
+        location = str(self.file.relative_to(self.volume))
+        model = {"location": location, "digest": stored.digest, "size": MIXED.nbytes, "round": 0}
+        self.body["status"] = {"attempt": 1, "observedGeneration": 1, "model": model}
+        self.kubectl = FakeKubectl(folder, volume=self.volume).has(FEDERATED_LEARNING, self.body)
+        self.kubectl.has(JOB, job(self.run, 1, Images(aggregator=IMAGE)))
+        self.told: list[str] = []
+
+    @property
+    def run(self) -> Any:
+        return run_of(self.body)
+
+    def download(self, target: Path, image: str = "") -> Download:
+        found = Download(Kubectl(self.kubectl.program), self.run, self.told.append, pause=lambda _: None)
+        found.to(target, image, "abcde")
+        return found
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Hub:
+    """The run, its volume and kubectl."""
+    return Hub(tmp_path)
+
+
+def deletes(hub: Hub) -> int:
+    return sum(call[:3] == ["delete", "pod", "mnist-read-abcde"] for call in hub.kubectl.calls)
+
+
+def beside(target: Path) -> list[str]:
+    return [path.name for path in target.parent.iterdir()]
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """Where the model is wanted, in a folder of its own."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return folder / "mnist.safetensors"
+
+
+def test_the_model_arrives_whole_and_the_pod_goes(hub: Hub, target: Path) -> None:
+    hub.download(target)
+
+    assert target.read_bytes() == hub.file.read_bytes()
+    assert beside(target) == ["mnist.safetensors"]
+    assert deletes(hub) == 1
+    assert hub.kubectl.verbs()[-1] == "delete"
+
+
+@pytest.mark.parametrize("breaks", [(0,), (100,), (100, 0, 37), (1, 1, 1)], ids=str)
+def test_a_stream_that_breaks_goes_on_where_it_was(hub: Hub, target: Path, breaks: tuple[int, ...]) -> None:
+    hub.kubectl.breaking(*breaks)
+
+    hub.download(target)
+
+    assert target.read_bytes() == hub.file.read_bytes()
+    offsets = [int(call[-1]) for call in hub.kubectl.calls if call[-2].endswith("model.safetensors")]
+    assert offsets == [sum(breaks[:n]) for n in range(len(breaks) + 1)]
+
+
+def test_a_stream_that_brings_nothing_again_and_again_is_given_up_and_goes_on_another_time(
+    hub: Hub, target: Path
+) -> None:
+    hub.kubectl.breaking(64, *([0] * TRIES))
+
+    with pytest.raises(Failure, match=r"can't be read beyond 64 B of .*the line was cut"):
+        hub.download(target)
+    assert not target.exists()
+    assert deletes(hub) == 1
+    hub.download(target)
+
+    assert target.read_bytes() == hub.file.read_bytes()
+    assert any(line.startswith("going on after the 64 B") for line in hub.told)
+
+
+@pytest.mark.parametrize("where", [3, 30, -1], ids=["header's length", "header", "tensors"])
+def test_a_damaged_byte_is_found_wherever_it_is(hub: Hub, target: Path, where: int) -> None:
+    target.write_bytes(b"the one before")
+    raw = bytearray(hub.file.read_bytes())
+    raw[where] ^= 1
+    hub.file.write_bytes(raw)
+
+    with pytest.raises(Failure, match=r"digest|header"):
+        hub.download(target)
+    assert target.read_bytes() == b"the one before"
+    assert beside(target) == ["mnist.safetensors"]
+    assert deletes(hub) == 1
+
+
+def test_a_manifest_of_another_model_is_refused(hub: Hub, target: Path) -> None:
+    hub.body["status"]["model"]["digest"] = "blake3:" + "0" * 64
+
+    with pytest.raises(Failure, match="manifest is of another model"):
+        hub.download(target)
+
+
+def test_a_part_that_was_never_of_this_model_does_not_stay(hub: Hub, target: Path) -> None:
+    digest = hub.body["status"]["model"]["digest"].rpartition(":")[2][:16]
+    part = target.with_name(f".{target.name}.{digest}.partial")
+    part.write_bytes(b"x" * 50)
+
+    with pytest.raises(Failure):
+        hub.download(target)
+    hub.download(target)
+
+    assert target.read_bytes() == hub.file.read_bytes()
+
+
+def test_ctrl_c_deletes_the_pod_and_keeps_what_has_come(hub: Hub, target: Path) -> None:
+    def pressed(_: float) -> None:
+        raise KeyboardInterrupt
+
+    hub.kubectl.breaking(64)
+    download = Download(Kubectl(hub.kubectl.program), hub.run, hub.told.append, pause=pressed)
+
+    with pytest.raises(KeyboardInterrupt):
+        download.to(target, "", "abcde")
+    assert deletes(hub) == 1
+    assert [path.stat().st_size for path in target.parent.iterdir()] == [64]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_command_that_is_told_to_end_deletes_its_pod(hub: Hub, target: Path, number: signal.Signals) -> None:
+    hub.kubectl.breaking(-1)
+    command = [sys.executable, "-m", "kubectl_fl", "model", "mnist", "--output", str(target)]
+    environment = os.environ | {"KUBECTL": hub.kubectl.program}
+
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("to read" in line for line in iter(process.stderr.readline, ""))
+        process.send_signal(number)
+        process.stderr.read()
+
+    assert process.returncode == 130
+    assert hub.kubectl.verbs().count("delete") == 1
+
+
+def test_a_pod_that_does_not_start_says_why_and_is_deleted(hub: Hub, target: Path) -> None:
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}
+    metadata = {"name": "mnist-read-abcde", "namespace": "default"}
+    statuses = [{"name": "reader", "state": waiting}]
+    hub.kubectl.has(AGGREGATOR_POD, {"metadata": metadata, "status": {"containerStatuses": statuses}})
+    hub.kubectl.refusing = {"wait": "error: timed out waiting for the condition"}
+
+    with pytest.raises(Failure, match="container reader: ErrImagePull: no such image"):
+        hub.download(target)
+    assert deletes(hub) == 1
+    assert beside(target) == []
+
+
+def test_a_pod_that_cannot_be_deleted_is_named(hub: Hub, target: Path) -> None:
+    hub.kubectl.refusing = {"delete": "Error from server (Forbidden): no"}
+
+    hub.download(target)
+
+    assert "left behind: kubectl delete pod mnist-read-abcde --namespace default" in hub.told[-1]
+
+
+def test_two_calls_do_not_write_one_file(hub: Hub, target: Path) -> None:
+    digest = hub.body["status"]["model"]["digest"].rpartition(":")[2][:16]
+    part = target.with_name(f".{target.name}.{digest}.partial")
+    with part.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Failure, match="another call"):
+            hub.download(target)
+
+
+def test_the_pod_meets_the_restricted_standard_and_reads_alone(hub: Hub, target: Path) -> None:
+    hub.download(target)
+    pod = hub.kubectl.created
+    spec = pod["spec"]
+    (container,) = spec["containers"]
+
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["activeDeadlineSeconds"] == 3600
+    assert spec["volumes"] == [{"name": "storage", "persistentVolumeClaim": {"claimName": "model", "readOnly": True}}]
+    assert container["volumeMounts"][0]["readOnly"] is True
+    assert container["image"] == IMAGE
+
+
+def test_the_pod_has_the_aggregators_group_and_place_but_none_of_its_labels(tmp_path: Path, target: Path) -> None:
+    server = {"nodeSelector": {"zone": "a"}, "tolerations": [{"key": "gpu", "operator": "Exists"}]}
+    hub = Hub(tmp_path, **server, imagePullSecrets=[{"name": "pull"}])
+    labels = {RUN_UID_LABEL: "u-1", ATTEMPT_LABEL: "1"}
+    metadata = {"name": "mnist-server-x", "namespace": "default", "labels": labels}
+    hub.kubectl.has(AGGREGATOR_POD, {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
+    hub.download(target)
+    made = hub.kubectl.created
+    original = job(hub.run, 1, Images(aggregator=IMAGE))["spec"]["template"]
+
+    for field in ("securityContext", "nodeSelector", "tolerations", "imagePullSecrets"):
+        assert made["spec"][field] == original["spec"][field]
+    assert "n1" in str(made["spec"]["affinity"])
+    assert made["metadata"]["labels"].items().isdisjoint(original["metadata"]["labels"].items())
+    assert RUN_UID_LABEL not in made["metadata"]["labels"]
+    assert made["metadata"]["ownerReferences"][0]["uid"] == "u-1"
+
+
+def test_without_the_job_an_image_is_asked_for_and_the_usual_group_is_used(hub: Hub, target: Path) -> None:
+    hub.kubectl.objects[JOB.plural] = []
+
+    with pytest.raises(Failure, match="--image"):
+        hub.download(target)
+    hub.download(target, "registry.example.org/python:1")
+
+    assert hub.kubectl.created["spec"]["containers"][0]["image"] == "registry.example.org/python:1"
+    assert hub.kubectl.created["spec"]["securityContext"]["fsGroup"] == 65532
+
+
+def test_a_job_that_may_not_be_read_is_done_without_where_an_image_is_named(hub: Hub, target: Path) -> None:
+    hub.kubectl.denied.append(JOB.plural)
+
+    with pytest.raises(Failure, match=r"for the right, or name the image .* --image"):
+        hub.download(target)
+    hub.download(target, "registry.example.org/python:1")
+
+    assert target.read_bytes() == hub.file.read_bytes()
+    assert "(get on jobs.batch in default)" in hub.told[0]
+
+
+def test_the_job_of_an_earlier_run_of_the_name_is_not_taken(hub: Hub, target: Path) -> None:
+    hub.kubectl.objects[JOB.plural][0]["metadata"]["labels"][RUN_UID_LABEL] = "another"
+
+    with pytest.raises(Failure, match="--image"):
+        hub.download(target)
+
+
+@pytest.mark.parametrize(
+    ("server", "model", "words"),
+    [
+        ({"storage": {"type": "HostPath", "path": "/data"}}, {}, "copy /data/default/mnist.*--check FILE"),
+        ({"storage": {"type": "S3Bucket"}}, {}, "S3Bucket"),
+        ({}, {"location": "../../etc/passwd"}, "leads out of the run's volume"),
+        ({}, {"location": "/etc/passwd"}, "leads out of the run's volume"),
+        ({}, {"location": ""}, "no model yet"),
+    ],
+    ids=["host path", "bucket", "upwards", "absolute", "none"],
+)
+def test_what_cannot_be_read_is_said_with_the_remedy(tmp_path: Path, server: Json, model: Json, words: str) -> None:
+    hub = Hub(tmp_path, **server)
+    hub.body["status"]["model"] |= model
+
+    with pytest.raises(Failure, match=words):
+        place_of(hub.run)
+
+
+def test_the_command_downloads_and_says_what(
+    hub: Hub, target: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KUBECTL", hub.kubectl.program)
+
+    assert main(["model", "mnist", "--output", str(target)]) == 0
+    digest = hub.body["status"]["model"]["digest"]
+    assert digest in capsys.readouterr().out
+    assert main(["model", "mnist", "--check", str(target)]) == 0
+    os.truncate(target, 100)
+    assert main(["model", "mnist", "--check", str(target)]) == 1
+    assert main(["model", "mnist", "--check", str(target.parent / "none")]) == 1
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_a_copy_with_a_damaged_tensor_is_not_the_model(hub: Hub, target: Path) -> None:
+    raw = bytearray(hub.file.read_bytes())
+    raw[-1] ^= 1
+    target.write_bytes(raw)
+    model = hub.run.status.model
+
+    with pytest.raises(Failure, match="the run says"):
+        check(target, model.size, model.digest)
+
+
+def test_a_call_that_is_to_be_done_whole_is_done_before_ctrl_c_counts(tmp_path: Path) -> None:
+    done, program = tmp_path / "done", tmp_path / "kubectl"
+    program.write_text(f"#!/bin/sh\nkill -INT $PPID\nsleep 1\ntouch {done}\n")
+    program.chmod(0o755)
+
+    with pytest.raises(KeyboardInterrupt):
+        Kubectl(str(program)).call("delete", what="the pod", shielded=True)
+    assert done.exists()
+
+
+def test_without_blake3_the_extra_is_named(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KUBECTL", hub.kubectl.program)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+
+    assert main(["model", "mnist"]) == 1
+    assert "federated-learning-addon[cli]" in capsys.readouterr().err
+
+
+def test_the_reader_finds_the_job_by_the_name_that_the_hub_gives_it(hub: Hub) -> None:
+    assert server_name(hub.run) == job(hub.run, 1, Images(aggregator=IMAGE))["metadata"]["name"]
+    assert TEMPLATED_JOB.plural == JOB.plural

@@ -1,0 +1,46 @@
+"""When the agent says that it is well, and what it says otherwise."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from spoke_agent.health import LONG_SILENCE, SILENCE, Vitals, ailments, hopeless
+
+WELL = Vitals(silence={"datasets": 0.0, "nodes": SILENCE}, claims_applied=True, hub_kubeconfig=True)
+
+
+def test_a_well_agent_has_no_ailment() -> None:
+    assert ailments(WELL) == ()
+    assert hopeless(WELL) is None
+
+
+@pytest.mark.parametrize(
+    ("vitals", "says"),
+    [
+        (replace(WELL, silence={"datasets": None, "nodes": 0.0}), "datasets: not listed yet"),
+        (replace(WELL, silence={"nodes": SILENCE + 1}), "nodes: nothing heard for 181 s"),
+        (replace(WELL, claims_applied=False), "claims: not all of them are written"),
+        (replace(WELL, hub_kubeconfig=False), "hub: no kubeconfig yet"),
+    ],
+    ids=["never listed", "silent", "claims unwritten", "no kubeconfig"],
+)
+def test_each_ailment_alone_makes_it_unwell_and_is_named(vitals: Vitals, says: str) -> None:
+    (ailment,) = ailments(vitals)
+
+    assert ailment.startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("silence", "hope"),
+    [
+        ({"nodes": None}, True),
+        ({"nodes": LONG_SILENCE}, True),
+        ({"datasets": 0.0, "nodes": LONG_SILENCE + 1}, False),
+    ],
+    ids=["never listed", "silent for a while", "silent for long"],
+)
+def test_only_a_watch_that_fell_silent_for_long_is_worth_a_restart(
+    silence: Mapping[str, float | None], hope: bool
+) -> None:
+    assert (hopeless(replace(WELL, silence=silence, claims_applied=False)) is None) == hope
