@@ -93,7 +93,7 @@ test-openfl: $(OPENFL_VENV)/.synced ## the collaborator on OpenFL itself, in an 
 	$(OPENFL_VENV)/bin/pytest -m openfl tests/contract/collaborator
 
 .PHONY: test
-test: check test-openfl fleet-packages ## everything, on a fleet that comes up and goes down with it
+test: check test-openfl images ## everything, on a fleet that comes up and goes down with it
 	$(RUN)pytest -m "not openfl" --durations=10
 
 .PHONY: fleet-packages
@@ -119,8 +119,7 @@ fleet-status: venv ## each cluster's node, membership, pods, memory and CPU
 
 .PHONY: images
 images: fleet-packages ## build the fleet's programs and images and the product's own, and no more
-	$(FLEET_COMMAND) build
-	$(RUN)python -m demo images
+	@if [ "$${FLEET:-}" != existing ]; then $(FLEET_COMMAND) build && $(RUN)python -m demo images; fi
 
 .PHONY: install
 install: venv ## install the add-on on the fleet that is up, and enable it on its spokes

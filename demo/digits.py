@@ -15,6 +15,7 @@ from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB
 from fleet.manifest import Json
+from fleet.waiting import WAIT
 
 NAME: Final = "digits"
 """Of the run, of its namespace, and of the Dataset that each site offers."""
@@ -58,9 +59,7 @@ async def end(fleet: Fleet | ExistingFleet, run: Json) -> None:
     name, namespace = run["metadata"]["name"], run["metadata"]["namespace"]
     claim = run["spec"]["server"]["storage"]["name"]
     for thing in (f"federatedlearning/{name}", f"persistentvolumeclaim/{claim}"):
-        await fleet.kubectl(
-            HUB, "delete", thing, f"--namespace={namespace}", "--ignore-not-found", "--timeout=60s", deadline=70
-        )
+        await fleet.kubectl(HUB, "delete", thing, f"--namespace={namespace}", "--ignore-not-found", WAIT)
 
 
 async def load_collaborator(fleet: Fleet | ExistingFleet) -> Image:

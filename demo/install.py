@@ -12,6 +12,7 @@ from fleet import manifest
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
+from fleet.waiting import WAIT
 
 ADD_ON: Final = "federated-learning"
 HUB_NAMESPACE: Final = "federated-learning-system"
@@ -35,7 +36,7 @@ async def install_hub(fleet: Fleet | ExistingFleet) -> None:
     }
     objects = manifest.text(manifest.with_images(manifest.parse(rendered), named))
     await fleet.kubectl(HUB, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=objects)
-    await fleet.kubectl(HUB, "rollout", "status", _HUB_MANAGER, f"--namespace={HUB_NAMESPACE}", "--timeout=120s")
+    await fleet.kubectl(HUB, "rollout", "status", _HUB_MANAGER, f"--namespace={HUB_NAMESPACE}", WAIT)
 
 
 def add_on(cluster: str, *, install_namespace: str = INSTALL_NAMESPACE) -> manifest.Json:
@@ -52,12 +53,10 @@ async def enable(fleet: Fleet | ExistingFleet, cluster: str) -> None:
     """Enables the add-on on a cluster; returns when OCM calls it Available."""
     await fleet.kubectl(HUB, "apply", "-f", "-", stdin=manifest.text([add_on(cluster)]))
     scope = f"--namespace={cluster}"
-    await fleet.kubectl(
-        HUB, "wait", "--for=condition=Available", f"managedclusteraddon/{ADD_ON}", scope, "--timeout=120s", deadline=130
-    )
+    await fleet.kubectl(HUB, "wait", "--for=condition=Available", f"managedclusteraddon/{ADD_ON}", scope, WAIT)
 
 
 async def disable(fleet: Fleet | ExistingFleet, cluster: str) -> None:
     """Disables the add-on on a cluster; returns when nothing of it is left on the hub."""
     scope = f"--namespace={cluster}"
-    await fleet.kubectl(HUB, "delete", f"managedclusteraddon/{ADD_ON}", scope, "--timeout=120s", deadline=130)
+    await fleet.kubectl(HUB, "delete", f"managedclusteraddon/{ADD_ON}", scope, WAIT)

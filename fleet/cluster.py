@@ -10,7 +10,7 @@ from fleet import cgroups, control_plane, daemons, manifest, network, node
 from fleet.command import CommandFailed, run
 from fleet.images import Image
 from fleet.layout import ClusterLayout, Layout
-from fleet.waiting import until
+from fleet.waiting import PATIENT, WAIT, until
 
 _NO_CONDITIONS_YET: Final = "accessor error: <nil>"
 """What `kubectl wait` says, and ends, of an object so new that its conditions are null."""
@@ -51,27 +51,25 @@ async def _prepare_node(cluster: ClusterLayout, parts: Parts, preload: Sequence[
         await node.load_image(cluster, parts.images[name].archive)
 
 
-async def wait_for(
-    programs: Path, cluster: ClusterLayout, condition: str, *what: str, namespace: str = "", deadline: int = 120
-) -> None:
+async def wait_for(programs: Path, cluster: ClusterLayout, condition: str, *what: str, namespace: str = "") -> None:
     """Waits by watch, as `kubectl wait --for=…` does.
 
     Raises:
-        CommandFailed: it was not so within the deadline; kubectl's words name what was missing.
+        CommandFailed: it was not so in time; kubectl's words name what was missing.
     """
     scope = (f"--namespace={namespace}",) if namespace else ()
-    words = ("wait", f"--for={condition}", f"--timeout={deadline}s", *scope, *what)
+    words = ("wait", f"--for={condition}", WAIT, *scope, *what)
 
     async def came() -> bool:
         try:
-            await run(*control_plane.kubectl(programs, cluster), *words, deadline=deadline + 10)
+            await run(*control_plane.kubectl(programs, cluster), *words)
         except CommandFailed as error:
             if _NO_CONDITIONS_YET not in error.output:
                 raise
             return False
         return True
 
-    await until(came, f"{condition} of {', '.join(what)} on {cluster.name}", deadline=deadline + 10)
+    await until(came, f"{condition} of {', '.join(what)} on {cluster.name}", deadline=PATIENT)
 
 
 async def stop(cluster: ClusterLayout) -> None:

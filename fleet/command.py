@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fleet.waiting import PATIENT
+
 
 class CommandFailed(Exception):
     """A program ended with an error or not at all; the message holds the end of what it printed."""
@@ -22,7 +24,7 @@ async def run(
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    deadline: float = 120,
+    deadline: float = PATIENT,
 ) -> str:
     """What the program prints on its standard output.
 
@@ -59,7 +61,7 @@ async def run(
     return out.decode(errors="replace")
 
 
-async def succeeds(*argv: str | Path, deadline: float = 120) -> bool:
+async def succeeds(*argv: str | Path, deadline: float = PATIENT) -> bool:
     """Whether the program ends with 0."""
     try:
         await run(*argv, deadline=deadline)

@@ -14,7 +14,7 @@ from fleet.layout import (
     SERVICE_RANGE,
     ClusterLayout,
 )
-from fleet.waiting import until
+from fleet.waiting import PATIENCE, until
 
 _CLIENTS: Final = {
     "admin": ("kubernetes-admin", ("system:masters",)),
@@ -114,7 +114,7 @@ def scheduler_argv(programs: Path, cluster: ClusterLayout) -> list[str | Path]:
     ]
 
 
-async def start(programs: Path, cluster: ClusterLayout, *, deadline: float = 90) -> None:
+async def start(programs: Path, cluster: ClusterLayout, *, deadline: float = PATIENCE) -> None:
     """Starts the control plane; it answers when this returns.
 
     Raises:
@@ -129,7 +129,7 @@ async def start(programs: Path, cluster: ClusterLayout, *, deadline: float = 90)
     await daemons.start(cluster, "kube-scheduler", scheduler_argv(programs, cluster))
 
 
-async def until_ready(programs: Path, cluster: ClusterLayout, *, deadline: float = 90) -> None:
+async def until_ready(programs: Path, cluster: ClusterLayout, *, deadline: float = PATIENCE) -> None:
     """Waits until the API server says that it is ready.
 
     Raises:
@@ -157,7 +157,7 @@ def kubectl(programs: Path, cluster: ClusterLayout) -> tuple[str | Path, ...]:
     return (programs / "kubectl", f"--kubeconfig={cluster.kubeconfig}")
 
 
-async def apply(programs: Path, cluster: ClusterLayout, manifests: str, *, deadline: float = 60) -> None:
+async def apply(programs: Path, cluster: ClusterLayout, manifests: str, *, deadline: float = PATIENCE) -> None:
     """Applies YAML or JSON documents, server-side."""
     await run(
         *kubectl(programs, cluster),

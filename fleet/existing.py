@@ -13,6 +13,7 @@ from pathlib import Path
 from fleet.command import run
 from fleet.images import Image, Recipe, build
 from fleet.layout import HUB, Layout, default_layout
+from fleet.waiting import PATIENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class ExistingFleet:
         """The administrator's kubeconfig of a cluster."""
         return self.kubeconfigs[name]
 
-    async def kubectl(self, name: str, *arguments: str, stdin: str | None = None, deadline: float = 120) -> str:
+    async def kubectl(self, name: str, *arguments: str, stdin: str | None = None, deadline: float = PATIENT) -> str:
         """What kubectl prints, run on a cluster.
 
         Raises:

@@ -10,6 +10,7 @@ from fleet.command import run
 from fleet.images import Image, Recipe
 from fleet.layout import HUB, Layout
 from fleet.network import Link
+from fleet.waiting import PATIENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Fleet:
         """The administrator's kubeconfig of a cluster."""
         return self.layout.cluster(name).kubeconfig
 
-    async def kubectl(self, name: str, *arguments: str, stdin: str | None = None, deadline: float = 120) -> str:
+    async def kubectl(self, name: str, *arguments: str, stdin: str | None = None, deadline: float = PATIENT) -> str:
         """What kubectl prints, run on a cluster.
 
         Raises:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from fleet import daemons
 from fleet.command import run, succeeds
 from fleet.layout import CLUSTER_DOMAIN, DNS_SERVICE, NODE_PORTS, POD_RANGE, SERVICE_RANGE, ClusterLayout
-from fleet.waiting import until
+from fleet.waiting import PATIENCE, until
 
 CNI_PLUGINS: Final = Path("/usr/lib/cni")
 _PRIVATE_FOLDERS: Final = {"run": "/run", "log": "/var/log"}
@@ -143,7 +143,7 @@ def write_configuration(cluster: ClusterLayout, pause_image: str) -> None:
     (folder / "kube-proxy.json").write_text(json.dumps(kube_proxy_config(cluster)))
 
 
-async def start_containerd(cluster: ClusterLayout, pause_image: str, *, deadline: float = 60) -> None:
+async def start_containerd(cluster: ClusterLayout, pause_image: str, *, deadline: float = PATIENCE) -> None:
     """Starts containerd in a new mount namespace; images can be loaded when this returns.
 
     Raises:

@@ -95,7 +95,7 @@ async def join(hub: ClusterLayout, spoke: ClusterLayout, parts: Parts) -> None:
     programs = parts.programs
     await control_plane.apply(programs, spoke, manifest.text(await _klusterlet(hub, spoke, parts)))
     await wait_for(programs, hub, "create", f"managedcluster/{spoke.name}")
-    await until(lambda: _approve_request(hub, spoke, programs), f"the certificate request of {spoke.name}", deadline=90)
+    await until(lambda: _approve_request(hub, spoke, programs), f"the certificate request of {spoke.name}")
     acceptance = json.dumps({"spec": {"hubAcceptsClient": True}})
     await run(
         *control_plane.kubectl(programs, hub),

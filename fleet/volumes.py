@@ -14,6 +14,7 @@ from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.manifest import Json
+from fleet.waiting import WAIT
 
 _FOLDER: Final = "volumes"
 _ANYONE: Final = 0o755
@@ -44,7 +45,7 @@ async def offer_volume(clusters: Fleet | ExistingFleet, namespace: str, claim: s
         return
     name = f"{namespace}-{claim}"
     folder = volume_folder(clusters, namespace, claim)
-    await clusters.kubectl(HUB, "delete", "persistentvolume", name, "--ignore-not-found", "--timeout=60s")
+    await clusters.kubectl(HUB, "delete", "persistentvolume", name, "--ignore-not-found", WAIT)
     await asyncio.to_thread(_clear, folder)
     volume = {
         "apiVersion": "v1",

@@ -26,7 +26,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that take the fleet down come last, whatever folder they are in; all else keeps its order."""
+    """Tests that take the fleet down come last, whatever folder they are in; all else keeps its order.
+
+    Those on the fleet wait for many things in turn, each with a deadline of its own.
+    """
+    for item in items:
+        if item.get_closest_marker("fleet"):
+            item.add_marker(pytest.mark.timeout(1200, func_only=True))
     items.sort(key=lambda item: item.get_closest_marker("ends_fleet") is not None)
 
 

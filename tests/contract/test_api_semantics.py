@@ -26,7 +26,7 @@ async def next_event(served: Served, version: str, *, label_selector: str = "") 
     stream = served.api.watch(
         CONFIG_MAP, resource_version=version, namespace=served.namespace, label_selector=label_selector
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for event in stream:
             if event.object is not None:
                 return event

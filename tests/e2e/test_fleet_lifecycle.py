@@ -11,7 +11,7 @@ from fleet.command import run
 from fleet.fleet import Fleet
 from fleet.layout import HUB
 
-pytestmark = [pytest.mark.fleet, pytest.mark.ends_fleet, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.fleet, pytest.mark.ends_fleet]
 
 
 def processes_that_name(folder: Path) -> list[str]:

@@ -21,6 +21,7 @@ import aiohttp
 from fleet import programs
 from fleet.credentials import Authority, kubeconfig, private_key, write_private
 from fleet.layout import default_layout
+from fleet.waiting import PATIENCE
 
 WITHOUT: Final = ("ServiceAccount", "PodSecurity", "MutatingAdmissionWebhook", "ValidatingAdmissionWebhook")
 """Admission plugins that need controllers, or that no test is about."""
@@ -72,29 +73,29 @@ class LoopbackApiServer:
         path.unlink(missing_ok=True)
         write_private(path, kubeconfig(server, self.authority.pair.certificate, pair).encode())
 
-    async def start(self, *, deadline: float = 90.0) -> None:
+    async def start(self) -> None:
         """Starts both programs; the server is ready when this returns.
 
         Raises:
             RuntimeError: a program ended, with the end of its log.
-            TimeoutError: the server was not ready within the deadline.
+            TimeoutError: the server was not ready in time.
         """
         await asyncio.to_thread(self._write_credentials)
         self._etcd = await self._spawn("etcd", *self._etcd_arguments())
-        await self._start_api_server(deadline)
+        await self._start_api_server()
 
     async def kill(self) -> None:
         """Ends kube-apiserver as `kill -9` does; etcd lives on."""
         await _end(self._api_server, at_once=True)
 
-    async def start_again(self, *, deadline: float = 90.0) -> None:
+    async def start_again(self) -> None:
         """Starts kube-apiserver once more, on the same port. Raises as `start` does."""
-        await self._start_api_server(deadline)
+        await self._start_api_server()
 
-    async def restart(self, *, deadline: float = 90.0) -> None:
+    async def restart(self) -> None:
         """Kills kube-apiserver and starts it again. Raises as `start` does."""
         await self.kill()
-        await self.start_again(deadline=deadline)
+        await self.start_again()
 
     async def stop(self) -> None:
         """Ends both programs and removes their folder."""
@@ -105,7 +106,7 @@ class LoopbackApiServer:
     async def compact(self) -> None:
         """Has etcd forget every revision before the present one; what the server caches is not touched."""
         base = f"http://127.0.0.1:{self._etcd_port}/v3/kv"
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as http:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
             key = base64.b64encode(b"/").decode()
             async with http.post(f"{base}/range", json={"key": key, "count_only": True}) as response:
                 revision = (await response.json())["header"]["revision"]
@@ -153,9 +154,9 @@ class LoopbackApiServer:
             "--profiling=false",
         ]
 
-    async def _start_api_server(self, deadline: float) -> None:
+    async def _start_api_server(self) -> None:
         self._api_server = await self._spawn("kube-apiserver", *self._api_server_arguments())
-        async with asyncio.timeout(deadline), aiohttp.ClientSession() as http:
+        async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as http:
             while not await self._ready(http):
                 for name, process in (("etcd", self._etcd), ("kube-apiserver", self._api_server)):
                     if process is not None and process.returncode is not None:
@@ -187,7 +188,7 @@ async def _end(process: asyncio.subprocess.Process | None, *, at_once: bool = Fa
         return
     (process.kill if at_once else process.terminate)()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await process.wait()
     except TimeoutError:
         process.kill()

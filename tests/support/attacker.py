@@ -44,19 +44,19 @@ class Attacker:
     def join(self, manifest: pb.ModelManifest | None = None, *, cluster: str = "") -> pb.JoinReply:
         """Joins, under another name where one is given. Raises grpc.RpcError."""
         caller = pb.Caller(run=self.caller.run, cluster=cluster or self.caller.cluster)
-        return self._stub.Join(pb.JoinRequest(caller=caller, manifest=manifest), timeout=20)
+        return self._stub.Join(pb.JoinRequest(caller=caller, manifest=manifest), timeout=60)
 
     def upload(self, announced: pb.Announcement, data: bytes, *, offset: int = 0) -> None:
         """Sends data under an announcement, whether it fits or not. Raises grpc.RpcError."""
         header = pb.UploadHeader(caller=self.caller, announcement=announced, offset=offset)
         parts = [pb.UploadRequest(header=header)]
         parts += [pb.UploadRequest(data=data[at : at + CHUNK_BYTES]) for at in range(0, len(data), CHUNK_BYTES)]
-        self._stub.Upload(iter(parts), timeout=20)
+        self._stub.Upload(iter(parts), timeout=60)
 
     def report(self, round_: int, task: str, metrics: Iterable[pb.Metric]) -> None:
         """Reports metrics. Raises grpc.RpcError."""
         request = pb.ReportMetricsRequest(caller=self.caller, round=round_, task=task, samples=1, metrics=metrics)
-        self._stub.ReportMetrics(request, timeout=20)
+        self._stub.ReportMetrics(request, timeout=60)
 
 
 def announced(

@@ -19,7 +19,7 @@ from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB
-from fleet.waiting import until
+from fleet.waiting import PATIENCE, until
 from tests.support.on_hub import read
 
 Clusters = Fleet | ExistingFleet
@@ -70,7 +70,7 @@ class FleetRun:
 
     async def kubectl(self, *words: str) -> str:
         """What kubectl prints in the run's namespace."""
-        return await self.clusters.kubectl(HUB, *words, f"--namespace={self.namespace}", deadline=90)
+        return await self.clusters.kubectl(HUB, *words, f"--namespace={self.namespace}")
 
     async def status(self) -> Json:
         """The run's status now."""
@@ -78,7 +78,7 @@ class FleetRun:
         status: Json = found.get("status", {})
         return status
 
-    async def until(self, holds: Callable[[Json], bool], what: str, *, deadline: float = 120) -> Json:
+    async def until(self, holds: Callable[[Json], bool], what: str, *, deadline: float = PATIENCE) -> Json:
         """The first status that holds."""
         seen: list[Json] = [{}]
 
@@ -93,17 +93,17 @@ class FleetRun:
             raise
         return seen[0]
 
-    async def ended(self, phase: str = "Completed", *, deadline: float = 240) -> Json:
+    async def ended(self, phase: str = "Completed") -> Json:
         """The status once the run has ended, which has to be in that phase."""
         status = await self.until(
-            lambda s: s.get("phase") in {"Completed", "Failed"}, "the run ends", deadline=deadline
+            lambda s: s.get("phase") in {"Completed", "Failed"}, "the run ends", deadline=2 * PATIENCE
         )
         assert status["phase"] == phase, json.dumps(status, indent=1)
         return status
 
-    async def in_round(self, number: int, *, deadline: float = 120) -> Json:
+    async def in_round(self, number: int) -> Json:
         """The first status that tells of that round or a later one."""
-        return await self.until(lambda s: s.get("round", 0) >= number, f"round {number}", deadline=deadline)
+        return await self.until(lambda s: s.get("round", 0) >= number, f"round {number}")
 
     def volume(self, fleet: Fleet) -> Path:
         """The run's volume, on the hub's node."""

@@ -53,7 +53,7 @@ async def lose_kubeconfig(clusters: Clusters, spoke: str) -> None:
         now = await secret(clusters, spoke, KUBECONFIG_SECRET)
         return now.get("tls.crt") not in {None, before.get("tls.crt")}
 
-    await until(renewed, "the klusterlet has a new certificate for the agent", deadline=60)
+    await until(renewed, "the klusterlet has a new certificate for the agent")
 
 
 async def klusterlet_kubeconfig(clusters: Clusters, spoke: str, folder: Path) -> Path:

@@ -77,7 +77,7 @@ def bound(kind: Kind[Any], role_kind: Kind[Any], role: str, user: str) -> Json:
 
 async def eventually(call: Callable[[], Any], *, holds: Callable[[Any], bool] = lambda _: True) -> Any:
     """What the call returns once it succeeds and holds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 result = await call()

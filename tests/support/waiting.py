@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 
-async def until(condition: Callable[[], bool], *, within: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], *, within: float = 60.0) -> None:
     """Gives the other tasks their turns until the condition holds. Raises TimeoutError when it does not."""
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110 - what is waited for is any state at all, not one event

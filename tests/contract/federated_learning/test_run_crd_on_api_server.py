@@ -42,7 +42,7 @@ async def api() -> AsyncIterator[Client]:
     ):
         await client.apply(CRD, ObjectKey("", DEFINITION["metadata"]["name"]), DEFINITION, field_manager="test")
 
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await _served(client):  # noqa: ASYNC110 - another process's state
                 await asyncio.sleep(0.05)
         yield client

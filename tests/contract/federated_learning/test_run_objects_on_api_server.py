@@ -92,7 +92,7 @@ def _body(kind: Kind[Any], name: str, **fields: Any) -> Json:
 
 
 async def _until(admin: Client, kind: Kind[Any]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             try:
                 await admin.list_page(kind)
@@ -115,7 +115,7 @@ async def _manage(api: Client) -> None:
 
 
 async def _see(hub: Hub, kind: Kind[Any], key: ObjectKey, holds: Any = lambda _: True) -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             if hub.manager.done():
                 hub.manager.result()

@@ -21,8 +21,6 @@ pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet
 Json = dict[str, Any]
 NAMESPACE = "placement-tests"
-SECONDS = 10
-"""Within which the hub learns of a Dataset, as promised."""
 
 
 def dataset(name: str) -> Json:
@@ -76,11 +74,11 @@ async def selected(clusters: Clusters, name: str) -> list[str]:
     return sorted(d["clusterName"] for item in found["items"] for d in item.get("status", {}).get("decisions", []))
 
 
-async def until_selected(clusters: Clusters, name: str, expected: list[str], deadline: float = SECONDS) -> None:
+async def until_selected(clusters: Clusters, name: str, expected: list[str]) -> None:
     async def so() -> bool:
         return await selected(clusters, name) == expected
 
-    await until(so, f"Placement {name} selects {expected}", deadline=deadline)
+    await until(so, f"Placement {name} selects {expected}")
 
 
 async def test_a_dataset_makes_its_site_the_only_one_selected_and_its_end_deselects_it(hub_namespace: Clusters) -> None:
@@ -110,7 +108,7 @@ async def test_thirty_datasets_fit_into_the_claims_that_ocm_carries(hub_namespac
         ]
         asked = placement("has-every-ward", predicates=predicates)
         await hub_namespace.kubectl(HUB, "apply", "-f", "-", stdin=json.dumps(asked))
-        await until_selected(hub_namespace, "has-every-ward", [holder], deadline=2 * SECONDS)
+        await until_selected(hub_namespace, "has-every-ward", [holder])
     finally:
         await hub_namespace.kubectl(holder, "delete", "datasets", "--all", f"--namespace={INSTALL_NAMESPACE}")
 
@@ -143,7 +141,7 @@ async def test_a_claim_that_is_not_ours_is_left_alone(hub_namespace: Clusters) -
     )
     try:
         await hub_namespace.kubectl(HUB, "apply", "-f", "-", stdin=json.dumps(asked))
-        await until_selected(hub_namespace, "by-hand", [spoke], deadline=2 * SECONDS)
+        await until_selected(hub_namespace, "by-hand", [spoke])
         found = await read(hub_namespace, spoke, "clusterclaim", "sample.client-data")
         assert found["spec"]["value"] == "/data/private"
     finally:
@@ -163,7 +161,7 @@ async def test_a_placement_that_prefers_free_cpu_picks_the_idle_spoke(
         async def told() -> bool:
             return await _score(hub_namespace, busy) < scored
 
-        await until(told, "the busy spoke's score sinks", deadline=30)
+        await until(told, "the busy spoke's score sinks")
         score = {"type": "AddOn", "addOn": {"resourceName": ADD_ON, "scoreName": "freeCPU"}}
         prioritizers = {"mode": "Exact", "configurations": [{"scoreCoordinate": score, "weight": 1}]}
         asked = placement("idle-first", numberOfClusters=1, prioritizerPolicy=prioritizers)

@@ -13,7 +13,7 @@ from fleet.command import CommandFailed, run
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
-from fleet.waiting import until
+from fleet.waiting import WAIT, until
 from tests.support.on_hub import CERTIFICATE_SECRET, KUBECONFIG_SECRET, conditions, read, secret
 
 pytestmark = pytest.mark.fleet
@@ -35,7 +35,7 @@ async def until_completed(clusters: Clusters, spoke: str) -> None:
     async def completed() -> bool:
         return (await conditions(clusters, spoke)).get("Progressing") == "False/Completed"
 
-    await until(completed, f"the add-on's rollout on {spoke} completes", deadline=60)
+    await until(completed, f"the add-on's rollout on {spoke} completes")
 
 
 async def test_each_spoke_has_a_certificate_of_its_own_name_that_openssl_accepts(
@@ -131,7 +131,7 @@ async def test_an_add_on_in_another_namespace_of_the_spoke_works_and_goes_withou
     try:
         await hub.kubectl(
             HUB, "wait", "--for=condition=Available", f"managedclusteraddon/{ADD_ON}", f"--namespace={spoke}",
-            "--timeout=120s", deadline=130,
+            WAIT,
         )  # fmt: skip
         assert await secret(hub, spoke, CERTIFICATE_SECRET, namespace=namespace)
     finally:
@@ -156,7 +156,7 @@ async def until_gone(clusters: Clusters, spoke: str, namespace: str) -> None:
         named += [c["metadata"]["name"] for c in claims["items"] if "federation-ai" in c["metadata"]["name"]]
         return not named
 
-    await until(gone, f"everything of the add-on on {spoke} is gone", deadline=90)
+    await until(gone, f"everything of the add-on on {spoke} is gone")
 
 
 async def test_install_by_placement_enables_and_disables(hub: Clusters) -> None:
@@ -184,17 +184,13 @@ async def test_install_by_placement_enables_and_disables(hub: Clusters) -> None:
     await patch_fleet_add_on(hub, {"spec": {"installStrategy": strategy}})
     try:
         await hub.kubectl(HUB, "label", "managedcluster", spoke, f"{label}=yes")
-        await hub.kubectl(
-            HUB, "wait", "--for=create", f"managedclusteraddon/{ADD_ON}", f"--namespace={spoke}", "--timeout=30s"
-        )
+        await hub.kubectl(HUB, "wait", "--for=create", f"managedclusteraddon/{ADD_ON}", f"--namespace={spoke}", WAIT)
         await hub.kubectl(
             HUB, "wait", "--for=condition=Available", f"managedclusteraddon/{ADD_ON}", f"--namespace={spoke}",
-            "--timeout=120s", deadline=130,
+            WAIT,
         )  # fmt: skip
         await hub.kubectl(HUB, "label", "managedcluster", spoke, f"{label}-")
-        await hub.kubectl(
-            HUB, "wait", "--for=delete", f"managedclusteraddon/{ADD_ON}", f"--namespace={spoke}", "--timeout=60s"
-        )
+        await hub.kubectl(HUB, "wait", "--for=delete", f"managedclusteraddon/{ADD_ON}", f"--namespace={spoke}", WAIT)
     finally:
         await patch_fleet_add_on(hub, {"spec": {"installStrategy": {"type": "Manual", "placements": None}}})
         # OCM disables wherever its Placements do not select, so the other spokes have lost the add-on as well.

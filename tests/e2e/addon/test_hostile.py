@@ -98,7 +98,7 @@ async def outcome(clusters: Clusters, name: str) -> tuple[str, str]:
             ended.append(("Issued", ""))
         return bool(ended)
 
-    await until(decided, f"request {name} is decided", deadline=30)
+    await until(decided, f"request {name} is decided")
     return ended[0]
 
 
@@ -213,7 +213,7 @@ async def test_registrations_rewritten_by_the_spoke_give_it_nothing_and_are_put_
     async def put_back() -> bool:
         return bool((await read(klusterlet.clusters, HUB, *add_on))["status"]["registrations"] == before)
 
-    await until(put_back, "the registrations are put back", deadline=30)
+    await until(put_back, "the registrations are put back")
     await lose_kubeconfig(klusterlet.clusters, klusterlet.cluster)
     requests = await read(klusterlet.clusters, HUB, "csr", f"--selector={CLUSTER_LABEL}={klusterlet.cluster}")
     certificates = [item.get("status", {}).get("certificate") for item in requests["items"]]
@@ -246,7 +246,7 @@ async def test_an_unaccepted_cluster_gets_nothing_until_it_is_accepted_again(klu
             )
             return any(event["involvedObject"]["name"] == name for event in events["items"])
 
-        await until(told, "the refusal is told", deadline=30)
+        await until(told, "the refusal is told")
         assert "certificate" not in (await read(klusterlet.clusters, HUB, "csr", name)).get("status", {})
     finally:
         await klusterlet.clusters.kubectl(HUB, *accept, '--patch={"spec":{"hubAcceptsClient":true}}')

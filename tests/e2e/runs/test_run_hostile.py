@@ -127,7 +127,7 @@ async def outstanding(fleet: Fleet, run: FleetRun, site: str) -> tuple[int, byte
         since, _ = found.setdefault(int(others[0].parent.name), (time.monotonic(), others[0].read_bytes()))
         return time.monotonic() - since > SETTLED
 
-    await until(only_its_own, f"a round waits for {site} alone", deadline=60)
+    await until(only_its_own, f"a round waits for {site} alone")
     round_ = max(found)
     return round_, found[round_][1]
 
@@ -140,7 +140,7 @@ async def closed(fleet: Fleet, run: FleetRun, round_: int) -> None:
         models = await asyncio.to_thread(lambda: [*base.glob("*/checkpoints/round-??????")])
         return any(int(path.name.removeprefix("round-")) >= round_ for path in models)
 
-    await until(stored, f"the model after round {round_}", deadline=120)
+    await until(stored, f"the model after round {round_}")
 
 
 @contextmanager

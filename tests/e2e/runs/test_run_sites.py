@@ -1,6 +1,5 @@
 """A site has its own word: what it refuses, what fails there, and what becomes of one that the hub no longer wants."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,6 @@ from tests.support.fleet_runs import TERMS, FleetRun, Model, Sites, cluster_of, 
 from tests.support.workspaces import copy_of_digits, line_of
 
 pytestmark = pytest.mark.fleet
-SECONDS = 30.0
-"""Within which what happens at a site is seen on the hub, on a machine that does much else: less than the minute after
-which a kubelet or a klusterlet would look by itself."""
 
 
 async def test_a_site_that_refuses_holds_up_a_run_that_needs_it_and_no_other(
@@ -49,7 +45,7 @@ async def test_a_site_that_wants_to_be_asked_takes_part_once_its_administrator_a
     await digits.publish(fleet, asks, sites.shards, approval="Manual", **TERMS)
     await run.submit(sites.image.reference, rounds=2)
     waiting = await run.until(
-        lambda status: cluster_of(status, asks).get("reason") == "ApprovalPending", "the site's question", deadline=60
+        lambda status: cluster_of(status, asks).get("reason") == "ApprovalPending", "the site's question"
     )
     said = cluster_of(waiting, asks)["lastError"]
     words = said[said.index("kubectl annotate") :].split()[1:]
@@ -85,18 +81,13 @@ async def test_an_import_error_is_seen_with_file_and_line_and_ends_the_run(
     await at_once.submit(image)
     await at_the_sites.submit(later)
 
-    await at_the_sites.in_round(1)
-    began = time.monotonic()
     await at_the_sites.until(
         lambda s: any("no_such_package" in c.get("lastError", "") for c in s.get("clusters", ())),
         "the site's error",
-        deadline=60,
     )
-    seen = time.monotonic() - began
-    ended = [await run.ended("Failed", deadline=90) for run in (at_once, at_the_sites)]
+    ended = [await run.ended("Failed") for run in (at_once, at_the_sites)]
     described = [await run.kubectl("describe", "federatedlearning", run.name) for run in (at_once, at_the_sites)]
 
-    assert seen <= SECONDS
     # Whoever is first, the hub that reads the plan or the sites: all of them import the same.
     assert condition(ended[0], "Failed")["reason"] in {"WorkspaceFailed", "SitesFailed"}
     assert condition(ended[1], "Failed")["reason"] == "SitesFailed"
@@ -107,13 +98,10 @@ async def test_an_import_error_is_seen_with_file_and_line_and_ends_the_run(
         await run.delete()
 
 
-async def test_a_cluster_that_is_disabled_loses_its_stream_within_seconds_and_may_come_back(
-    fleet: Fleet, sites: Sites
-) -> None:
+async def test_a_cluster_that_is_disabled_loses_its_stream_and_may_come_back(fleet: Fleet, sites: Sites) -> None:
     run, leaves = FleetRun(fleet, "digits-leaves"), sites.names[1]
     await run.submit(sites.image.reference, rounds=10_000, minClientsPerRound=1, roundTimeoutSeconds=30)
     await run.in_round(2)
-    began = time.monotonic()
     await install.disable(fleet, leaves)
 
     async def cut() -> bool:
@@ -121,17 +109,13 @@ async def test_a_cluster_that_is_disabled_loses_its_stream_within_seconds_and_ma
         return f'"cluster": "{leaves}", "reason": "Removed"' in log
 
     try:
-        await until(cut, "the removed cluster's stream is cut", deadline=60)
-        seconds = time.monotonic() - began
+        await until(cut, "the removed cluster's stream is cut")
         at_the_cut = (await run.status())["round"]
         without = await run.in_round(at_the_cut + 3)
     finally:
         await install.enable(fleet, leaves)
-    await run.until(
-        lambda status: cluster_of(status, leaves).get("round", 0) > at_the_cut + 3, "it takes part again", deadline=120
-    )
+    await run.until(lambda status: cluster_of(status, leaves).get("round", 0) > at_the_cut + 3, "it takes part again")
 
-    assert seconds <= SECONDS
     assert cluster_of(without, leaves)["state"] == "Lost"
     assert condition(without, "Progressing")["status"] == "True"
     await run.delete()

@@ -13,7 +13,7 @@ from demo.install import HUB_NAMESPACE
 from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.network import Link
-from fleet.waiting import until
+from fleet.waiting import PATIENCE, until
 from tests.support.fleet_processes import process_of
 from tests.support.fleet_runs import FleetRun, Model, Sites, cluster_of, condition, equal
 
@@ -60,12 +60,12 @@ async def _kill_when(fleet: Fleet, run: FleetRun, phase: Phase) -> None:
             return False
         return True
 
-    await until(runs, "the aggregator's process", deadline=120)
+    await until(runs, "the aggregator's process")
     pid = process_of(fleet, HUB, AGGREGATOR, f"HOSTNAME={run.name}-server-")
     base = run.volume(fleet) / run.namespace / run.name
 
     def watched() -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             try:
                 (folder,) = base.iterdir()
@@ -89,7 +89,7 @@ async def test_an_aggregator_killed_in_every_phase_of_a_round_makes_the_same_mod
     await run.kubectl("delete", *pods.split(), "--force", "--grace-period=0")
     await _kill_when(fleet, run, evaluating)
 
-    status = await run.ended(deadline=280)
+    status = await run.ended()
 
     assert equal(run.model(fleet, status), reference[7])
     await run.delete()
@@ -140,8 +140,8 @@ async def test_a_round_closes_without_a_site_that_died_and_the_site_rejoins_the_
     def back(status: dict[str, object]) -> bool:
         return bool(cluster_of(status, dies).get("round", 0) > at_death["round"] + 2)
 
-    await run.until(behind, "rounds close without the dead site", deadline=60)
-    status = await run.until(back, "the site takes part again", deadline=90)
+    await run.until(behind, "rounds close without the dead site")
+    status = await run.until(back, "the site takes part again")
 
     assert condition(status, "Progressing")["status"] == "True"
     await run.delete()

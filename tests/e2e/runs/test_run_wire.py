@@ -107,7 +107,7 @@ async def _handshake(target: Target, files: Files) -> bytes:
     reader, writer = await asyncio.open_connection(host, int(port), ssl=context, server_hostname=target.server_name)
     try:
         writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await reader.readexactly(9)
     finally:
         writer.close()

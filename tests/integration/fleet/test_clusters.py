@@ -10,7 +10,7 @@ from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB
-from fleet.waiting import until
+from fleet.waiting import WAIT, until
 from tests.support.workloads import SERVE, manifest_work, pod, service, text
 
 pytestmark = pytest.mark.fleet
@@ -27,7 +27,7 @@ async def server(clusters: Clusters, python_image: Image) -> AsyncIterator[str]:
         service("resolved", selector=labels, port=8000),
     ]
     await clusters.kubectl(spoke, "apply", "-f", "-", stdin=text(*objects))
-    await clusters.kubectl(spoke, "wait", "--for=condition=Ready", "pod/resolved", "--timeout=60s")
+    await clusters.kubectl(spoke, "wait", "--for=condition=Ready", "pod/resolved", WAIT)
     yield "resolved"
     await clusters.kubectl(spoke, "delete", "pod,service", "resolved", "--now")
 
@@ -36,9 +36,7 @@ async def run_pod(clusters: Clusters, cluster: str, name: str, image: Image, pro
     """What a Python program prints in a pod of the cluster."""
     await clusters.kubectl(cluster, "apply", "-f", "-", stdin=text(pod(name, image.reference, program)))
     try:
-        await clusters.kubectl(
-            cluster, "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=60s"
-        )
+        await clusters.kubectl(cluster, "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", WAIT)
     finally:
         said = await clusters.kubectl(cluster, "logs", name)
         await clusters.kubectl(cluster, "delete", "pod", name, "--now")
@@ -76,7 +74,7 @@ async def test_a_claim_made_on_a_spoke_arrives_on_the_hub(clusters: Clusters) ->
         async def arrived() -> bool:
             return await clusters.kubectl(HUB, "get", "managedcluster", spoke, "-o", path) == "arrived"
 
-        await until(arrived, "the claim arrives on the hub", deadline=30)
+        await until(arrived, "the claim arrives on the hub")
     finally:
         await clusters.kubectl(spoke, "delete", "clusterclaim", "probe.fleet")
 
@@ -95,7 +93,7 @@ async def test_a_pod_sent_by_manifestwork_runs_on_that_spoke_and_reports_back(
         async def reported() -> bool:
             return await clusters.kubectl(HUB, "get", "manifestwork", "probe", "-n", chosen, "-o", path) == "Succeeded"
 
-        await until(reported, "the pod's phase comes back", deadline=60)
+        await until(reported, "the pod's phase comes back")
         assert await clusters.kubectl(chosen, "logs", "probe") == "ran\n"
         assert await clusters.kubectl(other, "get", "pods", "-o", "name") == ""
     finally:

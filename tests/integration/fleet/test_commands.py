@@ -75,7 +75,7 @@ async def test_a_killed_api_server_is_started_again_and_members_stay(fleet: Flee
     async def available() -> bool:
         return await fleet.kubectl(HUB, "get", "managedclusters", "-o", path) == " ".join("True" for _ in fleet.spokes)
 
-    await until(available, "the members stay available", deadline=60)
+    await until(available, "the members stay available")
 
 
 async def test_a_dead_daemon_means_the_fleet_is_not_up(fleet: Fleet) -> None:

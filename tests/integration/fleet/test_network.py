@@ -13,7 +13,7 @@ from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB
 from fleet.network import Link, inside
-from fleet.waiting import until
+from fleet.waiting import WAIT, until
 from tests.support.workloads import SERVE, pod, service, text
 
 pytestmark = pytest.mark.fleet
@@ -29,12 +29,12 @@ _COUNT = """
 import socket
 receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 receiver.bind(("", 40000))
-receiver.settimeout(5)
+receiver.settimeout(60)
 received = 0
 try:
     while receiver.recv(16) != b"end":
         received += 1
-        receiver.settimeout(0.7)
+        receiver.settimeout(2)
 except TimeoutError:
     pass
 print(received)
@@ -52,12 +52,12 @@ async def node_ports(clusters: Fleet, python_image: Image) -> AsyncIterator[dict
     ]
     for name in (HUB, clusters.spokes[0]):
         await clusters.kubectl(name, "apply", "-f", "-", stdin=text(*objects))
-        await clusters.kubectl(name, "wait", "--for=condition=Ready", "pod/dialled", "--timeout=60s")
+        await clusters.kubectl(name, "wait", "--for=condition=Ready", "pod/dialled", WAIT)
         found = json.loads(await clusters.kubectl(name, "get", "service", "dialled", "-o", "json"))
         ports[name] = found["spec"]["ports"][0]["nodePort"]
         # kube-proxy opens it a moment after the pod is ready, on a busy machine some seconds.
         opened = partial(dial, clusters, name, name, ports[name])
-        await until(opened, f"the NodePort of {name} answers", deadline=60)
+        await until(opened, f"the NodePort of {name} answers")
     yield ports
     for name in ports:
         await clusters.kubectl(name, "delete", "pod,service", "dialled", "--now")
@@ -87,7 +87,7 @@ async def test_a_pod_on_a_spoke_reaches_a_node_port_of_the_hub(
     program = f"import urllib.request as u; print(u.urlopen('{url}', timeout=5).status)"
     spoke = fleet.spokes[0]
     await fleet.kubectl(spoke, "apply", "-f", "-", stdin=text(pod("dialler", python_image.reference, program)))
-    await fleet.kubectl(spoke, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/dialler", "--timeout=60s")
+    await fleet.kubectl(spoke, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/dialler", WAIT)
     assert await fleet.kubectl(spoke, "logs", "dialler") == "200\n"
     await fleet.kubectl(spoke, "delete", "pod", "dialler", "--now")
 
@@ -119,11 +119,11 @@ async def test_a_partition_makes_the_member_unknown_and_healing_makes_it_availab
 
     try:
         await fleet.set_link(line, Link(cut=True))
-        await until(lambda: says("Unknown"), f"{line} becomes unknown", deadline=90)
+        await until(lambda: says("Unknown"), f"{line} becomes unknown")
         nodes = await fleet.kubectl(line, "get", "nodes", "-o", "name")
         assert nodes.strip() == f"node/{line}", "the administrator still reaches a site that is cut off"
         await fleet.set_link(line, Link())
-        await until(lambda: says("True"), f"{line} is available again", deadline=90)
+        await until(lambda: says("True"), f"{line} is available again")
     finally:
         await _set_lease(fleet, line, int(before))
 
@@ -180,7 +180,7 @@ async def _count_datagrams(fleet: Fleet, spoke: str) -> int:
         async def bound() -> bool:
             return bool((await run(*listening)).strip())
 
-        await until(bound, "the counter listens", deadline=10)
+        await until(bound, "the counter listens")
         await run(*inside(fleet.layout.cluster(spoke)), "python3", "-c", _SEND, hub.address)
         return int(await counting)
     finally:

@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from fleet.fleet import Fleet
 from fleet.images import Image
-from fleet.waiting import until
+from fleet.waiting import WAIT, until
 from tests.support.workloads import SERVE, STAND, Json, pod, pod_address, reaches, text
 
 pytestmark = pytest.mark.fleet
@@ -31,7 +31,7 @@ async def pods(clusters: Fleet, python_image: Image) -> AsyncIterator[dict[str, 
     spoke = clusters.spokes[0]
     objects = [pod(name, python_image.reference, what, labels={"app": name}) for name, what in PODS.items()]
     await clusters.kubectl(spoke, "apply", "-f", "-", stdin=text(*objects))
-    await clusters.kubectl(spoke, "wait", "--for=condition=Ready", "pod", *PODS, "--timeout=60s")
+    await clusters.kubectl(spoke, "wait", "--for=condition=Ready", "pod", *PODS, WAIT)
     yield {name: await pod_address(clusters, spoke, name) for name in PODS}
     await clusters.kubectl(spoke, "delete", "pod", *PODS, "--now")
 
@@ -44,14 +44,14 @@ async def test_a_policy_admits_whom_it_names_and_nobody_else(fleet: Fleet, pods:
     async def kept_out() -> bool:
         return not await reaches(fleet, spoke, "stranger", guarded)
 
-    await until(lambda: reaches(fleet, spoke, "stranger", guarded), "the server answers", deadline=30)
+    await until(lambda: reaches(fleet, spoke, "stranger", guarded), "the server answers")
     await fleet.kubectl(spoke, "apply", "-f", "-", stdin=text(admits))
-    await until(kept_out, "the stranger is kept out", deadline=30)
+    await until(kept_out, "the stranger is kept out")
     assert await reaches(fleet, spoke, "friend", guarded)
     assert await reaches(fleet, spoke, "stranger", unguarded)
 
     await fleet.kubectl(spoke, "delete", "networkpolicy", "admits")
-    await until(lambda: reaches(fleet, spoke, "stranger", guarded), "the stranger is let in", deadline=30)
+    await until(lambda: reaches(fleet, spoke, "stranger", guarded), "the stranger is let in")
 
 
 async def test_a_policy_lets_out_to_what_it_names_and_to_nothing_else(fleet: Fleet, pods: dict[str, str]) -> None:
@@ -63,11 +63,11 @@ async def test_a_policy_lets_out_to_what_it_names_and_to_nothing_else(fleet: Fle
     async def kept_in() -> bool:
         return not await reaches(fleet, spoke, "friend", other)
 
-    await until(lambda: reaches(fleet, spoke, "friend", other), "the other server answers", deadline=30)
+    await until(lambda: reaches(fleet, spoke, "friend", other), "the other server answers")
     await fleet.kubectl(
         spoke, "apply", "-f", "-", stdin=text(policy("lets-out", "friend", egress=to, policyTypes=["Egress"]))
     )
-    await until(kept_in, "the client is kept in", deadline=30)
+    await until(kept_in, "the client is kept in")
     assert await reaches(fleet, spoke, "friend", allowed)
     assert not await reaches(fleet, spoke, "friend", server)
     assert await reaches(fleet, spoke, "stranger", server)

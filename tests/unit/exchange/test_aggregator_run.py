@@ -143,7 +143,7 @@ async def test_a_cluster_that_is_accepted_again_joins_again_and_an_older_file_ch
 
     async def joins(expected: bool) -> None:
         """Waits until the aggregator lets c2 in, or doesn't."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await asyncio.to_thread(_joins, pod, port, "c2") is not expected:
                 pass
 

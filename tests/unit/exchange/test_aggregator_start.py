@@ -40,7 +40,7 @@ def api() -> FakeApi:
 
 async def asked(port: int, path: str) -> tuple[int, str]:
     """What a kubelet hears, once anybody listens."""
-    async with asyncio.timeout(10), ClientSession() as session:
+    async with asyncio.timeout(60), ClientSession() as session:
         while True:
             try:
                 async with session.get(f"http://127.0.0.1:{port}{path}") as answer:
@@ -65,7 +65,7 @@ async def test_is_alive_while_a_large_first_model_is_brought_in(
     settings = Settings("127.0.0.1:0", unused_tcp_port, look=0.05)
     living = asyncio.create_task(run_told(api, read_run(pod.folders), pod.folders, settings))
     try:
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(begun.wait(), 60)
         alive, ready = [await asked(unused_tcp_port, path) for path in ("/healthz", "/readyz")]
     finally:
         let_go.set()

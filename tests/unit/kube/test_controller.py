@@ -219,7 +219,7 @@ async def test_a_key_that_is_due_again_at_once_leaves_everything_else_its_turn()
             turns += 1
 
     reflector, controller = controlled(api, reconcile)
-    async with asyncio.timeout(10), running(reflector.run(), controller.run(), beside()):
+    async with asyncio.timeout(60), running(reflector.run(), controller.run(), beside()):
         await until(lambda: turns > 100)
 
 

@@ -64,7 +64,7 @@ class World:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Lets the agent work until what is waited for holds; fails when it doesn't within its deadline."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not holds():  # noqa: ASYNC110 - it waits for whatever a fake holds, and that tells nobody
                 await asyncio.sleep(0)
 

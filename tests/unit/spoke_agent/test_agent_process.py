@@ -49,7 +49,7 @@ async def test_sigterm_ends_it_cleanly_after_its_parts_have_ended(monkeypatch: p
 
     monkeypatch.setattr(process, "run", run)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await process.run_until_stopped(config_from({"CLUSTER_NAME": "c1"}))
 
     assert ended == ["agent"]
