@@ -85,13 +85,18 @@ async def _install(folder: Path, say: Callable[[str], None]) -> None:
     if process.stderr is None:
         raise AssertionError("asked for a pipe")
     compiled, last = 0, ""
-    async with asyncio.timeout(_BUILD_DEADLINE):
-        async for line in process.stderr:
-            last = line.decode(errors="replace").strip() or last
-            compiled += 1
-            if compiled % 200 == 0:
-                say(f"{compiled} packages, now {last}")
-        code = await process.wait()
+    try:
+        async with asyncio.timeout(_BUILD_DEADLINE):
+            async for line in process.stderr:
+                last = line.decode(errors="replace").strip() or last
+                compiled += 1
+                if compiled % 200 == 0:
+                    say(f"{compiled} packages, now {last}")
+            code = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
     if code:
         raise CommandFailed(argv, code, last)
 
