@@ -134,8 +134,8 @@ demo: $(OPENFL_VENV)/.synced fleet-packages ## the main job on a fleet of its ow
 demo-down: fleet-down ## take the demo's fleet down
 
 .PHONY: bench
-bench: venv $(OPENFL_VENV)/.synced ## what aggregators cost, idle runs, a thousand add-ons; where a fleet is up, enabling
+bench: venv $(OPENFL_VENV)/.synced ## what aggregators cost, idle runs, a thousand add-ons; where a fleet is up, enabling and reactions
 	$(RUN)python -m bench.exchange --openfl $(OPENFL_VENV)/bin/python
 	$(RUN)python -m bench.idle_runs
 	$(RUN)python -m bench.thousand
-	@if $(FLEET_COMMAND) status >/dev/null 2>&1; then $(RUN)python -m bench.enabling; fi
+	@if $(FLEET_COMMAND) status >/dev/null 2>&1; then $(RUN)python -m bench.enabling && $(RUN)python -m bench.reactions; fi

@@ -2,76 +2,31 @@
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from demo.install import ADD_ON, INSTALL_NAMESPACE
-from federation.api.claims import dataset_predicate
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB
 from fleet.waiting import until
 from tests.support.on_hub import read
+from tests.support.placements import NAMESPACE, asks_for, binding, dataset, placement, selected
 from tests.support.workloads import pod
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet
-Json = dict[str, Any]
-NAMESPACE = "placement-tests"
-
-
-def dataset(name: str) -> Json:
-    return {
-        "apiVersion": "federation-ai.open-cluster-management.io/v1alpha1",
-        "kind": "Dataset",
-        "metadata": {"name": name, "namespace": INSTALL_NAMESPACE},
-        "spec": {
-            "volume": {"configMap": {"name": name}},
-            "attributes": {"rows": 1797},
-            "policy": {"runs": [{"namespace": "research"}], "images": ["registry.example.com/research/"]},
-        },
-    }
-
-
-def placement(name: str, **spec: Any) -> Json:
-    return {
-        "apiVersion": "cluster.open-cluster-management.io/v1beta1",
-        "kind": "Placement",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "spec": {"clusterSets": ["global"], **spec},
-    }
-
-
-def asks_for(name: str) -> list[Json]:
-    """The predicate of a Placement that asks for a dataset."""
-    return [{"requiredClusterSelector": {"celSelector": {"celExpressions": [dataset_predicate(name)]}}}]
 
 
 @pytest_asyncio.fixture(scope="module")
 async def hub_namespace(enabled: Clusters) -> AsyncIterator[Clusters]:
     """The fleet, with a namespace on the hub whose Placements may select from all clusters."""
-    binding = {
-        "apiVersion": "cluster.open-cluster-management.io/v1beta2",
-        "kind": "ManagedClusterSetBinding",
-        "metadata": {"name": "global", "namespace": NAMESPACE},
-        "spec": {"clusterSet": "global"},
-    }
     await enabled.kubectl(HUB, "create", "namespace", NAMESPACE)
-    await enabled.kubectl(HUB, "apply", "-f", "-", stdin=json.dumps(binding))
+    await enabled.kubectl(HUB, "apply", "-f", "-", stdin=json.dumps(binding()))
     yield enabled
     await enabled.kubectl(HUB, "delete", "namespace", NAMESPACE)
-
-
-async def selected(clusters: Clusters, name: str) -> list[str]:
-    """The clusters that a Placement has decided on."""
-    found = await read(
-        clusters, HUB, "placementdecisions", f"--namespace={NAMESPACE}",
-        f"--selector=cluster.open-cluster-management.io/placement={name}",
-    )  # fmt: skip
-    return sorted(d["clusterName"] for item in found["items"] for d in item.get("status", {}).get("decisions", []))
 
 
 async def until_selected(clusters: Clusters, name: str, expected: list[str]) -> None:
@@ -103,10 +58,7 @@ async def test_thirty_datasets_fit_into_the_claims_that_ocm_carries(hub_namespac
         stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [dataset(name) for name in names]}),
     )  # fmt: skip
     try:
-        predicates = [
-            {"requiredClusterSelector": {"celSelector": {"celExpressions": [*map(dataset_predicate, names)]}}}
-        ]
-        asked = placement("has-every-ward", predicates=predicates)
+        asked = placement("has-every-ward", predicates=asks_for(*names))
         await hub_namespace.kubectl(HUB, "apply", "-f", "-", stdin=json.dumps(asked))
         await until_selected(hub_namespace, "has-every-ward", [holder])
     finally:

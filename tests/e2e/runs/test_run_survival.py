@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,49 +49,64 @@ def evaluating(folder: Path) -> bool:
     return stored > 1 and (newest is None or not any(newest.iterdir()))
 
 
+def _shows(phase: Phase, base: Path) -> bool:
+    """Whether the one attempt below a run's folder is in the phase; not before it has a folder."""
+    try:
+        (folder,) = base.iterdir()
+        return phase(folder)
+    except (FileNotFoundError, ValueError):
+        return False
+
+
 async def _kill_when(fleet: Fleet, run: FleetRun, phase: Phase) -> None:
     """Kills the aggregator's process as soon as its folder shows the phase."""
 
-    async def runs() -> bool:
+    def aggregator() -> int | None:
         try:
-            process_of(fleet, HUB, AGGREGATOR, f"HOSTNAME={run.name}-server-")
+            return process_of(fleet, HUB, AGGREGATOR, f"HOSTNAME={run.name}-server-")
         except LookupError:
-            return False
-        return True
+            return None
+
+    async def runs() -> bool:
+        return await asyncio.to_thread(aggregator) is not None
 
     await until(runs, "the aggregator's process")
-    pid = process_of(fleet, HUB, AGGREGATOR, f"HOSTNAME={run.name}-server-")
+    pid = aggregator()
+    assert pid is not None
     base = run.volume(fleet) / run.namespace / run.name
+    async with asyncio.timeout(PATIENCE):
+        while not await asyncio.to_thread(_shows, phase, base):
+            pass
+    os.kill(pid, signal.SIGKILL)
 
-    def watched() -> None:
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
-            try:
-                (folder,) = base.iterdir()
-                if phase(folder):
-                    break
-            except (FileNotFoundError, ValueError):
-                pass
-        os.kill(pid, signal.SIGKILL)
 
-    await asyncio.to_thread(watched)
+async def _delete_pod(run: FleetRun) -> None:
+    """Deletes the aggregator's pod in the middle of the run, and does not wait for it to end."""
+    await run.in_round(2)
+    pods = await run.kubectl("get", "pods", "--output=name")
+    await run.kubectl("delete", *pods.split(), "--force", "--grace-period=0")
 
 
 async def test_an_aggregator_killed_in_every_phase_of_a_round_makes_the_same_model(
     fleet: Fleet, sites: Sites, reference: list[Model]
 ) -> None:
-    run = FleetRun(fleet, "digits-killed")
-    await run.submit(sites.image.reference, rounds=8)
-    for phase in (collecting, folding):
-        await _kill_when(fleet, run, phase)
-    pods = await run.kubectl("get", "pods", "--output=name")
-    await run.kubectl("delete", *pods.split(), "--force", "--grace-period=0")
-    await _kill_when(fleet, run, evaluating)
+    phases = {"collecting": collecting, "folding": folding, "evaluating": evaluating}
+    killed = {FleetRun(fleet, f"digits-{name}", name): phase for name, phase in phases.items()}
+    deleted = FleetRun(fleet, "digits-deleted")
+    for run in (*killed, deleted):
+        await run.submit(sites.image.reference)
+    async with asyncio.TaskGroup() as acts:
+        acts.create_task(_delete_pod(deleted))
+        for run, phase in killed.items():
+            acts.create_task(_kill_when(fleet, run, phase))
 
-    status = await run.ended()
-
-    assert equal(run.model(fleet, status), reference[7])
-    await run.delete()
+    for run in (*killed, deleted):
+        status = await run.ended()
+        assert equal(run.model(fleet, status), reference[-1]), run.namespace
+        assert status["attempt"] == 1
+        pods = await run.kubectl("get", "pods", f"--selector=batch.kubernetes.io/job-name={run.name}-server", "-o=name")
+        assert len(pods.split()) == 1 + (run in killed), "another pod has gone on"
+        await run.delete()
 
 
 async def test_a_hub_manager_that_dies_and_a_site_that_is_cut_off_change_nothing(
