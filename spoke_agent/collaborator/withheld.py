@@ -54,14 +54,21 @@ class Withheld:
         return "".join(part if place % 2 else self._replaced(part) for place, part in enumerate(parts))
 
     def _replaced(self, text: str) -> str:
+        return INSTEAD.join(self._kept(text))
+
+    def _kept(self, text: str) -> list[str]:
+        """What is left between the strings; looked through again: a short one may stand alone once others are out."""
         spans = sorted(found.span(1) for pattern in self._patterns for found in pattern.finditer(text))
+        if not spans:
+            return [text]
         kept, end = [""], 0
         for first, last in spans:
             if first >= end:
                 kept[-1] += text[end:first]
                 kept.append("")
             end = max(end, last)
-        return INSTEAD.join([*kept[:-1], kept[-1] + text[end:]])
+        kept[-1] += text[end:]
+        return [piece for each in kept for piece in self._kept(each)]
 
     def out_of_pod(self, pod: CollaboratorPod) -> CollaboratorPod:
         """The pod, without it in what the scheduler, the kubelet and the container runtime say."""
