@@ -58,8 +58,8 @@ def _shows(phase: Phase, base: Path) -> bool:
         return False
 
 
-async def _kill_when(fleet: Fleet, run: FleetRun, phase: Phase) -> None:
-    """Kills the aggregator's process as soon as its folder shows the phase."""
+async def _reached(fleet: Fleet, run: FleetRun, phase: Phase) -> int:
+    """The aggregator's process, as soon as its folder shows the phase."""
 
     def aggregator() -> int | None:
         try:
@@ -77,30 +77,34 @@ async def _kill_when(fleet: Fleet, run: FleetRun, phase: Phase) -> None:
     async with asyncio.timeout(PATIENCE):
         while not await asyncio.to_thread(_shows, phase, base):
             pass
-    os.kill(pid, signal.SIGKILL)
+    return pid
 
 
-async def _delete_pod(run: FleetRun) -> None:
-    """Deletes the aggregator's pod in the middle of the run, and does not wait for it to end."""
-    await run.in_round(2)
+async def _killed(fleet: Fleet, image: str, phase: Phase) -> FleetRun:
+    """A run whose aggregator was killed in that phase."""
+    run = FleetRun(fleet, f"digits-{phase.__name__}", phase.__name__)
+    await run.submit(image)
+    os.kill(await _reached(fleet, run, phase), signal.SIGKILL)
+    return run
+
+
+async def _deleted(fleet: Fleet, image: str) -> FleetRun:
+    """A run whose aggregator's pod was deleted in the middle of a round, without time to end."""
+    run = FleetRun(fleet, "digits-deleted", "deleted")
+    await run.submit(image)
+    await _reached(fleet, run, collecting)
     pods = await run.kubectl("get", "pods", "--output=name")
     await run.kubectl("delete", *pods.split(), "--force", "--grace-period=0")
+    return run
 
 
 async def test_an_aggregator_killed_in_every_phase_of_a_round_makes_the_same_model(
     fleet: Fleet, sites: Sites, reference: list[Model]
 ) -> None:
-    phases = {"collecting": collecting, "folding": folding, "evaluating": evaluating}
-    killed = {FleetRun(fleet, f"digits-{name}", name): phase for name, phase in phases.items()}
-    deleted = FleetRun(fleet, "digits-deleted")
-    for run in (*killed, deleted):
-        await run.submit(sites.image.reference)
-    async with asyncio.TaskGroup() as acts:
-        acts.create_task(_delete_pod(deleted))
-        for run, phase in killed.items():
-            acts.create_task(_kill_when(fleet, run, phase))
+    image, phases = sites.image.reference, (collecting, folding, evaluating)
+    deleted, *killed = await asyncio.gather(_deleted(fleet, image), *(_killed(fleet, image, phase) for phase in phases))
 
-    for run in (*killed, deleted):
+    for run in (deleted, *killed):
         status = await run.ended()
         assert equal(run.model(fleet, status), reference[-1]), run.namespace
         assert status["attempt"] == 1
