@@ -38,16 +38,16 @@ async def until_selected(clusters: Clusters, name: str, expected: list[str]) -> 
 
 async def test_a_dataset_makes_its_site_the_only_one_selected_and_its_end_deselects_it(hub_namespace: Clusters) -> None:
     holder = hub_namespace.spokes[0]
-    asked = placement("has-digits", predicates=asks_for("digits"))
+    asked = placement("has-beds", predicates=asks_for("beds"))
     await hub_namespace.kubectl(HUB, "apply", "-f", "-", stdin=json.dumps(asked))
 
-    await hub_namespace.kubectl(holder, "apply", "-f", "-", stdin=json.dumps(dataset("digits")))
-    await until_selected(hub_namespace, "has-digits", [holder])
-    published = await read(hub_namespace, holder, "dataset", "digits", f"--namespace={INSTALL_NAMESPACE}")
+    await hub_namespace.kubectl(holder, "apply", "-f", "-", stdin=json.dumps(dataset("beds")))
+    await until_selected(hub_namespace, "has-beds", [holder])
+    published = await read(hub_namespace, holder, "dataset", "beds", f"--namespace={INSTALL_NAMESPACE}")
     assert [(c["type"], c["status"]) for c in published["status"]["conditions"]] == [("Published", "True")]
 
-    await hub_namespace.kubectl(holder, "delete", "dataset", "digits", f"--namespace={INSTALL_NAMESPACE}")
-    await until_selected(hub_namespace, "has-digits", [])
+    await hub_namespace.kubectl(holder, "delete", "dataset", "beds", f"--namespace={INSTALL_NAMESPACE}")
+    await until_selected(hub_namespace, "has-beds", [])
 
 
 async def test_thirty_datasets_fit_into_the_claims_that_ocm_carries(hub_namespace: Clusters) -> None:
