@@ -6,62 +6,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL, server_name
-from federation.kube.resource import Json
-from federation.kube.run_kinds import AGGREGATOR_POD, FEDERATED_LEARNING, JOB
-from hub_manager.aggregator.checkpoint import CheckpointStore
-from hub_manager.federated_learning.aggregator_job import Images, job
+from federation.kube.run_kinds import AGGREGATOR_POD
 from kubectl_fl.app import main
 from kubectl_fl.failure import Failure
 from kubectl_fl.kubectl import Kubectl
 from kubectl_fl.model.check import check
 from kubectl_fl.model.download import TRIES, Download
-from kubectl_fl.model.reader_pod import place_of
-from kubectl_fl.parts import TEMPLATED_JOB
-from tests.support.fake_kubectl import FakeKubectl
-from tests.support.models import MIXED, Held, elements, packed, rounded
-from tests.support.run_objects import run_json, run_of
-
-FOLDER = "default/mnist/1-u-1"
-RAW = packed(MIXED, rounded(MIXED, [float(index) for index in range(elements(MIXED))]))
-IMAGE = "registry.example.org/federation/aggregator:1.2.3"
-
-
-class Hub:
-    """A run that has ended, its volume, and a kubectl that reads both."""
-
-    def __init__(self, folder: Path, **server: Any) -> None:
-        self.volume = folder / "volume"
-        store = CheckpointStore(self.volume / FOLDER / "checkpoints", "u-1-1")
-        stored = store.store_first(MIXED, Held(RAW))
-        self.file = store.path(0)
-        self.body = run_json(server=server)
-        self.body["metadata"] |= {"uid": "u-1", "generation": 1}
-        location = str(self.file.relative_to(self.volume))
-        model = {"location": location, "digest": stored.digest, "size": MIXED.nbytes, "round": 0}
-        self.body["status"] = {"attempt": 1, "observedGeneration": 1, "model": model}
-        self.kubectl = FakeKubectl(folder, volume=self.volume).has(FEDERATED_LEARNING, self.body)
-        self.kubectl.has(JOB, job(self.run, 1, Images(aggregator=IMAGE)))
-        self.told: list[str] = []
-
-    @property
-    def run(self) -> Any:
-        return run_of(self.body)
-
-    def download(self, target: Path, image: str = "") -> Download:
-        found = Download(Kubectl(self.kubectl.program), self.run, self.told.append, pause=lambda _: None)
-        found.to(target, image, "abcde")
-        return found
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Hub:
-    """The run, its volume and kubectl."""
-    return Hub(tmp_path)
+from tests.support.model_hub import Hub
 
 
 def deletes(hub: Hub) -> int:
@@ -70,14 +24,6 @@ def deletes(hub: Hub) -> int:
 
 def beside(target: Path) -> list[str]:
     return [path.name for path in target.parent.iterdir()]
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    """Where the model is wanted, in a folder of its own."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    return folder / "mnist.safetensors"
 
 
 def test_the_model_arrives_whole_and_the_pod_goes(hub: Hub, target: Path) -> None:
@@ -207,93 +153,6 @@ def test_two_calls_do_not_write_one_file(hub: Hub, target: Path) -> None:
             hub.download(target)
 
 
-def test_the_pod_meets_the_restricted_standard_and_reads_alone(hub: Hub, target: Path) -> None:
-    hub.download(target)
-    pod = hub.kubectl.created
-    spec = pod["spec"]
-    (container,) = spec["containers"]
-
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "privileged": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    assert spec["securityContext"]["runAsNonRoot"] is True
-    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert spec["automountServiceAccountToken"] is False
-    assert spec["activeDeadlineSeconds"] == 3600
-    assert spec["volumes"] == [{"name": "storage", "persistentVolumeClaim": {"claimName": "model", "readOnly": True}}]
-    assert container["volumeMounts"][0]["readOnly"] is True
-    assert container["image"] == IMAGE
-
-
-def test_the_pod_has_the_aggregators_group_and_place_but_none_of_its_labels(tmp_path: Path, target: Path) -> None:
-    server = {"nodeSelector": {"zone": "a"}, "tolerations": [{"key": "gpu", "operator": "Exists"}]}
-    hub = Hub(tmp_path, **server, imagePullSecrets=[{"name": "pull"}])
-    labels = {RUN_UID_LABEL: "u-1", ATTEMPT_LABEL: "1"}
-    metadata = {"name": "mnist-server-x", "namespace": "default", "labels": labels}
-    hub.kubectl.has(AGGREGATOR_POD, {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
-    hub.download(target)
-    made = hub.kubectl.created
-    original = job(hub.run, 1, Images(aggregator=IMAGE))["spec"]["template"]
-
-    for field in ("securityContext", "nodeSelector", "tolerations", "imagePullSecrets"):
-        assert made["spec"][field] == original["spec"][field]
-    assert "n1" in str(made["spec"]["affinity"])
-    assert made["metadata"]["labels"].items().isdisjoint(original["metadata"]["labels"].items())
-    assert RUN_UID_LABEL not in made["metadata"]["labels"]
-    assert made["metadata"]["ownerReferences"][0]["uid"] == "u-1"
-
-
-def test_without_the_job_an_image_is_asked_for_and_the_usual_group_is_used(hub: Hub, target: Path) -> None:
-    hub.kubectl.objects[JOB.plural] = []
-
-    with pytest.raises(Failure, match="--image"):
-        hub.download(target)
-    hub.download(target, "registry.example.org/python:1")
-
-    assert hub.kubectl.created["spec"]["containers"][0]["image"] == "registry.example.org/python:1"
-    assert hub.kubectl.created["spec"]["securityContext"]["fsGroup"] == 65532
-
-
-def test_a_job_that_may_not_be_read_is_done_without_where_an_image_is_named(hub: Hub, target: Path) -> None:
-    hub.kubectl.denied.append(JOB.plural)
-
-    with pytest.raises(Failure, match=r"for the right, or name the image .* --image"):
-        hub.download(target)
-    hub.download(target, "registry.example.org/python:1")
-
-    assert target.read_bytes() == hub.file.read_bytes()
-    assert "(get on jobs.batch in default)" in hub.told[0]
-
-
-def test_the_job_of_an_earlier_run_of_the_name_is_not_taken(hub: Hub, target: Path) -> None:
-    hub.kubectl.objects[JOB.plural][0]["metadata"]["labels"][RUN_UID_LABEL] = "another"
-
-    with pytest.raises(Failure, match="--image"):
-        hub.download(target)
-
-
-@pytest.mark.parametrize(
-    ("server", "model", "words"),
-    [
-        ({"storage": {"type": "HostPath", "path": "/data"}}, {}, "copy /data/default/mnist.*--check FILE"),
-        ({"storage": {"type": "S3Bucket"}}, {}, "S3Bucket"),
-        ({}, {"location": "../../etc/passwd"}, "leads out of the run's volume"),
-        ({}, {"location": "/etc/passwd"}, "leads out of the run's volume"),
-        ({}, {"location": ""}, "no model yet"),
-    ],
-    ids=["host path", "bucket", "upwards", "absolute", "none"],
-)
-def test_what_cannot_be_read_is_said_with_the_remedy(tmp_path: Path, server: Json, model: Json, words: str) -> None:
-    hub = Hub(tmp_path, **server)
-    hub.body["status"]["model"] |= model
-
-    with pytest.raises(Failure, match=words):
-        place_of(hub.run)
-
-
 def test_the_command_downloads_and_says_what(
     hub: Hub, target: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -337,8 +196,3 @@ def test_without_blake3_the_extra_is_named(
 
     assert main(["model", "mnist"]) == 1
     assert "federated-learning-addon[cli]" in capsys.readouterr().err
-
-
-def test_the_reader_finds_the_job_by_the_name_that_the_hub_gives_it(hub: Hub) -> None:
-    assert server_name(hub.run) == job(hub.run, 1, Images(aggregator=IMAGE))["metadata"]["name"]
-    assert TEMPLATED_JOB.plural == JOB.plural

@@ -1,0 +1,32 @@
+"""The hub of the commands: a kubectl that answers from a folder, and a run whose model is there."""
+
+from pathlib import Path
+
+import pytest
+
+from federation.kube.run_kinds import FEDERATED_LEARNING
+from tests.support.fake_kubectl import FakeKubectl
+from tests.support.model_hub import Hub
+from tests.support.plugin import run
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
+    """The hub, reached by the program that KUBECTL names."""
+    fake = FakeKubectl(tmp_path)
+    monkeypatch.setenv("KUBECTL", fake.program)
+    return fake.has(FEDERATED_LEARNING, run(message="Rounds are run"))
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Hub:
+    """The run, its volume and kubectl."""
+    return Hub(tmp_path)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """Where the model is wanted, in a folder of its own."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return folder / "mnist.safetensors"

@@ -1,0 +1,106 @@
+"""The pod that reads the model: hardened, in the aggregator's place, and made only of what the hub itself says."""
+
+from pathlib import Path
+
+import pytest
+
+from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL, server_name
+from federation.kube.resource import Json
+from federation.kube.run_kinds import AGGREGATOR_POD, JOB
+from hub_manager.federated_learning.aggregator_job import Images, job
+from kubectl_fl.failure import Failure
+from kubectl_fl.model.reader_pod import place_of
+from kubectl_fl.parts import TEMPLATED_JOB
+from tests.support.model_hub import IMAGE, Hub
+
+
+def test_the_pod_meets_the_restricted_standard_and_reads_alone(hub: Hub, target: Path) -> None:
+    hub.download(target)
+    pod = hub.kubectl.created
+    spec = pod["spec"]
+    (container,) = spec["containers"]
+
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["activeDeadlineSeconds"] == 3600
+    assert spec["volumes"] == [{"name": "storage", "persistentVolumeClaim": {"claimName": "model", "readOnly": True}}]
+    assert container["volumeMounts"][0]["readOnly"] is True
+    assert container["image"] == IMAGE
+
+
+def test_the_pod_has_the_aggregators_group_and_place_but_none_of_its_labels(tmp_path: Path, target: Path) -> None:
+    server = {"nodeSelector": {"zone": "a"}, "tolerations": [{"key": "gpu", "operator": "Exists"}]}
+    hub = Hub(tmp_path, **server, imagePullSecrets=[{"name": "pull"}])
+    labels = {RUN_UID_LABEL: "u-1", ATTEMPT_LABEL: "1"}
+    metadata = {"name": "mnist-server-x", "namespace": "default", "labels": labels}
+    hub.kubectl.has(AGGREGATOR_POD, {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
+    hub.download(target)
+    made = hub.kubectl.created
+    original = job(hub.run, 1, Images(aggregator=IMAGE))["spec"]["template"]
+
+    for field in ("securityContext", "nodeSelector", "tolerations", "imagePullSecrets"):
+        assert made["spec"][field] == original["spec"][field]
+    assert "n1" in str(made["spec"]["affinity"])
+    assert made["metadata"]["labels"].items().isdisjoint(original["metadata"]["labels"].items())
+    assert RUN_UID_LABEL not in made["metadata"]["labels"]
+    assert made["metadata"]["ownerReferences"][0]["uid"] == "u-1"
+
+
+def test_without_the_job_an_image_is_asked_for_and_the_usual_group_is_used(hub: Hub, target: Path) -> None:
+    hub.kubectl.objects[JOB.plural] = []
+
+    with pytest.raises(Failure, match="--image"):
+        hub.download(target)
+    hub.download(target, "registry.example.org/python:1")
+
+    assert hub.kubectl.created["spec"]["containers"][0]["image"] == "registry.example.org/python:1"
+    assert hub.kubectl.created["spec"]["securityContext"]["fsGroup"] == 65532
+
+
+def test_a_job_that_may_not_be_read_is_done_without_where_an_image_is_named(hub: Hub, target: Path) -> None:
+    hub.kubectl.denied.append(JOB.plural)
+
+    with pytest.raises(Failure, match=r"for the right, or name the image .* --image"):
+        hub.download(target)
+    hub.download(target, "registry.example.org/python:1")
+
+    assert target.read_bytes() == hub.file.read_bytes()
+    assert "(get on jobs.batch in default)" in hub.told[0]
+
+
+def test_the_job_of_an_earlier_run_of_the_name_is_not_taken(hub: Hub, target: Path) -> None:
+    hub.kubectl.objects[JOB.plural][0]["metadata"]["labels"][RUN_UID_LABEL] = "another"
+
+    with pytest.raises(Failure, match="--image"):
+        hub.download(target)
+
+
+@pytest.mark.parametrize(
+    ("server", "model", "words"),
+    [
+        ({"storage": {"type": "HostPath", "path": "/data"}}, {}, "copy /data/default/mnist.*--check FILE"),
+        ({"storage": {"type": "S3Bucket"}}, {}, "S3Bucket"),
+        ({}, {"location": "../../etc/passwd"}, "leads out of the run's volume"),
+        ({}, {"location": "/etc/passwd"}, "leads out of the run's volume"),
+        ({}, {"location": ""}, "no model yet"),
+    ],
+    ids=["host path", "bucket", "upwards", "absolute", "none"],
+)
+def test_what_cannot_be_read_is_said_with_the_remedy(tmp_path: Path, server: Json, model: Json, words: str) -> None:
+    hub = Hub(tmp_path, **server)
+    hub.body["status"]["model"] |= model
+
+    with pytest.raises(Failure, match=words):
+        place_of(hub.run)
+
+
+def test_the_reader_finds_the_job_by_the_name_that_the_hub_gives_it(hub: Hub) -> None:
+    assert server_name(hub.run) == job(hub.run, 1, Images(aggregator=IMAGE))["metadata"]["name"]
+    assert TEMPLATED_JOB.plural == JOB.plural
