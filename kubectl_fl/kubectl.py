@@ -8,6 +8,7 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -135,17 +136,22 @@ class Kubectl:
         Raises:
             Failure: kubectl is not there.
         """
+        stream = None
         try:
-            child = subprocess.Popen(
+            with _held():
+                stream = Stream(self._started(arguments), what)
+            yield stream
+        finally:
+            if stream is not None:
+                stream.close()
+
+    def _started(self, arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
+        try:
+            return subprocess.Popen(
                 self._command(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
         except OSError as error:
             raise self._absent(error) from error
-        stream = Stream(child, what)
-        try:
-            yield stream
-        finally:
-            stream.close()
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
         return [self.program, *self.flags, *arguments]
@@ -215,20 +221,34 @@ class Stream:
         self._err.close()
 
 
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Signals that end a program wait until the body is done; what it starts inherits that they do.
 
     The mask is this thread's and its children's; a signal that another thread takes meanwhile is remembered.
     """
-    ending = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    with _held():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _held() -> Iterator[None]:
+    """Signals that end a program count once the body is done, but for what it starts; only the main thread has any."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     taken: list[int] = []
-    handlers = {number: signal.signal(number, lambda number, _frame: taken.append(number)) for number in ending}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    handlers = {number: signal.signal(number, lambda number, _frame: taken.append(number)) for number in _ENDING}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for number, handler in handlers.items():
             signal.signal(number, handler)
         for late in taken:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,6 +106,27 @@ def test_ctrl_c_deletes_the_pod_and_keeps_what_has_come(hub: Hub, target: Path) 
         download.to(target, "", "abcde")
     assert deletes(hub) == 1
     assert [path.stat().st_size for path in target.parent.iterdir()] == [64]
+
+
+def test_ctrl_c_while_kubectl_is_started_leaves_no_child(
+    hub: Hub, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Pressed(subprocess.Popen[bytes]):
+        def __init__(self, command: Any, **options: Any) -> None:
+            super().__init__(command, **options)
+            if "exec" in command and "stdin" in options and "to read" in hub.told[-1]:
+                started.append(self)
+                signal.raise_signal(signal.SIGINT)
+
+    hub.kubectl.breaking(-1)
+    monkeypatch.setattr(subprocess, "Popen", Pressed)
+    with pytest.raises(KeyboardInterrupt):
+        hub.download(target)
+
+    assert [child.poll() is not None for child in started] == [True]
+    assert deletes(hub) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
