@@ -21,10 +21,9 @@ from fleet.layout import HUB, default_layout
 from fleet.waiting import until
 from tests.support.fleet_runs import TERMS, FleetRun
 from tests.support.placements import NAMESPACE, asks_for, binding, dataset, placement, selected
-from tests.support.workspaces import copy_of_digits
+from tests.support.workspaces import BROKEN_IN_TRAINING, with_missing_import
 
 RUNS = 10
-_TRAINS = "        pixels, labels = self.data_loader.get_train_loader()\n"
 
 
 def _say(what: str, seconds: list[float]) -> None:
@@ -70,16 +69,14 @@ async def _datasets(fleet: Fleet) -> None:
 
 
 async def _failure(fleet: Fleet, folder: Path) -> None:
-    workspace = copy_of_digits(
-        folder, replace={"src/taskrunner.py": (_TRAINS, f"        import no_such_package\n{_TRAINS}")}
-    )
+    workspace, line = with_missing_import(folder, BROKEN_IN_TRAINING)
     image = await images.build_digits(fleet.layout, workspace)
     await fleet.load_image(image)
     run = FleetRun(fleet, "digits-measured-error")
 
     async def told() -> bool:
         clusters = (await run.status()).get("clusters", ())
-        return any("src/taskrunner.py:" in each.get("lastError", "") for each in clusters)
+        return any(f"src/taskrunner.py:{line}" in each.get("lastError", "") for each in clusters)
 
     async def opened() -> None:
         await run.submit(image.reference)
@@ -97,8 +94,7 @@ async def _stream(fleet: Fleet) -> None:
         return bool((await run.status()).get("round", 0) >= 1)
 
     async def cut() -> bool:
-        log = await run.kubectl("logs", f"job/{run.name}-server", "--container=aggregator")
-        return f'"cluster": "{leaves}", "reason": "Removed"' in log
+        return await run.has_cut(leaves)
 
     async def submitted() -> None:
         await run.submit(image.reference, rounds=10_000, minClientsPerRound=1, roundTimeoutSeconds=30)

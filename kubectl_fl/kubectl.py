@@ -21,6 +21,8 @@ from kubectl_fl.failure import Failure, Forbidden, NotFound
 CALL_SECONDS: Final = 60
 """How long a call may take that neither follows nor waits."""
 _PIECE: Final = 1 << 16
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a program."""
 
 
 def kind_name(kind: Kind[Any]) -> str:
@@ -219,9 +221,6 @@ class Stream:
             self._child.wait(timeout=CALL_SECONDS)
         self._out.close()
         self._err.close()
-
-
-_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager

@@ -105,6 +105,14 @@ class FleetRun:
         """The first status that tells of that round or a later one."""
         return await self.until(lambda s: s.get("round", 0) >= number, f"round {number}")
 
+    async def log(self) -> str:
+        """What the aggregator has logged."""
+        return await self.kubectl("logs", f"job/{self.name}-server", "--container=aggregator")
+
+    async def has_cut(self, cluster: str) -> bool:
+        """Whether the aggregator has cut the streams of a cluster that was removed."""
+        return f'"cluster": "{cluster}", "reason": "Removed"' in await self.log()
+
     def volume(self, fleet: Fleet) -> Path:
         """The run's volume, on the hub's node."""
         return volumes.volume_folder(fleet, self.namespace, CLAIM)

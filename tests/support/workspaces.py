@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -52,6 +52,19 @@ def copy_of_digits(
         plan(content)
         path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return workspace
+
+
+BROKEN_AT_ONCE: Final = "import numpy as np\n"
+BROKEN_IN_TRAINING: Final = "        pixels, labels = self.data_loader.get_train_loader()\n"
+"""Lines of the task runner before which an import can fail: where it is loaded, and where a round is worked on."""
+
+
+def with_missing_import(folder: Path, before: str) -> tuple[Path, int]:
+    """A copy of the example that imports what isn't there, before that line of its task runner; the import's line."""
+    indent = before[: len(before) - len(before.lstrip())]
+    broken = f"{indent}import no_such_package\n{before}"
+    workspace = copy_of_digits(folder, replace={"src/taskrunner.py": (before, broken)})
+    return workspace, line_of(workspace / "src" / "taskrunner.py", "import no_such_package")
 
 
 def line_of(file: Path, text: str) -> int:

@@ -184,7 +184,7 @@ async def test_every_lie_is_refused_by_name_and_the_honest_model_comes_out(
             assert found == {name: reason for name, (_, reason) in lies.items()}
             # The bytes that one peer may send for one round are counted, lies and all.
             await closed(fleet, run, round_)
-    log = await run.kubectl("logs", f"job/{run.name}-server", "--container=aggregator")
+    log = await run.log()
 
     status = await run.ended()
 

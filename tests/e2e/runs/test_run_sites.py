@@ -8,7 +8,7 @@ from demo import digits, images, install
 from fleet.fleet import Fleet
 from fleet.waiting import until
 from tests.support.fleet_runs import TERMS, FleetRun, Model, Sites, cluster_of, condition, equal
-from tests.support.workspaces import copy_of_digits, line_of
+from tests.support.workspaces import BROKEN_AT_ONCE, BROKEN_IN_TRAINING, with_missing_import
 
 pytestmark = pytest.mark.fleet
 
@@ -60,12 +60,10 @@ async def test_a_site_that_wants_to_be_asked_takes_part_once_its_administrator_a
 
 async def _with_import(fleet: Fleet, folder: Path, before: str) -> tuple[str, int]:
     """The image of a workspace that imports what isn't there, on every node, and the line of the import."""
-    indent = before[: len(before) - len(before.lstrip())]
-    broken = f"{indent}import no_such_package\n{before}"
-    workspace = copy_of_digits(folder, replace={"src/taskrunner.py": (before, broken)})
+    workspace, line = with_missing_import(folder, before)
     image = await images.build_digits(fleet.layout, workspace)
     await fleet.load_image(image)
-    return image.reference, line_of(workspace / "src" / "taskrunner.py", "import no_such_package")
+    return image.reference, line
 
 
 @pytest.mark.usefixtures("sites")
@@ -74,10 +72,8 @@ async def test_an_import_error_is_seen_with_file_and_line_and_ends_the_run(
 ) -> None:
     at_once, at_the_sites = FleetRun(fleet, "digits-import"), FleetRun(fleet, "digits-error")
     folder = tmp_path_factory.mktemp("broken")
-    image, first_line = await _with_import(fleet, folder / "import", "import numpy as np\n")
-    later, later_line = await _with_import(
-        fleet, folder / "error", "        pixels, labels = self.data_loader.get_train_loader()\n"
-    )
+    image, first_line = await _with_import(fleet, folder / "import", BROKEN_AT_ONCE)
+    later, later_line = await _with_import(fleet, folder / "error", BROKEN_IN_TRAINING)
     await at_once.submit(image)
     await at_the_sites.submit(later)
 
@@ -104,12 +100,8 @@ async def test_a_cluster_that_is_disabled_loses_its_stream_and_may_come_back(fle
     await run.in_round(2)
     await install.disable(fleet, leaves)
 
-    async def cut() -> bool:
-        log = await run.kubectl("logs", f"job/{run.name}-server", "--container=aggregator")
-        return f'"cluster": "{leaves}", "reason": "Removed"' in log
-
     try:
-        await until(cut, "the removed cluster's stream is cut")
+        await until(lambda: run.has_cut(leaves), "the removed cluster's stream is cut")
         at_the_cut = (await run.status())["round"]
         without = await run.in_round(at_the_cut + 3)
     finally:

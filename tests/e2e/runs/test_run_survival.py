@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -60,24 +61,19 @@ def _shows(phase: Phase, base: Path) -> bool:
 
 async def _reached(fleet: Fleet, run: FleetRun, phase: Phase) -> int:
     """The aggregator's process, as soon as its folder shows the phase."""
-
-    def aggregator() -> int | None:
-        try:
-            return process_of(fleet, HUB, AGGREGATOR, f"HOSTNAME={run.name}-server-")
-        except LookupError:
-            return None
+    found: list[int] = []
 
     async def runs() -> bool:
-        return await asyncio.to_thread(aggregator) is not None
+        with suppress(LookupError):
+            found.append(process_of(fleet, HUB, AGGREGATOR, f"HOSTNAME={run.name}-server-"))
+        return bool(found)
 
     await until(runs, "the aggregator's process")
-    pid = aggregator()
-    assert pid is not None
     base = run.volume(fleet) / run.namespace / run.name
     async with asyncio.timeout(PATIENCE):
         while not await asyncio.to_thread(_shows, phase, base):
             pass
-    return pid
+    return found[0]
 
 
 async def _killed(fleet: Fleet, image: str, phase: Phase) -> FleetRun:

@@ -155,7 +155,7 @@ async def test_a_cluster_outside_the_cohort_and_one_under_anothers_name_are_refu
             await asyncio.to_thread(attacker.join, cluster=said)
         attacker.close()
         reasons.append(reason_of(refused.value))
-    log = await run.kubectl("logs", f"job/{run.name}-server", "--container=aggregator")
+    log = await run.log()
 
     assert reasons == ["NotInCohort", "NameDiffers"]
     for cluster, reason in (("spoke9", "NotInCohort"), (target.cluster, "NameDiffers")):

@@ -1,6 +1,7 @@
 """A run from the first join to the model in the store: the engine, the exchange and the client, put together."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -114,22 +115,34 @@ async def test_a_cluster_that_the_server_says_is_revoked_is_cut_before_the_file_
     assert state.removed == {"c2"}
 
 
-async def test_a_cluster_that_is_accepted_again_joins_again_and_an_older_file_changes_nothing(
-    pod: Pod, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks = 0
+def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
+    """Counts how often the cohort's file is looked at; returns what waits until what it says was handed on."""
+    count = 0
 
     def counted(folders: Folders) -> Cohort:
-        nonlocal looks
-        looks += 1
+        nonlocal count
+        count += 1
         return read_cohort(folders)
 
     async def looked_at() -> None:
-        """Returns once the file has been looked at, and what it says was handed on."""
-        enough = looks + 3
-        await until(lambda: looks >= enough)
+        enough = count + 3
+        await until(lambda: count >= enough)
 
     monkeypatch.setattr(following, "read_cohort", counted)
+    return looked_at
+
+
+async def until_joins(pod: Pod, port: int, expected: bool) -> None:
+    """Waits until the aggregator lets c2 in, or doesn't."""
+    async with asyncio.timeout(60):
+        while await asyncio.to_thread(_joins, pod, port, "c2") is not expected:
+            pass
+
+
+async def test_a_cluster_that_is_accepted_again_joins_again_and_an_older_file_changes_nothing(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = looks(monkeypatch)
     pod.tell(min_clients_per_round=2, rounds=2)
     api = FakeApi()
     cohort = {"metadata": {"name": "mnist-server", "namespace": "default"}, "data": {}}
@@ -141,25 +154,19 @@ async def test_a_cluster_that_is_accepted_again_joins_again_and_an_older_file_ch
         told = msgspec.json.encode(cohort_of(generation, COHORT, revoked)).decode()
         await api.merge_patch(CONFIG_MAP, ObjectKey("default", "mnist-server"), {"data": {COHORT_FILE: told}})
 
-    async def joins(expected: bool) -> None:
-        """Waits until the aggregator lets c2 in, or doesn't."""
-        async with asyncio.timeout(60):
-            while await asyncio.to_thread(_joins, pod, port, "c2") is not expected:
-                pass
-
-    await joins(True)
+    await until_joins(pod, port, True)
     await said(9, "c2")
-    await joins(False)
+    await until_joins(pod, port, False)
     pod.tell_cohort(*COHORT, generation=8)
     await looked_at()
-    await joins(False)
+    await until_joins(pod, port, False)
     living.cancel()
     await asyncio.wait({living})
     living, port = await serving(pod.aggregator())
     await looked_at()
-    await joins(False)
+    await until_joins(pod, port, False)
     pod.tell_cohort(*COHORT, generation=10)
-    await joins(True)
+    await until_joins(pod, port, True)
     await asyncio.gather(*(asyncio.to_thread(site, pod, port, cluster) for cluster in COHORT))
     state = await living
 
