@@ -14,7 +14,7 @@ from fleet.layout import (
     SERVICE_RANGE,
     ClusterLayout,
 )
-from fleet.waiting import PATIENCE, until
+from fleet.waiting import until
 
 _CLIENTS: Final = {
     "admin": ("kubernetes-admin", ("system:masters",)),
@@ -114,26 +114,26 @@ def scheduler_argv(programs: Path, cluster: ClusterLayout) -> list[str | Path]:
     ]
 
 
-async def start(programs: Path, cluster: ClusterLayout, *, deadline: float = PATIENCE) -> None:
+async def start(programs: Path, cluster: ClusterLayout) -> None:
     """Starts the control plane; it answers when this returns.
 
     Raises:
         DaemonDied: a program refused to run.
-        TimeoutError: the API server was not ready within the deadline.
+        TimeoutError: the API server was not ready in time.
     """
     await asyncio.to_thread(write_credentials, cluster)
     await daemons.start(cluster, "etcd", etcd_argv(programs, cluster))
     await daemons.start(cluster, "kube-apiserver", api_server_argv(programs, cluster))
-    await until_ready(programs, cluster, deadline=deadline)
+    await until_ready(programs, cluster)
     await daemons.start(cluster, "kube-controller-manager", controller_manager_argv(programs, cluster))
     await daemons.start(cluster, "kube-scheduler", scheduler_argv(programs, cluster))
 
 
-async def until_ready(programs: Path, cluster: ClusterLayout, *, deadline: float = PATIENCE) -> None:
+async def until_ready(programs: Path, cluster: ClusterLayout) -> None:
     """Waits until the API server says that it is ready.
 
     Raises:
-        TimeoutError: it did not within the deadline.
+        TimeoutError: it did not in time.
     """
     ready = (*kubectl(programs, cluster), "get", "--raw=/readyz")
 
@@ -148,8 +148,8 @@ async def until_ready(programs: Path, cluster: ClusterLayout, *, deadline: float
         return True
 
     # A dial costs nothing beside a kubectl; an etcd and an API server that start take seconds of every processor.
-    await until(listening, f"the API server of {cluster.name} listens", deadline=deadline)
-    await until(lambda: succeeds(*ready), f"the API server of {cluster.name} is ready", deadline=deadline)
+    await until(listening, f"the API server of {cluster.name} listens")
+    await until(lambda: succeeds(*ready), f"the API server of {cluster.name} is ready")
 
 
 def kubectl(programs: Path, cluster: ClusterLayout) -> tuple[str | Path, ...]:
@@ -157,11 +157,10 @@ def kubectl(programs: Path, cluster: ClusterLayout) -> tuple[str | Path, ...]:
     return (programs / "kubectl", f"--kubeconfig={cluster.kubeconfig}")
 
 
-async def apply(programs: Path, cluster: ClusterLayout, manifests: str, *, deadline: float = PATIENCE) -> None:
+async def apply(programs: Path, cluster: ClusterLayout, manifests: str) -> None:
     """Applies YAML or JSON documents, server-side."""
     await run(
         *kubectl(programs, cluster),
         *("apply", "--server-side", "--force-conflicts", "-f", "-"),
         stdin=manifests,
-        deadline=deadline,
     )

@@ -1,7 +1,7 @@
 """Clusters that somebody else made, in place of a fleet: `FLEET=existing`.
 
-Whoever has a hub and spokes with OCM (kind on a laptop, say) names their kubeconfigs, and the same tests and the same
-demo run on them. What only a machine's own network can do, cutting a line or restarting an API server, is not offered.
+Whoever has a hub and spokes with OCM (kind on a laptop) names their kubeconfigs, and the add-on's tests run on them.
+What only a machine's own fleet can do, cutting a line, restarting an API server, data on a node, is not offered.
 """
 
 import os

@@ -12,7 +12,7 @@ from typing import Any, Final
 from fleet import daemons
 from fleet.command import run, succeeds
 from fleet.layout import CLUSTER_DOMAIN, DNS_SERVICE, NODE_PORTS, POD_RANGE, SERVICE_RANGE, ClusterLayout
-from fleet.waiting import PATIENCE, until
+from fleet.waiting import until
 
 CNI_PLUGINS: Final = Path("/usr/lib/cni")
 _PRIVATE_FOLDERS: Final = {"run": "/run", "log": "/var/log"}
@@ -143,11 +143,11 @@ def write_configuration(cluster: ClusterLayout, pause_image: str) -> None:
     (folder / "kube-proxy.json").write_text(json.dumps(kube_proxy_config(cluster)))
 
 
-async def start_containerd(cluster: ClusterLayout, pause_image: str, *, deadline: float = PATIENCE) -> None:
+async def start_containerd(cluster: ClusterLayout, pause_image: str) -> None:
     """Starts containerd in a new mount namespace; images can be loaded when this returns.
 
     Raises:
-        TimeoutError: it did not answer within the deadline.
+        TimeoutError: it did not answer in time.
     """
     await asyncio.to_thread(write_configuration, cluster, pause_image)
     binds = " && ".join(f'mount --bind "$0/{name}" {path}' for name, path in _PRIVATE_FOLDERS.items())
@@ -161,7 +161,7 @@ async def start_containerd(cluster: ClusterLayout, pause_image: str, *, deadline
         daemons.must_live(cluster, "containerd")
         return await succeeds(*ctr(cluster), "version")
 
-    await until(answers, f"containerd of {cluster.name} answers", deadline=deadline)
+    await until(answers, f"containerd of {cluster.name} answers")
 
 
 async def start_kubelet(programs: Path, cluster: ClusterLayout) -> None:

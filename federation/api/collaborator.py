@@ -38,7 +38,7 @@ VALUE_LIMIT: Final = 1024
 """Bytes of a value that a ManifestWork feeds back (open-cluster-management.io/api `work/v1/types.go`)."""
 PLAN_LIMIT: Final = 128 * 1024
 """Bytes of a plan's text. A site hands it on in a pod's annotations, which have 256 KiB in all (k8s.io/apimachinery
-`pkg/api/validation/objectmeta.go`), and a work has 500 KiB (ocm `pkg/work/webhook/common/validator.go`)."""
+`pkg/api/validation/objectmeta.go`), and a work has 500 KiB (ocm's webhook of works, `common/validator.go`)."""
 DEFAULT_PATIENCE: Final = 600
 """Seconds that a collaborator goes on looking for an aggregator that doesn't answer."""
 
