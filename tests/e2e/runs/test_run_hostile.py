@@ -7,9 +7,8 @@ and the run ends with the model of honest sites alone, to the last bit.
 import asyncio
 import math
 import struct
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import grpc
@@ -27,8 +26,6 @@ from tests.support.on_hub import CERTIFICATE_SECRET, read, secret
 
 pytestmark = pytest.mark.fleet
 COLLABORATOR = "spoke_agent.collaborator.openfl"
-SETTLED = 2.0
-"""Seconds after which nothing of a stopped process is on its way any more."""
 NAN, INFINITY, ONE = (struct.pack("<f", value) for value in (math.nan, math.inf, 1.0))
 Lie = Callable[[Attacker, bytes, int], object]
 
@@ -111,25 +108,35 @@ def told(attacker: Attacker, lies: dict[str, tuple[Lie, str]], data: bytes, roun
     return found
 
 
-async def outstanding(fleet: Fleet, run: FleetRun, site: str) -> tuple[int, bytes]:
-    """The round in which all but the site's update have come, and the other's data.
-
-    What the site had sent when it was stopped is still taken, and may end a round: the next one stays.
-    """
+async def _wholes(fleet: Fleet, run: FleetRun) -> dict[str, Path]:
+    """The whole updates of the round in work, by site; those of an earlier round go when its model is stored."""
     base = run.volume(fleet) / run.namespace / run.name
-    found: dict[int, tuple[float, bytes]] = {}
+    found = await asyncio.to_thread(lambda: [*base.glob("*/updates/[0-9]*/*.whole")])
+    newest = max((path.parent.name for path in found), default="")
+    return {path.name.split(".")[0]: path for path in found if path.parent.name == newest}
 
-    async def only_its_own() -> bool:
-        whole = await asyncio.to_thread(lambda: [*base.glob("*/updates/[0-9]*/*.whole")])
-        others = [path for path in whole if not path.name.startswith(f"{site}.")]
-        if len(whole) != 1 or not others:
-            return False
-        since, _ = found.setdefault(int(others[0].parent.name), (time.monotonic(), others[0].read_bytes()))
-        return time.monotonic() - since > SETTLED
 
-    await until(only_its_own, f"a round waits for {site} alone")
-    round_ = max(found)
-    return round_, found[round_][1]
+@asynccontextmanager
+async def standing_still(fleet: Fleet, run: FleetRun, site: str, other: str) -> AsyncIterator[tuple[int, bytes]]:
+    """A site's collaborator stands still meanwhile, and a round waits for it alone: the round, the other's data.
+
+    It is stopped when it has done its part of the round before, so that none of its calls is open: the newest of two
+    of one certificate would end it.
+    """
+
+    def process(name: str) -> int:
+        return process_of(fleet, name, COLLABORATOR, f"FL_RUN={run.namespace}/{run.name}")
+
+    async def has(name: str) -> bool:
+        return (await _wholes(fleet, run)).keys() == {name}
+
+    with ExitStack() as stack:
+        with stopped(process(other)):
+            await until(lambda: has(site), f"a round waits for {other} alone")
+            stack.enter_context(stopped(process(site)))
+        await until(lambda: has(other), f"a round waits for {site} alone")
+        update = (await _wholes(fleet, run))[other]
+        yield int(update.parent.name), await asyncio.to_thread(update.read_bytes)
 
 
 async def closed(fleet: Fleet, run: FleetRun, round_: int) -> None:
@@ -178,8 +185,7 @@ async def test_every_lie_is_refused_by_name_and_the_honest_model_comes_out(
     await closed(fleet, run, 1)
     with attacking(target_of(run, resource, liar), material, bundle["data"]["ca.crt"].encode(), tmp_path) as attacker:
         for lies in LIES:
-            with stopped(process_of(fleet, liar, COLLABORATOR, f"FL_RUN={run.namespace}/{run.name}")):
-                round_, data = await outstanding(fleet, run, liar)
+            async with standing_still(fleet, run, liar, sites.names[0]) as (round_, data):
                 found = await asyncio.to_thread(told, attacker, lies, data, round_)
             assert found == {name: reason for name, (_, reason) in lies.items()}
             # The bytes that one peer may send for one round are counted, lies and all.
