@@ -42,6 +42,23 @@ async def secret(clusters: Clusters, spoke: str, name: str, *, namespace: str = 
     return {key: base64.b64decode(value) for key, value in found.get("data", {}).items()}
 
 
+async def until_secret(
+    clusters: Clusters, spoke: str, name: str, *, namespace: str = INSTALL_NAMESPACE
+) -> dict[str, bytes]:
+    """A Secret's data on a spoke, once there is one.
+
+    The add-on is Available once its agent is well, and the klusterlet may have to fetch the certificate still.
+    """
+    found: dict[str, bytes] = {}
+
+    async def there() -> bool:
+        found.update(await secret(clusters, spoke, name, namespace=namespace))
+        return bool(found)
+
+    await until(there, f"{spoke} has the Secret {name}")
+    return found
+
+
 async def lose_kubeconfig(clusters: Clusters, spoke: str) -> None:
     """Deletes the agent's kubeconfig on a spoke, and returns once the hub has issued its klusterlet a new one."""
     before = await secret(clusters, spoke, KUBECONFIG_SECRET)

@@ -5,6 +5,7 @@ Sources: RFC 791, RFC 9293 (headers), RFC 8446 (records; 4.1.3 and 4.2.1 for the
 """
 
 import json
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from typing import Final
 IPV4: Final = 0x0800
 EVERY_PROTOCOL: Final = 3
 """`ETH_P_ALL`: at the port of a bridge, a tap of one protocol sees nothing (packet(7), linux `br_input.c`)."""
+SO_RCVBUFFORCE: Final = 33
+"""Linux `asm-generic/socket.h`; Python has no name for it."""
+WAITING_BYTES: Final = 64 << 20
+"""Frames that may wait for a tap whose turn on a busy machine has not come; what does not fit would be missing."""
 HANDSHAKE, APPLICATION_DATA, CHANGE_CIPHER_SPEC, ALERT = 22, 23, 20, 21
 SERVER_HELLO: Final = 2
 SUPPORTED_VERSIONS: Final = 43
@@ -24,18 +29,22 @@ Flow = tuple[str, int, str, int]
 
 
 def tap(device: str, port: int, out: Path) -> None:
-    """Writes each segment to or from a TCP port as a line, until the process is ended."""
+    """Writes each segment to or from a TCP port as a line; told to end, by SIGTERM, what has come until then."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(EVERY_PROTOCOL)) as wire, out.open("w") as lines:
+        wire.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, WAITING_BYTES)
         wire.bind((device, EVERY_PROTOCOL))
+        signal.signal(signal.SIGTERM, lambda *_: wire.setblocking(False))
         sys.stdout.write("tapping\n")
         sys.stdout.flush()
         while True:
-            frame = wire.recv(1 << 16)
+            try:
+                frame = wire.recv(1 << 16)
+            except BlockingIOError:
+                return
             segment = _segment(frame[14:]) if int.from_bytes(frame[12:14], "big") == IPV4 else None
             if segment is not None and port in {segment[0][1], segment[0][3]} and segment[2]:
                 flow, sequence, payload = segment
                 lines.write(json.dumps([*flow, sequence, payload.hex()]) + "\n")
-                lines.flush()
 
 
 def flows(captured: Path) -> dict[Flow, bytes]:

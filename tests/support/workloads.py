@@ -1,11 +1,14 @@
 """Pods and works as the tests need them, as structures."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fleet.command import CommandFailed
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
+from fleet.waiting import WAIT
 
 Clusters = Fleet | ExistingFleet
 Json = dict[str, Any]
@@ -19,6 +22,8 @@ _RESTRICTED: Json = {
 SERVE = "import http.server as h; h.ThreadingHTTPServer(('', 8000), h.SimpleHTTPRequestHandler).serve_forever()"
 STAND = "import signal; signal.pause()"
 _DIAL = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)"
+_NOT_REACHED = ("TimeoutError", "ConnectionRefusedError", "socket.gaierror")
+"""As Python says it: no answer, no listener, no such name."""
 
 
 def pod(name: str, image: str, program: str, *, labels: dict[str, str] | None = None) -> Json:
@@ -80,18 +85,34 @@ def text(*objects: Json) -> str:
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
 
 
+@asynccontextmanager
+async def running(clusters: Clusters, cluster: str, *objects: Json) -> AsyncIterator[None]:
+    """Pods, and what goes with them, in the namespace `default`: they run when the block begins, and go after it."""
+    pods = [each["metadata"]["name"] for each in objects if each["kind"] == "Pod"]
+    await clusters.kubectl(cluster, "apply", "-f", "-", stdin=text(*objects))
+    try:
+        await clusters.kubectl(cluster, "wait", "--for=condition=Ready", "pod", *pods, WAIT)
+        yield
+    finally:
+        await clusters.kubectl(cluster, "delete", "-f", "-", "--now", stdin=text(*objects))
+
+
 async def pod_address(clusters: Clusters, cluster: str, name: str, *scope: str) -> str:
     """A pod's address; `scope` are kubectl's words for another namespace than `default`."""
     return await clusters.kubectl(cluster, "get", "pod", name, "--output=jsonpath={.status.podIP}", *scope)
 
 
 async def reaches(clusters: Clusters, cluster: str, name: str, address: str, *scope: str) -> bool:
-    """Whether a connection to `HOST:PORT` can be opened from within a pod that has a Python."""
+    """Whether a connection to `HOST:PORT`, a name or an address, can be opened from within a pod that has a Python.
+
+    What has just been made is asked for by `until`: a pod is Ready before its program listens, and kube-proxy and
+    CoreDNS hear of a Service a moment after the API server.
+    """
     host, port = address.rsplit(":", 1)
     try:
         await clusters.kubectl(cluster, "exec", name, *scope, "--", "python3", "-c", _DIAL, host, port)
     except CommandFailed as error:
-        if "TimeoutError" in error.output or "ConnectionRefusedError" in error.output:
+        if any(each in error.output for each in _NOT_REACHED):
             return False
         raise
     return True

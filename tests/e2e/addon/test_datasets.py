@@ -108,12 +108,12 @@ async def test_a_placement_that_prefers_free_cpu_picks_the_idle_spoke(
     hog["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "1200m"}}
     await hub_namespace.kubectl(busy, "apply", "-f", "-", stdin=json.dumps(hog))
     try:
-        scored = await _score(hub_namespace, idle)
 
         async def told() -> bool:
-            return await _score(hub_namespace, busy) < scored
+            of_busy, of_idle = [await _score(hub_namespace, spoke) for spoke in (busy, idle)]
+            return of_busy is not None and of_idle is not None and of_busy < of_idle
 
-        await until(told, "the busy spoke's score sinks")
+        await until(told, "the busy spoke's score sinks below the idle one's")
         score = {"type": "AddOn", "addOn": {"resourceName": ADD_ON, "scoreName": "freeCPU"}}
         prioritizers = {"mode": "Exact", "configurations": [{"scoreCoordinate": score, "weight": 1}]}
         asked = placement("idle-first", numberOfClusters=1, prioritizerPolicy=prioritizers)
@@ -123,7 +123,10 @@ async def test_a_placement_that_prefers_free_cpu_picks_the_idle_spoke(
         await hub_namespace.kubectl(busy, "delete", "pod", "hog", "--now")
 
 
-async def _score(clusters: Clusters, spoke: str) -> int:
+async def _score(clusters: Clusters, spoke: str) -> int | None:
+    """The spoke's score of free CPU; None before it has told one."""
     found = await read(clusters, HUB, "addonplacementscore", ADD_ON, f"--namespace={spoke}")
+    if "status" not in found:
+        return None
     assert found["status"]["validUntil"]
     return next(int(s["value"]) for s in found["status"]["scores"] if s["name"] == "freeCPU")

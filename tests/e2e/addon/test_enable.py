@@ -1,6 +1,7 @@
 """An administrator enables the add-on on a cluster, and needs no more commands."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,28 +15,26 @@ from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.waiting import WAIT, until
-from tests.support.on_hub import CERTIFICATE_SECRET, KUBECONFIG_SECRET, conditions, read, secret
+from tests.support.on_hub import CERTIFICATE_SECRET, KUBECONFIG_SECRET, conditions, read, until_secret
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet
+COMPLETE = {
+    "RegistrationApplied": "True/SetPermissionApplied",
+    "ManifestApplied": "True/AddonManifestApplied",
+    "Available": "True/ManagedClusterAddOnLeaseUpdated",
+    "Progressing": "False/Completed",
+    "ClusterCertificateRotated": "True/ClientCertificateUpdated",
+}
 
 
 async def test_an_enabled_add_on_has_every_condition_that_ocm_expects(enabled: Clusters) -> None:
     for spoke in enabled.spokes:
-        await until_completed(enabled, spoke)
-        found = await conditions(enabled, spoke)
-        assert found["RegistrationApplied"] == "True/SetPermissionApplied"
-        assert found["ManifestApplied"] == "True/AddonManifestApplied"
-        assert found["Available"] == "True/ManagedClusterAddOnLeaseUpdated"
-        assert found["Progressing"] == "False/Completed"
-        assert found["ClusterCertificateRotated"] == "True/ClientCertificateUpdated"
+        await until(partial(_complete, enabled, spoke), f"the add-on's rollout on {spoke} completes")
 
 
-async def until_completed(clusters: Clusters, spoke: str) -> None:
-    async def completed() -> bool:
-        return (await conditions(clusters, spoke)).get("Progressing") == "False/Completed"
-
-    await until(completed, f"the add-on's rollout on {spoke} completes")
+async def _complete(clusters: Clusters, spoke: str) -> bool:
+    return COMPLETE.items() <= (await conditions(clusters, spoke)).items()
 
 
 async def test_each_spoke_has_a_certificate_of_its_own_name_that_openssl_accepts(
@@ -44,7 +43,7 @@ async def test_each_spoke_has_a_certificate_of_its_own_name_that_openssl_accepts
     bundle = await read(enabled, HUB, "configmap", "federated-learning-trust-bundle", f"--namespace={HUB_NAMESPACE}")
     (tmp_path / "ca.crt").write_text(bundle["data"]["ca.crt"])
     for spoke in enabled.spokes:
-        held = await secret(enabled, spoke, CERTIFICATE_SECRET)
+        held = await until_secret(enabled, spoke, CERTIFICATE_SECRET)
         certificate = x509.load_pem_x509_certificate(held["tls.crt"])
         assert [a.value for a in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == [spoke]
         assert [a.value for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)] == [ADD_ON]
@@ -133,7 +132,7 @@ async def test_an_add_on_in_another_namespace_of_the_spoke_works_and_goes_withou
             HUB, "wait", "--for=condition=Available", f"managedclusteraddon/{ADD_ON}", f"--namespace={spoke}",
             WAIT,
         )  # fmt: skip
-        assert await secret(hub, spoke, CERTIFICATE_SECRET, namespace=namespace)
+        await until_secret(hub, spoke, CERTIFICATE_SECRET, namespace=namespace)
     finally:
         await install.disable(hub, spoke)
     await until_gone(hub, spoke, namespace)
@@ -206,4 +205,4 @@ async def patch_fleet_add_on(clusters: Clusters, patch: dict[str, object]) -> No
 
 async def test_the_kubeconfig_secret_is_there_for_the_agent(enabled: Clusters) -> None:
     for spoke in enabled.spokes:
-        assert {"kubeconfig", "tls.crt", "tls.key"} <= set(await secret(enabled, spoke, KUBECONFIG_SECRET))
+        assert {"kubeconfig", "tls.crt", "tls.key"} <= set(await until_secret(enabled, spoke, KUBECONFIG_SECRET))

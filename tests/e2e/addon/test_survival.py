@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from fleet.network import Link
 from fleet.waiting import WAIT, until
 from tests.support.fleet_processes import process_of
 from tests.support.hub_process import installed_stopped, manager_kubeconfig
-from tests.support.on_hub import CERTIFICATE_SECRET, conditions, read, secret
+from tests.support.on_hub import CERTIFICATE_SECRET, conditions, read, secret, until_secret
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet
@@ -74,9 +75,13 @@ async def test_a_manager_killed_after_each_of_its_writes_ends_where_an_undisturb
 
     await until_available(enabled, disturbed)
 
-    assert await on_hub(enabled, disturbed) == await on_hub(enabled, undisturbed)
+    async def same() -> bool:
+        return await on_hub(enabled, disturbed) == await on_hub(enabled, undisturbed)
+
+    await until(same, "the hub has of both what it has of the other")
     requests = await read(enabled, HUB, "csr", f"--selector=open-cluster-management.io/cluster-name={disturbed}")
-    assert not [c for r in requests["items"] for c in r["status"]["conditions"] if c["type"] != "Approved"]
+    decided = [c["type"] for r in requests["items"] for c in r.get("status", {}).get("conditions", ())]
+    assert set(decided) == {"Approved"}
 
 
 async def _enabled(clusters: Clusters, spoke: str) -> bool:
@@ -115,9 +120,8 @@ async def _one_write_then_killed(kubeconfig: Path, agent_image: str) -> str:
 async def test_a_killed_leader_is_followed_by_the_other_replica_and_nothing_is_done_twice(fleet: Fleet) -> None:
     spoke = fleet.spokes[0]
     await install.disable(fleet, spoke)
-    first = await _holder(fleet)
-    pod = first.rpartition("-")[0]
-    await daemons.end([process_of(fleet, HUB, "hub_manager", f"HOSTNAME={pod}")], first=signal.SIGKILL)
+    first, process = await _leader(fleet)
+    await daemons.end([process], first=signal.SIGKILL)
     await create_add_on(fleet, spoke)
 
     await until_available(fleet, spoke)
@@ -133,7 +137,23 @@ async def test_a_killed_leader_is_followed_by_the_other_replica_and_nothing_is_d
 
 
 async def _holder(fleet: Fleet) -> str:
-    return str((await read(fleet, HUB, *LEASE))["spec"]["holderIdentity"])
+    """Who holds the Lease; empty while nobody does."""
+    return str((await read(fleet, HUB, *LEASE))["spec"].get("holderIdentity", ""))
+
+
+async def _leader(fleet: Fleet) -> tuple[str, int]:
+    """The identity of the replica that leads, and its process, once one of those that run does."""
+    found: list[tuple[str, int]] = []
+
+    async def leads() -> bool:
+        holder = await _holder(fleet)
+        pod = holder.rpartition("-")[0]
+        with suppress(LookupError):
+            found.append((holder, process_of(fleet, HUB, "hub_manager", f"HOSTNAME={pod or 'nobody'}")))
+        return bool(found)
+
+    await until(leads, "a replica leads")
+    return found[0]
 
 
 async def test_a_spoke_cut_off_while_it_is_enabled_becomes_available_once_it_is_back(
@@ -156,7 +176,7 @@ async def test_a_spoke_cut_off_while_it_is_enabled_becomes_available_once_it_is_
     finally:
         await fleet.set_link(spoke, Link())
     await until_available(fleet, spoke)
-    assert await secret(fleet, spoke, CERTIFICATE_SECRET)
+    await until_secret(fleet, spoke, CERTIFICATE_SECRET)
 
 
 async def test_a_spoke_cut_off_while_it_is_disabled_is_cleared_once_it_is_back(fleet: Fleet, enabled: Clusters) -> None:

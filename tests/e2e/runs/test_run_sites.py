@@ -23,7 +23,9 @@ async def test_a_site_that_refuses_holds_up_a_run_that_needs_it_and_no_other(
     await needs_one.submit(sites.image.reference, rounds=2, minAvailableClients=1, minClientsPerRound=1)
 
     alone = await needs_one.ended()
-    waiting = await needs_both.status()
+    waiting = await needs_both.until(
+        lambda status: condition(status, "CohortReady").get("reason") == "SitesRefused", "the run says who refuses"
+    )
     described = await needs_both.kubectl("describe", "federatedlearning", needs_both.name)
     await digits.publish(fleet, refuses, sites.shards, **TERMS)
     status = await needs_both.ended()
@@ -31,7 +33,6 @@ async def test_a_site_that_refuses_holds_up_a_run_that_needs_it_and_no_other(
     assert alone["cohort"] == [takes_part]
     assert waiting["phase"] == "Waiting"
     assert cluster_of(waiting, refuses)["state"] == "Refused"
-    assert condition(waiting, "CohortReady")["reason"] == "SitesRefused"
     assert "the site's terms do not admit the run digits-refused/digits" in described
     assert equal(needs_both.model(fleet, status), reference[1])
     for run in (needs_both, needs_one):

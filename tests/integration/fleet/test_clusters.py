@@ -1,46 +1,34 @@
 """What a platform engineer sees of a fleet that is up: real clusters, joined by real OCM."""
 
 import json
-from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
-import pytest_asyncio
 
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB
-from fleet.waiting import WAIT, until
-from tests.support.workloads import SERVE, manifest_work, pod, service, text
+from fleet.waiting import until
+from tests.support.workloads import SERVE, STAND, manifest_work, pod, reaches, running, service, text
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet
 
 
-@pytest_asyncio.fixture
-async def server(clusters: Clusters, python_image: Image) -> AsyncIterator[str]:
-    """A web server on spoke 1, behind a Service of that name."""
-    spoke = clusters.spokes[0]
-    labels = {"app": "resolved"}
-    objects = [
-        pod("resolved", python_image.reference, SERVE, labels=labels),
-        service("resolved", selector=labels, port=8000),
-    ]
-    await clusters.kubectl(spoke, "apply", "-f", "-", stdin=text(*objects))
-    await clusters.kubectl(spoke, "wait", "--for=condition=Ready", "pod/resolved", WAIT)
-    yield "resolved"
-    await clusters.kubectl(spoke, "delete", "pod,service", "resolved", "--now")
-
-
-async def run_pod(clusters: Clusters, cluster: str, name: str, image: Image, program: str) -> str:
-    """What a Python program prints in a pod of the cluster."""
+async def said_by(clusters: Clusters, cluster: str, name: str, image: Image, program: str) -> str:
+    """What a Python program prints in a pod of the cluster, be it what it died of."""
     await clusters.kubectl(cluster, "apply", "-f", "-", stdin=text(pod(name, image.reference, program)))
+
+    async def ended() -> bool:
+        phase = await clusters.kubectl(cluster, "get", "pod", name, "--output=jsonpath={.status.phase}")
+        return phase in {"Succeeded", "Failed"}
+
     try:
-        await clusters.kubectl(cluster, "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", WAIT)
+        await until(ended, f"pod {name} ends")
+        return await clusters.kubectl(cluster, "logs", name)
     finally:
-        said = await clusters.kubectl(cluster, "logs", name)
         await clusters.kubectl(cluster, "delete", "pod", name, "--now")
-    return said
 
 
 async def test_every_node_is_ready(clusters: Clusters) -> None:
@@ -100,18 +88,23 @@ async def test_a_pod_sent_by_manifestwork_runs_on_that_spoke_and_reports_back(
         await clusters.kubectl(HUB, "delete", "manifestwork", "probe", "-n", chosen)
 
 
-async def test_a_service_is_found_by_its_name(clusters: Clusters, server: str, python_image: Image) -> None:
-    program = (
-        "import urllib.request as u; "
-        f"print(u.urlopen('http://{server}.default.svc.cluster.local:8000/etc/passwd').status, "
-        f"u.urlopen('http://{server}:8000/').status)"
+async def test_a_service_is_found_by_its_name(clusters: Clusters, python_image: Image) -> None:
+    spoke, labels = clusters.spokes[0], {"app": "resolved"}
+    objects = (
+        pod("resolved", python_image.reference, SERVE, labels=labels),
+        service("resolved", selector=labels, port=8000),
+        pod("resolver", python_image.reference, STAND),
     )
-    assert await run_pod(clusters, clusters.spokes[0], "resolver", python_image, program) == "200 200\n"
+    async with running(clusters, spoke, *objects):
+        for name in ("resolved", "resolved.default.svc.cluster.local"):
+            found = partial(reaches, clusters, spoke, "resolver", f"{name}:8000")
+            await until(found, f"{name} is found")
+        assert not await reaches(clusters, spoke, "resolver", "nobody.default.svc.cluster.local:8000")
 
 
 async def test_pods_run_without_root_or_a_shell(clusters: Clusters, python_image: Image) -> None:
     program = "import os, shutil; print(os.getuid(), [shutil.which(p) for p in ('sh', 'apt', 'gcc')])"
-    assert await run_pod(clusters, clusters.spokes[0], "who", python_image, program) == "65532 [None, None, None]\n"
+    assert await said_by(clusters, clusters.spokes[0], "who", python_image, program) == "65532 [None, None, None]\n"
 
 
 async def test_the_work_agent_has_ocms_own_rights_and_no_more(clusters: Clusters) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from functools import partial
 
 import pytest
@@ -13,8 +14,8 @@ from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB
 from fleet.network import Link, inside
-from fleet.waiting import WAIT, until
-from tests.support.workloads import SERVE, pod, service, text
+from fleet.waiting import until
+from tests.support.workloads import SERVE, STAND, pod, reaches, running, service
 
 pytestmark = pytest.mark.fleet
 _DIAL = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
@@ -50,17 +51,14 @@ async def node_ports(clusters: Fleet, python_image: Image) -> AsyncIterator[dict
         pod("dialled", python_image.reference, SERVE, labels=labels),
         service("dialled", selector=labels, port=8000, kind="NodePort"),
     ]
-    for name in (HUB, clusters.spokes[0]):
-        await clusters.kubectl(name, "apply", "-f", "-", stdin=text(*objects))
-        await clusters.kubectl(name, "wait", "--for=condition=Ready", "pod/dialled", WAIT)
-        found = json.loads(await clusters.kubectl(name, "get", "service", "dialled", "-o", "json"))
-        ports[name] = found["spec"]["ports"][0]["nodePort"]
-        # kube-proxy opens it a moment after the pod is ready, on a busy machine some seconds.
-        opened = partial(dial, clusters, name, name, ports[name])
-        await until(opened, f"the NodePort of {name} answers")
-    yield ports
-    for name in ports:
-        await clusters.kubectl(name, "delete", "pod,service", "dialled", "--now")
+    async with AsyncExitStack() as stack:
+        for name in (HUB, clusters.spokes[0]):
+            await stack.enter_async_context(running(clusters, name, *objects))
+            found = json.loads(await clusters.kubectl(name, "get", "service", "dialled", "-o", "json"))
+            ports[name] = found["spec"]["ports"][0]["nodePort"]
+            opened = partial(dial, clusters, name, name, ports[name])
+            await until(opened, f"the NodePort of {name} answers")
+        yield ports
 
 
 @pytest_asyncio.fixture
@@ -83,13 +81,9 @@ async def dial(fleet: Fleet, source: str, target: str, port: int) -> bool:
 async def test_a_pod_on_a_spoke_reaches_a_node_port_of_the_hub(
     fleet: Fleet, node_ports: dict[str, int], python_image: Image
 ) -> None:
-    url = f"http://{fleet.layout.cluster(HUB).address}:{node_ports[HUB]}/"
-    program = f"import urllib.request as u; print(u.urlopen('{url}', timeout=5).status)"
-    spoke = fleet.spokes[0]
-    await fleet.kubectl(spoke, "apply", "-f", "-", stdin=text(pod("dialler", python_image.reference, program)))
-    await fleet.kubectl(spoke, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/dialler", WAIT)
-    assert await fleet.kubectl(spoke, "logs", "dialler") == "200\n"
-    await fleet.kubectl(spoke, "delete", "pod", "dialler", "--now")
+    spoke, hub = fleet.spokes[0], fleet.layout.cluster(HUB).address
+    async with running(fleet, spoke, pod("dialler", python_image.reference, STAND)):
+        assert await reaches(fleet, spoke, "dialler", f"{hub}:{node_ports[HUB]}")
 
 
 async def test_nobody_opens_a_connection_to_a_spoke(fleet: Fleet, node_ports: dict[str, int]) -> None:
@@ -134,16 +128,15 @@ async def _set_lease(fleet: Fleet, spoke: str, seconds: int) -> None:
 
 
 async def test_a_slow_line_is_as_slow_as_asked(fleet: Fleet, line: str) -> None:
-    unlimited = await _seconds_to_read_schema(fleet, line)
     await fleet.set_link(line, Link(rate="8mbit"))
-    limited = await _seconds_to_read_schema(fleet, line)
-    # The hub's API schema is some 2 MB, two seconds at 8 Mbit/s.
-    assert limited > 1.0
-    assert limited > 2 * unlimited
+    size, seconds = await _read_schema(fleet, line)
+    # However fast the machine is, and it is no counterexample that it is slow; the first of it goes in one burst.
+    assert size > 1_000_000
+    assert seconds > 0.8 * size / 1_000_000
 
 
-async def _seconds_to_read_schema(fleet: Fleet, spoke: str) -> float:
-    """How long spoke takes to read a page of the hub's API server, in seconds."""
+async def _read_schema(fleet: Fleet, spoke: str) -> tuple[int, float]:
+    """Reads a page of the hub's API server from a spoke: its size in bytes, and the seconds that it took."""
     program = """
 import ssl, sys, time, urllib.request
 context = ssl.create_default_context(cafile=sys.argv[2])
@@ -151,13 +144,14 @@ context.load_cert_chain(sys.argv[3] + ".crt", sys.argv[3] + ".key")
 url = sys.argv[1] + "/openapi/v2"
 start = time.monotonic()
 size = len(urllib.request.urlopen(url, context=context, timeout=60).read())
-print(time.monotonic() - start)
+print(size, time.monotonic() - start)
 """
     hub = fleet.layout.cluster(HUB)
     pki = hub.folder / "pki"
     where = inside(fleet.layout.cluster(spoke))
     words = (hub.server, pki / "ca.crt", pki / "apiserver-kubelet-client")
-    return float(await run(*where, "python3", "-c", program, *words))
+    size, seconds = (await run(*where, "python3", "-c", program, *words)).split()
+    return int(size), float(seconds)
 
 
 async def test_a_lossy_line_loses_the_share_asked_for(fleet: Fleet, line: str) -> None:

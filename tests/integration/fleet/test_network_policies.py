@@ -8,8 +8,8 @@ import pytest_asyncio
 
 from fleet.fleet import Fleet
 from fleet.images import Image
-from fleet.waiting import WAIT, until
-from tests.support.workloads import SERVE, STAND, Json, pod, pod_address, reaches, text
+from fleet.waiting import until
+from tests.support.workloads import SERVE, STAND, Json, pod, pod_address, reaches, running, text
 
 pytestmark = pytest.mark.fleet
 PODS = {"guarded": SERVE, "open": SERVE, "friend": STAND, "stranger": STAND}
@@ -30,10 +30,8 @@ async def pods(clusters: Fleet, python_image: Image) -> AsyncIterator[dict[str, 
     """Two servers and two clients on spoke 1: their addresses, by name."""
     spoke = clusters.spokes[0]
     objects = [pod(name, python_image.reference, what, labels={"app": name}) for name, what in PODS.items()]
-    await clusters.kubectl(spoke, "apply", "-f", "-", stdin=text(*objects))
-    await clusters.kubectl(spoke, "wait", "--for=condition=Ready", "pod", *PODS, WAIT)
-    yield {name: await pod_address(clusters, spoke, name) for name in PODS}
-    await clusters.kubectl(spoke, "delete", "pod", *PODS, "--now")
+    async with running(clusters, spoke, *objects):
+        yield {name: await pod_address(clusters, spoke, name) for name in PODS}
 
 
 async def test_a_policy_admits_whom_it_names_and_nobody_else(fleet: Fleet, pods: dict[str, str]) -> None:
@@ -47,8 +45,8 @@ async def test_a_policy_admits_whom_it_names_and_nobody_else(fleet: Fleet, pods:
     await until(lambda: reaches(fleet, spoke, "stranger", guarded), "the server answers")
     await fleet.kubectl(spoke, "apply", "-f", "-", stdin=text(admits))
     await until(kept_out, "the stranger is kept out")
-    assert await reaches(fleet, spoke, "friend", guarded)
-    assert await reaches(fleet, spoke, "stranger", unguarded)
+    await until(lambda: reaches(fleet, spoke, "friend", guarded), "the friend is admitted")
+    await until(lambda: reaches(fleet, spoke, "stranger", unguarded), "the other server answers whoever asks")
 
     await fleet.kubectl(spoke, "delete", "networkpolicy", "admits")
     await until(lambda: reaches(fleet, spoke, "stranger", guarded), "the stranger is let in")
@@ -68,7 +66,7 @@ async def test_a_policy_lets_out_to_what_it_names_and_to_nothing_else(fleet: Fle
         spoke, "apply", "-f", "-", stdin=text(policy("lets-out", "friend", egress=to, policyTypes=["Egress"]))
     )
     await until(kept_in, "the client is kept in")
-    assert await reaches(fleet, spoke, "friend", allowed)
+    await until(lambda: reaches(fleet, spoke, "friend", allowed), "the client is let out to what is named")
     assert not await reaches(fleet, spoke, "friend", server)
     assert await reaches(fleet, spoke, "stranger", server)
     await fleet.kubectl(spoke, "delete", "networkpolicy", "lets-out")
