@@ -118,8 +118,8 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         shards = Path(scratch) / "shards"
         await digits.make_shards(shards, fleet.spokes)
+        await install.enable(fleet, *fleet.spokes)
         for spoke in fleet.spokes:
-            await install.enable(fleet, spoke)
             await digits.publish(fleet, spoke, shards, **TERMS)
         await _datasets(fleet)
         await _stream(fleet)

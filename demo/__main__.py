@@ -42,8 +42,7 @@ async def do(arguments: argparse.Namespace) -> None:
     if arguments.command == "install":
         await install.install_hub(fleet)
     else:
-        for spoke in arguments.spokes or fleet.spokes:
-            await install.enable(fleet, spoke)
+        await install.enable(fleet, *(arguments.spokes or fleet.spokes))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The example's run on a fleet, step by step as its README has it: the sites' administrators, then the ML engineer."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from fleet.waiting import WAIT
 
 NAME: Final = "digits"
 """Of the run, of its namespace, and of the Dataset that each site offers."""
+_KUBECTL_FL: Final = str(Path(sys.executable).with_name("kubectl-fl"))
 _PYTHON: Final = REPOSITORY / ".venv-openfl" / "bin" / "python"
 """With what the collaborator's image holds (`make test-openfl` makes it)."""
 
@@ -67,6 +69,20 @@ async def load_collaborator(fleet: Fleet | ExistingFleet) -> Image:
     image = await images.build_digits(fleet.layout)
     await fleet.load_image(image)
     return image
+
+
+async def fetch_model(fleet: Fleet | ExistingFleet, out: Path, name: str = NAME, namespace: str = NAME) -> None:
+    """Downloads the model of a run as its author does, wherever it is stored.
+
+    Raises:
+        CommandFailed: there is none, or it is not what its digest says.
+    """
+    await run(*kubectl_fl(fleet, "model", name, f"--namespace={namespace}", "--output", str(out)))
+
+
+def kubectl_fl(fleet: Fleet | ExistingFleet, *words: str) -> tuple[str, ...]:
+    """The words that call `kubectl fl` on the hub."""
+    return ("env", f"KUBECTL={fleet.kubectl_program}", _KUBECTL_FL, *words, f"--kubeconfig={fleet.kubeconfig(HUB)}")
 
 
 async def judge(shards: Path, model: Path) -> Verdict:

@@ -4,6 +4,7 @@
 `pkg/cmd/addon/enable/exec.go`).
 """
 
+import asyncio
 from typing import Final
 
 from demo import images
@@ -49,14 +50,21 @@ def add_on(cluster: str, *, install_namespace: str = INSTALL_NAMESPACE) -> manif
     }
 
 
-async def enable(fleet: Fleet | ExistingFleet, cluster: str) -> None:
-    """Enables the add-on on a cluster; returns when OCM calls it Available."""
-    await fleet.kubectl(HUB, "apply", "-f", "-", stdin=manifest.text([add_on(cluster)]))
-    scope = f"--namespace={cluster}"
-    await fleet.kubectl(HUB, "wait", "--for=condition=Available", f"managedclusteraddon/{ADD_ON}", scope, WAIT)
+async def enable(fleet: Fleet | ExistingFleet, *clusters: str) -> None:
+    """Enables the add-on on clusters; returns when OCM calls it Available on each.
+
+    That takes the longest of all: a klusterlet looks at Leases every 30 s.
+    """
+    await fleet.kubectl(HUB, "apply", "-f", "-", stdin=manifest.text([add_on(cluster) for cluster in clusters]))
+    async with asyncio.TaskGroup() as waits:
+        for cluster in clusters:
+            words = ("--for=condition=Available", f"managedclusteraddon/{ADD_ON}", f"--namespace={cluster}")
+            waits.create_task(fleet.kubectl(HUB, "wait", *words, WAIT))
 
 
-async def disable(fleet: Fleet | ExistingFleet, cluster: str) -> None:
-    """Disables the add-on on a cluster; returns when nothing of it is left on the hub."""
-    scope = f"--namespace={cluster}"
-    await fleet.kubectl(HUB, "delete", f"managedclusteraddon/{ADD_ON}", scope, WAIT)
+async def disable(fleet: Fleet | ExistingFleet, *clusters: str) -> None:
+    """Disables the add-on on clusters; returns when nothing of it is left on the hub."""
+    async with asyncio.TaskGroup() as deletions:
+        for cluster in clusters:
+            scope = f"--namespace={cluster}"
+            deletions.create_task(fleet.kubectl(HUB, "delete", f"managedclusteraddon/{ADD_ON}", scope, WAIT))

@@ -1,7 +1,6 @@
 """`make demo`: the main job on a fleet, from nothing to a model that is judged, and where to look next."""
 
 import asyncio
-import os
 import shutil
 import sys
 import tempfile
@@ -13,13 +12,11 @@ from typing import Final
 
 from demo import digits, images, install
 from demo.digits import NAME, Verdict
-from demo.images import REPOSITORY
 from fleet import lifecycle, requirements
 from fleet.fleet import Fleet
 from fleet.layout import HUB, Layout
 
 SPOKES: Final = 2
-_COMMAND: Final = Path(sys.executable).with_name("kubectl-fl")
 
 
 async def demo(layout: Layout) -> Verdict:
@@ -37,15 +34,15 @@ async def demo(layout: Layout) -> Verdict:
     with _step("the hub manager is installed"):
         await install.install_hub(fleet)
     with _step(f"the add-on is enabled on {', '.join(fleet.spokes)}, which have their certificates"):
-        await asyncio.gather(*(install.enable(fleet, spoke) for spoke in fleet.spokes))
+        await install.enable(fleet, *fleet.spokes)
     shards = await _publish(fleet)
     with _step("the run is submitted"):
         image = await digits.load_collaborator(fleet)
         await digits.submit(fleet, digits.federated_learning(image.reference))
-    await _kubectl_fl(fleet, "watch", NAME)
+    await _watch(fleet)
     model = shards.with_name("model.safetensors")
     with _step("the model is fetched from the store, and is what its digest says"):
-        await _kubectl_fl(fleet, "model", NAME, "--output", str(model))
+        await digits.fetch_model(fleet, model)
     with _step("the model is judged, beside those that each site trains alone"):
         verdict = await digits.judge(shards, model)
     _say(_told(fleet, verdict, model))
@@ -61,16 +58,13 @@ async def _publish(fleet: Fleet) -> Path:
     return shards
 
 
-async def _kubectl_fl(fleet: Fleet, command: str, *words: str) -> None:
-    """Runs `kubectl fl` as a person does, on this terminal.
+async def _watch(fleet: Fleet) -> None:
+    """Shows the run on this terminal, as a person watches it, until it has ended.
 
     Raises:
         SystemExit: It failed; it has said why.
     """
-    environment = {**os.environ, "KUBECTL": str(fleet.programs / "kubectl"), "KUBECONFIG": str(fleet.kubeconfig(HUB))}
-    told = await asyncio.create_subprocess_exec(
-        _COMMAND, command, *words, f"--namespace={NAME}", cwd=REPOSITORY, env=environment
-    )
+    told = await asyncio.create_subprocess_exec(*digits.kubectl_fl(fleet, "watch", NAME, f"--namespace={NAME}"))
     if status := await told.wait():
         raise SystemExit(status)
 
@@ -94,7 +88,7 @@ Where to look next:
 
 
 def _kubectl_of(fleet: Fleet) -> str:
-    return "kubectl" if shutil.which("kubectl") else str(fleet.programs / "kubectl")
+    return "kubectl" if shutil.which("kubectl") else fleet.kubectl_program
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Clusters that somebody else made, in place of a fleet: `FLEET=existing`.
 
 Whoever has a hub and spokes with OCM (kind on a laptop) names their kubeconfigs, and the add-on's tests run on them.
-What only a machine's own fleet can do, cutting a line, restarting an API server, data on a node, is not offered.
+What only a machine's own fleet can do, cutting a line, restarting an API server, killing a process, is not offered.
 """
 
 import os
@@ -44,13 +44,20 @@ class ExistingFleet:
         """The administrator's kubeconfig of a cluster."""
         return self.kubeconfigs[name]
 
+    @property
+    def kubectl_program(self) -> str:
+        """The kubectl that speaks to these clusters."""
+        return "kubectl"
+
     async def kubectl(self, name: str, *arguments: str, stdin: str | None = None, deadline: float = PATIENT) -> str:
         """What kubectl prints, run on a cluster.
 
         Raises:
             CommandFailed: kubectl's own words.
         """
-        return await run("kubectl", f"--kubeconfig={self.kubeconfig(name)}", *arguments, stdin=stdin, deadline=deadline)
+        return await run(
+            self.kubectl_program, f"--kubeconfig={self.kubeconfig(name)}", *arguments, stdin=stdin, deadline=deadline
+        )
 
     async def build_image(self, recipe: Recipe) -> Image:
         """The image of the recipe, built where the cache has none."""

@@ -30,6 +30,11 @@ class Fleet:
         """The administrator's kubeconfig of a cluster."""
         return self.layout.cluster(name).kubeconfig
 
+    @property
+    def kubectl_program(self) -> str:
+        """The kubectl that speaks to these clusters."""
+        return str(self.programs / "kubectl")
+
     async def kubectl(self, name: str, *arguments: str, stdin: str | None = None, deadline: float = PATIENT) -> str:
         """What kubectl prints, run on a cluster.
 

@@ -21,10 +21,8 @@ async def hub(clusters: Clusters) -> Clusters:
 @pytest_asyncio.fixture(scope="session")
 async def enabled(hub: Clusters) -> AsyncIterator[Clusters]:
     """The fleet, with the add-on Available on every spoke."""
-    for spoke in hub.spokes:
-        await install.enable(hub, spoke)
+    await install.enable(hub, *hub.spokes)
     yield hub
     # A fleet of this machine's own has been taken down by now, and its add-on with it.
     if isinstance(hub, ExistingFleet):
-        for spoke in hub.spokes:
-            await install.disable(hub, spoke)
+        await install.disable(hub, *hub.spokes)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -117,10 +118,18 @@ class FleetRun:
         """The run's volume, on the hub's node."""
         return volumes.volume_folder(fleet, self.namespace, CLAIM)
 
-    def model(self, fleet: Fleet, status: Json) -> Model:
-        """The model that the status names, out of the volume."""
-        found: Model = load_file(self.volume(fleet) / status["model"]["location"])
-        return found
+    async def model(self, status: Json) -> Model:
+        """The model that the status names: out of the volume, or where that is out of reach, as its author gets it."""
+        if isinstance(self.clusters, Fleet):
+            return read_model(self.volume(self.clusters) / status["model"]["location"])
+        with TemporaryDirectory() as folder:
+            return read_model(await self.fetched(Path(folder)))
+
+    async def fetched(self, folder: Path) -> Path:
+        """The model as the run's author gets it."""
+        out = folder / "model.safetensors"
+        await digits.fetch_model(self.clusters, out, self.name, self.namespace)
+        return out
 
 
 def cluster_of(status: Json, name: str) -> Json:
@@ -131,6 +140,12 @@ def cluster_of(status: Json, name: str) -> Json:
 def condition(status: Json, kind: str) -> Json:
     """A condition of the run; `{}` before there is one."""
     return next((each for each in status.get("conditions", ()) if each["type"] == kind), {})
+
+
+def read_model(file: Path) -> Model:
+    """A model's tensors, out of its file."""
+    found: Model = load_file(file)
+    return found
 
 
 def equal(one: Model, other: Model) -> bool:

@@ -193,8 +193,7 @@ async def test_install_by_placement_enables_and_disables(hub: Clusters) -> None:
     finally:
         await patch_fleet_add_on(hub, {"spec": {"installStrategy": {"type": "Manual", "placements": None}}})
         # OCM disables wherever its Placements do not select, so the other spokes have lost the add-on as well.
-        for each in hub.spokes:
-            await install.enable(hub, each)
+        await install.enable(hub, *hub.spokes)
 
 
 async def patch_fleet_add_on(clusters: Clusters, patch: dict[str, object]) -> None:

@@ -121,10 +121,8 @@ async def test_authorities_roll_over_while_each_spokes_certificate_stays_valid_t
             await enabled.kubectl(
                 HUB, "delete", "secret", BROUGHT, "federated-learning-authority", f"--namespace={HUB_NAMESPACE}"
             )
-    for spoke in enabled.spokes:
-        await install.disable(enabled, spoke)
-    for spoke in enabled.spokes:
-        await install.enable(enabled, spoke)
+    await install.disable(enabled, *enabled.spokes)
+    await install.enable(enabled, *enabled.spokes)
 
 
 def _issuer_of(certificate: x509.Certificate) -> bytes:

@@ -14,14 +14,12 @@ from tests.support.fleet_runs import TERMS, Model, Sites, reference_models
 @pytest_asyncio.fixture(scope="session")
 async def sites(enabled: Fleet | ExistingFleet, tmp_path_factory: pytest.TempPathFactory) -> Sites:
     """The fleet with the example's image on every node, and a shard at each of two sites."""
-    if isinstance(enabled, ExistingFleet):
-        pytest.skip("data are put on the sites' nodes, and models read from the hub's (FLEET=existing)")
     shards = tmp_path_factory.mktemp("shards")
     made = Sites(enabled, await digits.load_collaborator(enabled), shards)
     await digits.make_shards(shards, made.names)
+    # Tests of the add-on before these may have left it disabled.
+    await install.enable(enabled, *made.names)
     for name in made.names:
-        # Tests of the add-on before these may have left it disabled.
-        await install.enable(enabled, name)
         await digits.publish(enabled, name, shards, **TERMS)
     return made
 

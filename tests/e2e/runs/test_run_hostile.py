@@ -194,6 +194,6 @@ async def test_every_lie_is_refused_by_name_and_the_honest_model_comes_out(
 
     status = await run.ended()
 
-    assert equal(run.model(fleet, status), reference[-1])
+    assert equal(await run.model(status), reference[-1])
     assert '"reason": "NameDiffers"' in log
     await run.delete()

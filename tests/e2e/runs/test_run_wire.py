@@ -71,7 +71,7 @@ async def test_nothing_readable_goes_over_the_line(fleet: Fleet, sites: Sites, t
         assert kinds[0] == tls_capture.HANDSHAKE
         assert set(kinds[1:]) <= {tls_capture.APPLICATION_DATA, tls_capture.CHANGE_CIPHER_SPEC}
     sent = b"".join((*from_hub, *to_hub))
-    tensors = [tensor.tobytes() for tensor in run.model(fleet, status).values()]
+    tensors = [tensor.tobytes() for tensor in (await run.model(status)).values()]
     # Three global models came down and three updates went up, so the tap has seen them, sealed.
     assert len(sent) > 6 * sum(map(len, tensors))
     for piece in (*(t[at : at + 16] for t in tensors for at in range(0, len(t) - 16, 16)), b"hidden.weight", b"spoke"):
