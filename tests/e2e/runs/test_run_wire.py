@@ -94,9 +94,9 @@ async def door(sites: Sites) -> AsyncIterator[tuple[Target, FleetRun]]:
 
 
 @pytest_asyncio.fixture
-async def desk(fleet: Fleet, tmp_path: Path) -> Desk:
+async def desk(sites: Sites, tmp_path: Path) -> Desk:
     """Somebody with the hub's own authority, who can make what only it could have made."""
-    slots = read_slots(await secret(fleet, HUB, SLOTS_SECRET, namespace=HUB_NAMESPACE))
+    slots = read_slots(await secret(sites.clusters, HUB, SLOTS_SECRET, namespace=HUB_NAMESPACE))
     return Desk(tmp_path, slots.current)
 
 
