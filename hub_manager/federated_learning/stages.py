@@ -81,7 +81,6 @@ def _gathering(step: Pass, scheduled: Selected) -> None:
     elif observed.job is None or observed.job_of(number) is not None:
         # An earlier attempt's aggregator is gone: none but this one's will write to the status.
         step.attempt = msgspec.structs.replace(step.attempt, cohort=gathered.members)
-        step.told.say(PROGRESSING, "True", Reason.ROUNDS.value, "The aggregator starts")
         step.actions = []
         running(step)
     else:
@@ -146,8 +145,11 @@ def _tell_running(step: Pass, cohort: tuple[str, ...], *, changed: bool) -> None
     elif changed:
         message = "The changed spec takes effect after this run; set spec.suspend to stop it now"
         told.say(PROGRESSING, "True", Reason.SPEC_CHANGED.value, message)
-    else:
+    elif told.said[SERVER_READY].reason in {Reason.SERVING.value, Reason.FINISHED.value}:
         told.say(PROGRESSING, "True", Reason.ROUNDS.value, "Rounds are run")
+    else:
+        message = "Rounds go on once the aggregator is ready; ServerReady says what keeps it"
+        told.say(PROGRESSING, "True", Reason.STARTING.value, message)
 
 
 def overdue(step: Pass) -> bool:

@@ -64,7 +64,7 @@ class Reason(Enum):
     NO_ADDRESS = "NoAddress"
     """ServerReady: no listener has an address yet."""
     STARTING = "AggregatorStarting"
-    """ServerReady: the aggregator's pod is not ready."""
+    """ServerReady, Progressing: the aggregator is not ready."""
     SERVING = "AggregatorServing"
     """ServerReady: the aggregator is ready, and has an address."""
     FINISHED = "AggregatorFinished"

@@ -178,6 +178,7 @@ async def test_an_aggregator_that_does_not_start_says_why(state: dict[str, objec
     await world.settle()
 
     assert world.condition("ServerReady") == ("False", "AggregatorStarting")
+    assert world.condition("Progressing") == ("True", "AggregatorStarting")
     assert expected in world.run().status.message
 
 
