@@ -5,6 +5,7 @@
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from demo import images
@@ -56,15 +57,15 @@ async def enable(fleet: Fleet | ExistingFleet, *clusters: str) -> None:
     That takes the longest of all: a klusterlet looks at Leases every 30 s.
     """
     await fleet.kubectl(HUB, "apply", "-f", "-", stdin=manifest.text([add_on(cluster) for cluster in clusters]))
-    async with asyncio.TaskGroup() as waits:
-        for cluster in clusters:
-            words = ("--for=condition=Available", f"managedclusteraddon/{ADD_ON}", f"--namespace={cluster}")
-            waits.create_task(fleet.kubectl(HUB, "wait", *words, WAIT))
+    await _on_each(fleet, clusters, "wait", "--for=condition=Available")
 
 
 async def disable(fleet: Fleet | ExistingFleet, *clusters: str) -> None:
     """Disables the add-on on clusters; returns when nothing of it is left on the hub."""
-    async with asyncio.TaskGroup() as deletions:
-        for cluster in clusters:
-            scope = f"--namespace={cluster}"
-            deletions.create_task(fleet.kubectl(HUB, "delete", f"managedclusteraddon/{ADD_ON}", scope, WAIT))
+    await _on_each(fleet, clusters, "delete")
+
+
+async def _on_each(fleet: Fleet | ExistingFleet, clusters: Sequence[str], *words: str) -> None:
+    """Has kubectl do something with the add-on of each cluster, side by side."""
+    what = (f"managedclusteraddon/{ADD_ON}", WAIT)
+    await asyncio.gather(*(fleet.kubectl(HUB, *words, *what, f"--namespace={cluster}") for cluster in clusters))

@@ -83,7 +83,8 @@ async def test_a_pod_on_a_spoke_reaches_a_node_port_of_the_hub(
 ) -> None:
     spoke, hub = fleet.spokes[0], fleet.layout.cluster(HUB).address
     async with running(fleet, spoke, pod("dialler", python_image.reference, STAND)):
-        assert await reaches(fleet, spoke, "dialler", f"{hub}:{node_ports[HUB]}")
+        reached = partial(reaches, fleet, spoke, "dialler", f"{hub}:{node_ports[HUB]}")
+        await until(reached, "the NodePort answers a pod of the spoke")
 
 
 async def test_nobody_opens_a_connection_to_a_spoke(fleet: Fleet, node_ports: dict[str, int]) -> None:
