@@ -120,10 +120,13 @@ async def set_link(cluster: ClusterLayout, link: Link) -> None:
 
 
 async def remove(layout: Layout) -> None:
-    """Every namespace and link of a fleet, whether whole or half made."""
+    """Every namespace and link of a fleet, whether whole or half made.
+
+    This machine's link goes first: a link whose other end's namespace is deleted goes when the kernel comes to it.
+    """
+    if await succeeds("ip", "link", "show", HOST_LINK):
+        await run("ip", "link", "delete", HOST_LINK)
     present = {line.split()[0] for line in (await run("ip", "netns", "list")).splitlines() if line.strip()}
     for namespace in (SWITCH, *(cluster.namespace for cluster in layout.every_cluster())):
         if namespace in present:
             await run("ip", "netns", "delete", namespace)
-    if await succeeds("ip", "link", "show", HOST_LINK):
-        await run("ip", "link", "delete", HOST_LINK)
