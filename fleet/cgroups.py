@@ -4,7 +4,9 @@ Both versions: on v1 a folder in each controller's hierarchy, on v2 one folder w
 kubelet puts its pods beside the daemons, below the same folder.
 """
 
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -57,15 +59,32 @@ def processes(name: str) -> frozenset[int]:
     for root in hierarchies():
         for folder, _, files in os.walk(root / name):
             if "cgroup.procs" in files:
-                found.update(int(line) for line in (Path(folder) / "cgroup.procs").read_text().split())
+                found.update(_members(Path(folder)))
     return frozenset(found - {0})
 
 
-def remove(name: str) -> None:
-    """The cgroup and all below it; its processes must have ended."""
+def _members(group: Path) -> Iterator[int]:
+    """The processes of one cgroup; the kubelet may remove it while it is read, and then there are none."""
+    try:
+        listed = (group / "cgroup.procs").read_text()
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENODEV}:
+            raise
+        return
+    yield from map(int, listed.split())
+
+
+def remove(name: str) -> bool:
+    """Removes the cgroup and all below it; false while one of its processes has not ended for good."""
     for root in hierarchies():
         for folder, _, _ in os.walk(root / name, topdown=False):
-            Path(folder).rmdir()
+            try:
+                Path(folder).rmdir()
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                return False
+    return True
 
 
 def entry_files(name: str) -> tuple[Path, ...]:

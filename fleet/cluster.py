@@ -77,9 +77,9 @@ async def stop(cluster: ClusterLayout) -> None:
     running = [daemon.pid for daemon in daemons.every(cluster) if daemon.alive]
     # etcd and the node's programs have nothing to save: the fleet's folder goes with them.
     await daemons.end(running, grace=2.0)
-    for _ in range(5):
-        left = cgroups.processes(cluster.cgroup)
-        if not left:
-            break
-        await daemons.end(left, grace=0.0)
-    cgroups.remove(cluster.cgroup)
+
+    async def gone() -> bool:
+        await daemons.end(cgroups.processes(cluster.cgroup), grace=0.0)
+        return cgroups.remove(cluster.cgroup)
+
+    await until(gone, f"every process of {cluster.name} ends")
