@@ -18,23 +18,15 @@ from typing import Final
 import msgspec
 from blake3 import blake3
 
-from federation.checkpoint import (
-    FORMAT,
-    HEADER_LENGTH,
-    MANIFEST_FILE,
-    MODEL,
-    CheckpointManifest,
-    TensorFile,
-    tensors_start,
-)
-from federation.model import DIGEST_PREFIX, DType, ModelManifest
+from federation.checkpoint import FORMAT, MANIFEST_FILE, MODEL, CheckpointManifest, TensorFile
+from federation.model import DIGEST_PREFIX, ModelManifest
+from federation.safetensors import HEADER_LENGTH, header, tensors_start
 from hub_manager.aggregator.events import SEED_ROUND, StoredModel
 from hub_manager.aggregator.fold import Diverged, Source, Write, slot_manifest
 from hub_manager.aggregator.narrow_slot import NARROW_SLOTS, NarrowSlot
 from hub_manager.aggregator.volume import PRIVATE, FileSource, make_folder, remove_folder, sync_folder, write_whole
 
 KEPT: Final = 2
-_CODES: Final = {DType.FLOAT64: "F64", DType.FLOAT32: "F32", DType.FLOAT16: "F16", DType.BFLOAT16: "BF16"}
 _READ: Final = frozenset({NARROW_SLOTS, FORMAT})
 """The formats that are understood."""
 _COPIED: Final = 1 << 20
@@ -185,24 +177,6 @@ class CheckpointStore:
             return None
         files = (checkpoint.model, *checkpoint.slots)
         return checkpoint if all(_is_whole(folder, file) for file in files) else None
-
-
-def header(manifest: ModelManifest, metadata: dict[str, str]) -> bytes:
-    """What stands before the tensors in a safetensors file (https://github.com/huggingface/safetensors, "Format").
-
-    Padded so that the tensors begin at a multiple of 8 bytes.
-
-    Args:
-        manifest: The tensors, in the order of their bytes.
-        metadata: Free text.
-    """
-    entries: dict[str, object] = {"__metadata__": metadata}
-    for tensor, offset in manifest.placed():
-        place = (offset, offset + tensor.nbytes)
-        entries[tensor.name] = {"dtype": _CODES[tensor.dtype], "shape": tensor.shape, "data_offsets": place}
-    text = msgspec.json.encode(entries)
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
 
 
 class _TensorWriter:

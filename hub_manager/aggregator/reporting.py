@@ -18,8 +18,8 @@ from federation.api.run_status import RunFailure
 from federation.kube.api import Api
 from federation.kube.backoff import Backoff
 from federation.kube.errors import KubeError
+from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json, ObjectKey
-from federation.kube.run_kinds import FEDERATED_LEARNING
 from hub_manager.aggregator.state import State
 from hub_manager.aggregator.status import Told, metrics_of, status_of
 

@@ -21,8 +21,8 @@ from federation.api.aggregator_run import (
 )
 from federation.api.federated_learning import FederatedLearning, Resources
 from federation.api.run_names import AGGREGATOR_CONTAINER, FS_GROUP, WORKSPACE_CONTAINER
+from federation.kube.kinds import JOB
 from federation.kube.resource import Json
-from federation.kube.run_kinds import JOB
 from hub_manager.federated_learning.names import (
     ATTEMPT_LABEL,
     COPIED_KEY,

@@ -11,8 +11,8 @@ import msgspec
 
 from federation.api.federated_learning import FEDERATION_GROUP, FederatedLearning
 from federation.api.run_names import ATTEMPT_LABEL, RUN_LABEL, RUN_UID_LABEL, server_name, work_name
+from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json, ObjectKey, Resource
-from federation.kube.run_kinds import FEDERATED_LEARNING
 
 __all__ = [
     "ATTEMPT_LABEL",

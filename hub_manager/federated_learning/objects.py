@@ -12,17 +12,20 @@ from federation.api.aggregator_run import RUN_FILE, Cohort
 from federation.api.collaborator import RunPlan
 from federation.api.federated_learning import FEDERATION_GROUP
 from federation.api.run_status import FederatedLearningStatus, ListenerStatus
-from federation.kube.kinds import CONFIG_MAP, ROLE, ROLE_BINDING, SECRET
-from federation.kube.ocm_kinds import MANIFEST_WORK
-from federation.kube.resource import Json, Kind, ObjectKey, Resource, key_of
-from federation.kube.run_kinds import (
+from federation.kube.kinds import (
+    CONFIG_MAP,
     JOB,
+    MANIFEST_WORK,
     NETWORK_POLICY,
     PERSISTENT_VOLUME_CLAIM,
     PLACEMENT,
+    ROLE,
+    ROLE_BINDING,
+    SECRET,
     SERVICE,
     SERVICE_ACCOUNT,
 )
+from federation.kube.resource import Json, Kind, ObjectKey, Resource, key_of
 from hub_manager.federated_learning import render
 from hub_manager.federated_learning.actions import Action, Apply, Certify, Create, Delete, Patch
 from hub_manager.federated_learning.aggregator_job import job

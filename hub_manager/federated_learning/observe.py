@@ -30,24 +30,26 @@ from federation.api.run_objects import (
 )
 from federation.api.work import ManifestWork
 from federation.kube.api import Api
-from federation.kube.kinds import CONFIG_MAP, ROLE, ROLE_BINDING
-from federation.kube.ocm_kinds import MANIFEST_WORK
-from federation.kube.reflector import Reflector
-from federation.kube.resource import ObjectKey, Resource
-from federation.kube.run_kinds import (
+from federation.kube.kinds import (
     AGGREGATOR_POD,
+    CONFIG_MAP,
     ENDPOINT_SLICE,
     FEDERATED_LEARNING,
     HUB_NODE,
     JOB,
     MANAGED_CLUSTER_SET_BINDING,
+    MANIFEST_WORK,
     NETWORK_POLICY,
     PERSISTENT_VOLUME_CLAIM,
     PLACEMENT,
     PLACEMENT_DECISION,
+    ROLE,
+    ROLE_BINDING,
     SERVICE,
     SERVICE_ACCOUNT,
 )
+from federation.kube.reflector import Reflector
+from federation.kube.resource import ObjectKey, Resource
 from federation.pki.names import is_label
 from hub_manager.federated_learning.names import OURS, RUN_UID_LABEL, belongs, plan_key, run_of_work, server_key
 from hub_manager.federated_learning.observed import Found, Observed

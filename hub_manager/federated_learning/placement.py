@@ -13,8 +13,8 @@ from typing import Any
 from federation.api.claims import GPU_RESOURCES, SCORE_OBJECT, at_least_predicate, dataset_predicate, required_amounts
 from federation.api.federated_learning import ClientSpec, FederatedLearning
 from federation.api.run_objects import PLACEMENT_LABEL, PlacementDecision
+from federation.kube.kinds import MANAGED_CLUSTER_SET_BINDING, PLACEMENT
 from federation.kube.resource import Json
-from federation.kube.run_kinds import MANAGED_CLUSTER_SET_BINDING, PLACEMENT
 from hub_manager.federated_learning.names import labels, owner, stamped
 
 

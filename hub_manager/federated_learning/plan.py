@@ -21,10 +21,8 @@ from typing import Final
 from federation.api.meta import Condition, condition_of, is_true
 from federation.api.run_status import COHORT_READY, COMPLETE, FAILED, PROGRESSING, SCHEDULED, SERVER_READY
 from federation.kube.events import Statement
-from federation.kube.kinds import SECRET
-from federation.kube.ocm_kinds import MANIFEST_WORK
+from federation.kube.kinds import FEDERATED_LEARNING, MANIFEST_WORK, PERSISTENT_VOLUME_CLAIM, SECRET
 from federation.kube.resource import Json, key_of
-from federation.kube.run_kinds import FEDERATED_LEARNING, PERSISTENT_VOLUME_CLAIM
 from hub_manager.federated_learning.actions import Action, Delete, Patch, Purge
 from hub_manager.federated_learning.attempt import current_attempt, plan_digest
 from hub_manager.federated_learning.names import FINALIZER, belongs, key_of_run, secret_key

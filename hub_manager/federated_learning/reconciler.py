@@ -19,15 +19,16 @@ from federation.kube.api import Api
 from federation.kube.conditions import rfc3339
 from federation.kube.errors import AlreadyExists, Denied, Invalid, NotFound, Terminal
 from federation.kube.events import Recorder
-from federation.kube.kinds import CONFIG_MAP, SECRET
-from federation.kube.ocm_kinds import MANIFEST_WORK
-from federation.kube.resource import Kind, ObjectKey, key_of
-from federation.kube.run_kinds import (
+from federation.kube.kinds import (
+    CONFIG_MAP,
     FEDERATED_LEARNING,
     JOB,
     MANAGED_CLUSTER_SET_BINDING,
+    MANIFEST_WORK,
     PERSISTENT_VOLUME_CLAIM,
+    SECRET,
 )
+from federation.kube.resource import Kind, ObjectKey, key_of
 from hub_manager.federated_learning.actions import Action, Apply, Certify, Create, Delete, Patch, Purge
 from hub_manager.federated_learning.certificate import Authority, Serials, certified
 from hub_manager.federated_learning.names import RUN_UID_LABEL

@@ -20,15 +20,17 @@ from federation.api.aggregator_run import (
 )
 from federation.api.federated_learning import FEDERATION_GROUP, FederatedLearning, Listener
 from federation.api.run_names import run_id
-from federation.kube.kinds import CONFIG_MAP, ROLE, ROLE_BINDING
-from federation.kube.resource import Json, Kind
-from federation.kube.run_kinds import (
+from federation.kube.kinds import (
+    CONFIG_MAP,
     FEDERATED_LEARNING,
     NETWORK_POLICY,
     PERSISTENT_VOLUME_CLAIM,
+    ROLE,
+    ROLE_BINDING,
     SERVICE,
     SERVICE_ACCOUNT,
 )
+from federation.kube.resource import Json, Kind
 from federation.pki.names import aggregator_dns
 from hub_manager.federated_learning.names import (
     ATTEMPT_LABEL,

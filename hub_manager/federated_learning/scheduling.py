@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from federation.api.meta import ConditionStatus, condition_of
+from federation.kube.kinds import MANAGED_CLUSTER_SET_BINDING, PLACEMENT
 from federation.kube.resource import ObjectKey
-from federation.kube.run_kinds import MANAGED_CLUSTER_SET_BINDING, PLACEMENT
 from hub_manager.federated_learning import objects
 from hub_manager.federated_learning.actions import Action, Apply
 from hub_manager.federated_learning.names import says

@@ -28,10 +28,10 @@ from federation.api.run_status import (
     phase_of,
 )
 from federation.kube.conditions import merge_condition
+from federation.kube.encoding import condition_json, plain
 from federation.kube.events import Statement
+from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json
-from federation.kube.run_kinds import FEDERATED_LEARNING
-from hub_manager.addon.status import condition_json, plain
 
 MESSAGE_LIMIT: Final = 4096
 

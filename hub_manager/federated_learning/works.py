@@ -26,10 +26,9 @@ from federation.api.meta import condition_of
 from federation.api.run_names import run_id
 from federation.api.run_status import ClusterState
 from federation.api.work import APPLIED, ManifestResult, ManifestWork
-from federation.kube.collaborator_kinds import COLLABORATOR
-from federation.kube.ocm_kinds import MANIFEST_WORK
+from federation.kube.encoding import plain
+from federation.kube.kinds import COLLABORATOR, MANIFEST_WORK
 from federation.kube.resource import Json
-from hub_manager.addon.status import plain
 from hub_manager.federated_learning.names import ATTEMPT_LABEL, RUN_ANNOTATION, labels, stamped, work_name
 
 FIELD_MANAGER: Final = "work-agent-federated-learning"

@@ -25,7 +25,7 @@ from federation.api.dataset import (
 )
 from federation.api.identity import ADDON_NAME, COLLABORATOR_SIGNER, TRUST_BUNDLE, TRUST_BUNDLE_KEY
 from federation.api.quantity import parse_quantity
-from federation.kube.collaborator_kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY
+from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY
 from federation.kube.resource import Json, Kind
 from federation.pki.names import aggregator_dns
 from spoke_agent.claims.judgement import expiry

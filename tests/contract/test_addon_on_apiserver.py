@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 
-from federation.kube.claim_kinds import ADD_ON_PLACEMENT_SCORE
 from federation.kube.client import Client
 from federation.kube.errors import NotFound
-from federation.kube.kinds import ROLE, ROLE_BINDING
-from federation.kube.ocm_kinds import CLUSTER_MANAGEMENT_ADD_ON, MANAGED_CLUSTER, MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
+from federation.kube.kinds import (
+    ADD_ON_PLACEMENT_SCORE,
+    CLUSTER_MANAGEMENT_ADD_ON,
+    MANAGED_CLUSTER,
+    MANAGED_CLUSTER_ADD_ON,
+    MANIFEST_WORK,
+    ROLE,
+    ROLE_BINDING,
+)
 from federation.kube.resource import Json, Kind, ObjectKey
 from hub_manager.addon.hub_permissions import NAME
 from hub_manager.app import Hub

@@ -19,10 +19,9 @@ from federation.api.identity import (
     collaborator_subject,
 )
 from federation.api.meta import Resource
-from federation.kube.certificate_kinds import CERTIFICATE_SIGNING_REQUEST
 from federation.kube.client import Client
 from federation.kube.errors import Invalid
-from federation.kube.kinds import EVENT, NAMESPACE
+from federation.kube.kinds import CERTIFICATE_SIGNING_REQUEST, EVENT, NAMESPACE
 from federation.kube.resource import Json, Kind, ObjectKey
 from federation.kube.store import Store
 from federation.pki.chain import Purpose, parse_bundle, verify_leaf

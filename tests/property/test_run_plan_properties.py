@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from federation.api.aggregator_run import Cohort
 from federation.api.collaborator import RunPlan
-from federation.kube.kinds import CONFIG_MAP
-from federation.kube.ocm_kinds import MANAGED_CLUSTER
+from federation.kube.kinds import CONFIG_MAP, MANAGED_CLUSTER
 from federation.kube.resource import Json
 from hub_manager.federated_learning.aggregator_job import Images, job
 from hub_manager.federated_learning.names import work_name

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from federation.kube.kinds import JOB
 from federation.kube.resource import Json
-from federation.kube.run_kinds import JOB
 from hub_manager.federated_learning.validate import Limits
 from tests.support.run_objects import run_json
 from tests.support.run_world import RunWorld, clusters

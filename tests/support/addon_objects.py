@@ -15,9 +15,7 @@ from federation.api.claims import AddOnPlacementScore
 from federation.api.cluster import ManagedCluster
 from federation.api.core import Role, RoleBinding
 from federation.api.work import ManifestWork
-from federation.kube.claim_kinds import ADD_ON_PLACEMENT_SCORE
-from federation.kube.kinds import ROLE, ROLE_BINDING
-from federation.kube.ocm_kinds import MANIFEST_WORK
+from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE, MANIFEST_WORK, ROLE, ROLE_BINDING
 from federation.kube.resource import Json
 from hub_manager.addon.actions import Action, Apply, Delete, PatchStatus
 from hub_manager.addon.deployment_config import spec_hash

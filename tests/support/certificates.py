@@ -10,9 +10,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from prometheus_client import CollectorRegistry
 
 from federation.api.identity import TRUST_BUNDLE
-from federation.kube.certificate_kinds import CERTIFICATE_SIGNING_REQUEST
-from federation.kube.kinds import CONFIG_MAP, EVENT, SECRET
-from federation.kube.ocm_kinds import CLUSTER_MANAGEMENT_ADD_ON, MANAGED_CLUSTER, MANAGED_CLUSTER_ADD_ON
+from federation.kube.kinds import (
+    CERTIFICATE_SIGNING_REQUEST,
+    CLUSTER_MANAGEMENT_ADD_ON,
+    CONFIG_MAP,
+    EVENT,
+    MANAGED_CLUSTER,
+    MANAGED_CLUSTER_ADD_ON,
+    SECRET,
+)
 from federation.kube.resource import Json, Kind, ObjectKey, T
 from federation.kube.store import Indexes, Store
 from federation.pki.certificate import Issuer, certificate_pem, private_key_pem

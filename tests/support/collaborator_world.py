@@ -8,14 +8,8 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from federation.api.collaborator import COLLABORATOR_LABEL, Collaborator
-from federation.kube.collaborator_kinds import (
-    COLLABORATOR,
-    COLLABORATOR_JOB,
-    COLLABORATOR_NETWORK_POLICY,
-    COLLABORATOR_POD,
-)
+from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY, COLLABORATOR_POD, DATASET
 from federation.kube.resource import Json, Kind, ObjectKey
-from federation.kube.site_kinds import DATASET
 from spoke_agent.collaborator.reconciler import CollaboratorReconciler, CollaboratorView
 from spoke_agent.metrics import AgentMetrics
 from tests.support.collaborator_objects import SITE, collaborator_json, failed_state, open_dataset_json, reference

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from federation.kube.run_kinds import FEDERATED_LEARNING, JOB
+from federation.kube.kinds import FEDERATED_LEARNING, JOB
 from hub_manager.aggregator.checkpoint import CheckpointStore
 from hub_manager.federated_learning.aggregator_job import Images, job
 from kubectl_fl.kubectl import Kubectl

@@ -16,19 +16,22 @@ from prometheus_client import CollectorRegistry
 from federation.api.collaborator import FEEDBACK
 from federation.api.federated_learning import FederatedLearning
 from federation.kube.events import Recorder
-from federation.kube.kinds import CONFIG_MAP, EVENT
-from federation.kube.ocm_kinds import MANAGED_CLUSTER, MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
-from federation.kube.reflector import Reflector
-from federation.kube.resource import Json, Kind, ObjectKey
-from federation.kube.run_kinds import (
+from federation.kube.kinds import (
     AGGREGATOR_POD,
+    CONFIG_MAP,
+    EVENT,
     FEDERATED_LEARNING,
     JOB,
+    MANAGED_CLUSTER,
+    MANAGED_CLUSTER_ADD_ON,
+    MANIFEST_WORK,
     PERSISTENT_VOLUME_CLAIM,
     PLACEMENT,
     PLACEMENT_DECISION,
     SERVICE,
 )
+from federation.kube.reflector import Reflector
+from federation.kube.resource import Json, Kind, ObjectKey
 from federation.kube.wire import object_from
 from hub_manager.federated_learning.aggregator_job import Images
 from hub_manager.federated_learning.certificate import Authority

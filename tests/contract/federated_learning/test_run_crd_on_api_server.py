@@ -17,8 +17,8 @@ from federation.api.federated_learning import FederatedLearning
 from federation.api.meta import Resource
 from federation.kube.client import Client
 from federation.kube.errors import Invalid, NotFound
+from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json, Kind, ObjectKey
-from federation.kube.run_kinds import FEDERATED_LEARNING
 from hub_manager.federated_learning.validate import Limits, faults
 from tests.support.apiserver import loopback_api_server
 from tests.support.controllers_manifests import FLOWER, OPENFL, README_VARIANT

@@ -19,18 +19,23 @@ from federation.api.federated_learning import FederatedLearning
 from federation.kube.client import Client
 from federation.kube.errors import NotFound
 from federation.kube.events import Recorder
-from federation.kube.kinds import CONFIG_MAP, EVENT, NAMESPACE, SECRET
-from federation.kube.ocm_kinds import MANAGED_CLUSTER, MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
-from federation.kube.reflector import Reflector
-from federation.kube.resource import Json, Kind, ObjectKey, key_of
-from federation.kube.run_kinds import (
+from federation.kube.kinds import (
+    CONFIG_MAP,
+    EVENT,
     FEDERATED_LEARNING,
     JOB,
+    MANAGED_CLUSTER,
+    MANAGED_CLUSTER_ADD_ON,
     MANAGED_CLUSTER_SET_BINDING,
+    MANIFEST_WORK,
+    NAMESPACE,
     PLACEMENT,
     PLACEMENT_DECISION,
+    SECRET,
     SERVICE,
 )
+from federation.kube.reflector import Reflector
+from federation.kube.resource import Json, Kind, ObjectKey, key_of
 from hub_manager.federated_learning.aggregator_job import Images
 from hub_manager.federated_learning.certificate import Authority
 from hub_manager.federated_learning.controllers import run_parts

@@ -15,8 +15,8 @@ import pytest_asyncio
 import yaml
 
 from federation.kube.client import Client
+from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json, Kind, ObjectKey, Resource
-from federation.kube.run_kinds import FEDERATED_LEARNING
 from kubectl_fl.app import main
 from kubectl_fl.kubectl import Kubectl
 from kubectl_fl.model.reader_pod import Host, Place, reader_pod

@@ -17,12 +17,19 @@ import yaml
 
 from federation.api.claims import CPU_CLAIM, DATASET_CLAIMS, GPU_CLAIM, MEMORY_CLAIM, SCORE_OBJECT
 from federation.api.dataset import Dataset
-from federation.kube.claim_kinds import ADD_ON_PLACEMENT_SCORE, CLUSTER_CLAIM
 from federation.kube.client import Client
 from federation.kube.errors import Invalid, KubeError
-from federation.kube.kinds import LEASE, NAMESPACE, ROLE, ROLE_BINDING
+from federation.kube.kinds import (
+    ADD_ON_PLACEMENT_SCORE,
+    CLUSTER_CLAIM,
+    DATASET,
+    LEASE,
+    NAMESPACE,
+    NODE_CAPACITY,
+    ROLE,
+    ROLE_BINDING,
+)
 from federation.kube.resource import ObjectKey
-from federation.kube.site_kinds import DATASET, NODE_CAPACITY
 from fleet.programs import module_folder
 from hub_manager.addon.hub_permissions import RULES
 from spoke_agent.app import Agent

@@ -15,17 +15,18 @@ from prometheus_client import CollectorRegistry
 
 from federation.api.collaborator import APPROVAL_PREFIX, APPROVED, Collaborator
 from federation.kube.client import Client
-from federation.kube.collaborator_kinds import (
+from federation.kube.errors import Denied, Invalid, KubeError
+from federation.kube.kinds import (
     COLLABORATOR,
     COLLABORATOR_JOB,
     COLLABORATOR_NETWORK_POLICY,
     COLLABORATOR_POD,
+    CONFIG_MAP,
+    DATASET,
+    SECRET,
 )
-from federation.kube.errors import Denied, Invalid, KubeError
-from federation.kube.kinds import CONFIG_MAP, SECRET
 from federation.kube.reflector import Reflector
 from federation.kube.resource import Json, ObjectKey
-from federation.kube.site_kinds import DATASET
 from spoke_agent.collaborator.controllers import collaborator_parts
 from spoke_agent.metrics import AgentMetrics
 from tests.support.apiserver import loopback_api_server

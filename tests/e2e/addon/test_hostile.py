@@ -29,7 +29,7 @@ from federation.api.identity import (
     dns_name,
 )
 from federation.kube.client import Client
-from federation.kube.ocm_kinds import MANAGED_CLUSTER_ADD_ON
+from federation.kube.kinds import MANAGED_CLUSTER_ADD_ON
 from federation.kube.resource import ObjectKey
 from fleet.command import CommandFailed
 from fleet.existing import ExistingFleet

@@ -9,9 +9,16 @@ from typing import Any
 import pytest
 
 from federation.api.identity import TRUST_BUNDLE
-from federation.kube.claim_kinds import ADD_ON_PLACEMENT_SCORE
-from federation.kube.kinds import CONFIG_MAP, ROLE, ROLE_BINDING
-from federation.kube.ocm_kinds import CLUSTER_MANAGEMENT_ADD_ON, MANAGED_CLUSTER, MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
+from federation.kube.kinds import (
+    ADD_ON_PLACEMENT_SCORE,
+    CLUSTER_MANAGEMENT_ADD_ON,
+    CONFIG_MAP,
+    MANAGED_CLUSTER,
+    MANAGED_CLUSTER_ADD_ON,
+    MANIFEST_WORK,
+    ROLE,
+    ROLE_BINDING,
+)
 from federation.kube.resource import Json, Kind, ObjectKey
 from hub_manager.addon.controllers import addon_controllers, watch_addons
 from tests.support.addon_objects import BUNDLE, NOW, raw_addon, settings

@@ -7,8 +7,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from federation.kube.kinds import CONFIG_MAP
-from federation.kube.ocm_kinds import CLUSTER_MANAGEMENT_ADD_ON, MANAGED_CLUSTER, MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
+from federation.kube.kinds import (
+    CLUSTER_MANAGEMENT_ADD_ON,
+    CONFIG_MAP,
+    MANAGED_CLUSTER,
+    MANAGED_CLUSTER_ADD_ON,
+    MANIFEST_WORK,
+)
 from federation.kube.reflector import Reflector
 from hub_manager.certificates.controllers import Surroundings, certificate_parts
 from hub_manager.certificates.telling import certificate_metrics

@@ -8,10 +8,8 @@ import pytest
 from cryptography import x509
 
 from federation.api.identity import CLUSTER_LABEL, KUBE_CLIENT_SIGNER, Subject, agent_subject
-from federation.kube.certificate_kinds import CERTIFICATE_SIGNING_REQUEST
 from federation.kube.errors import Conflict, Unavailable
-from federation.kube.kinds import EVENT, SECRET
-from federation.kube.ocm_kinds import MANAGED_CLUSTER
+from federation.kube.kinds import CERTIFICATE_SIGNING_REQUEST, EVENT, MANAGED_CLUSTER, SECRET
 from federation.kube.resource import ObjectKey
 from federation.pki.chain import Purpose, parse_bundle, verify_leaf
 from federation.pki.names import collaborator_of

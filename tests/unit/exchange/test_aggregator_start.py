@@ -8,12 +8,12 @@ import pytest
 from aiohttp import ClientConnectorError, ClientSession
 
 from federation.exported_plan import PLAN_FILE
-from federation.kube.run_kinds import FEDERATED_LEARNING
+from federation.kube.kinds import FEDERATED_LEARNING
 from federation.model import ModelManifest
+from federation.safetensors import header
 from hub_manager.aggregator import app
 from hub_manager.aggregator.__main__ import run_told
 from hub_manager.aggregator.app import Settings
-from hub_manager.aggregator.checkpoint import header
 from hub_manager.aggregator.config import read_run
 from hub_manager.aggregator.first_model import read_first_model
 from hub_manager.aggregator.model import ModelLimits

@@ -12,13 +12,13 @@ import pytest
 
 from federation.api.federated_learning import Aggregation
 from federation.exported_plan import MODEL_FILE, PLAN_FILE
-from federation.kube.run_kinds import FEDERATED_LEARNING
+from federation.kube.kinds import FEDERATED_LEARNING
 from federation.model import DType, TensorSpec, manifest_of
 from federation.rpc.exchange_client import ExchangeClient
 from federation.rpc.orders import Round, Update
 from federation.rpc.refusal import Refused
+from federation.safetensors import header
 from hub_manager.aggregator.aggregation import Adam, Median, Momentum, TrimmedMean, WeightedMean, Yogi
-from hub_manager.aggregator.checkpoint import header
 from hub_manager.aggregator.config import ConfigError, aggregation_of, read_config
 from hub_manager.aggregator.events import JoinPolicy
 from hub_manager.aggregator.facts import CohortKnown, PeerDropped, PeerTaken

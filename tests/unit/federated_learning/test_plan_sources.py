@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 from federation.api.core import ConfigMap
 from federation.api.federated_learning import FederatedLearning
-from federation.kube.kinds import CONFIG_MAP
+from federation.kube.kinds import CONFIG_MAP, FEDERATED_LEARNING
 from federation.kube.reflector import Reflector
 from federation.kube.resource import Json, ObjectKey
-from federation.kube.run_kinds import FEDERATED_LEARNING
 from hub_manager.federated_learning.plan_sources import PlanSources
 from tests.support.fake_api import FakeApi
 from tests.support.run_objects import run_json

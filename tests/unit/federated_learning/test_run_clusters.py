@@ -3,10 +3,8 @@
 import pytest
 
 from federation.api.aggregator_run import COHORT_FILE
-from federation.kube.kinds import CONFIG_MAP
-from federation.kube.ocm_kinds import MANAGED_CLUSTER, MANIFEST_WORK
+from federation.kube.kinds import CONFIG_MAP, FEDERATED_LEARNING, JOB, MANAGED_CLUSTER, MANIFEST_WORK
 from federation.kube.resource import ObjectKey
-from federation.kube.run_kinds import FEDERATED_LEARNING, JOB
 from tests.support.run_objects import SERVER, run_json
 from tests.support.run_world import KEY, RunWorld, clusters, present, started
 

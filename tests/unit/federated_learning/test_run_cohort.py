@@ -7,9 +7,8 @@ import pytest
 
 from federation.api.aggregator_run import COHORT_FILE, Cohort
 from federation.kube.errors import Conflict
-from federation.kube.kinds import CONFIG_MAP
+from federation.kube.kinds import CONFIG_MAP, FEDERATED_LEARNING
 from federation.kube.resource import ObjectKey
-from federation.kube.run_kinds import FEDERATED_LEARNING
 from tests.support.run_objects import run_json
 from tests.support.run_world import KEY, RunWorld, clusters, started
 

@@ -3,9 +3,7 @@
 import pytest
 
 from federation.kube.errors import Denied
-from federation.kube.kinds import SECRET
-from federation.kube.ocm_kinds import MANIFEST_WORK
-from federation.kube.run_kinds import FEDERATED_LEARNING, PERSISTENT_VOLUME_CLAIM
+from federation.kube.kinds import FEDERATED_LEARNING, MANIFEST_WORK, PERSISTENT_VOLUME_CLAIM, SECRET
 from hub_manager.federated_learning.names import RUN_UID_LABEL
 from tests.support.run_objects import run_json
 from tests.support.run_world import KEY, RunWorld, clusters, present, started

@@ -5,8 +5,7 @@ from datetime import datetime
 import pytest
 
 from federation.kube.conditions import rfc3339
-from federation.kube.kinds import CONFIG_MAP
-from federation.kube.run_kinds import FEDERATED_LEARNING, JOB
+from federation.kube.kinds import CONFIG_MAP, FEDERATED_LEARNING, JOB
 from hub_manager.federated_learning.attempt import recipe_of
 from hub_manager.federated_learning.objects import RENEW_ANNOTATION
 from tests.support.run_objects import SERVER

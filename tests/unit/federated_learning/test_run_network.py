@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from federation.kube.run_kinds import ENDPOINT_SLICE, NETWORK_POLICY
+from federation.kube.kinds import ENDPOINT_SLICE, NETWORK_POLICY
 from tests.support.run_objects import SERVER
 from tests.support.run_world import RunWorld, clusters
 

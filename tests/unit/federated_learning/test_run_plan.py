@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from federation.kube.kinds import CONFIG_MAP
+from federation.kube.kinds import CONFIG_MAP, JOB
 from federation.kube.resource import Json, ObjectKey
-from federation.kube.run_kinds import JOB
 from tests.support.run_objects import run_json
 from tests.support.run_world import KEY, RunWorld, clusters
 

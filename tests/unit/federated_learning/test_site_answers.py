@@ -6,8 +6,8 @@ import pytest
 from federation.api.run_status import ClusterState
 from federation.api.work import ManifestWork
 from federation.kube.errors import Conflict, Unavailable
+from federation.kube.kinds import JOB
 from federation.kube.resource import Json, ObjectKey
-from federation.kube.run_kinds import JOB
 from hub_manager.federated_learning.works import MESSAGE_CHARACTERS, Answer, answer
 from tests.support.run_world import RunWorld, clusters, feedback, started
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from federation.kube.errors import Unavailable
-from federation.kube.ocm_kinds import CLUSTER_MANAGEMENT_ADD_ON
+from federation.kube.kinds import CLUSTER_MANAGEMENT_ADD_ON
 from hub_manager.app import Hub
 from tests.support.addon_objects import NOW
 from tests.support.fake_api import FakeApi

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from federation.kube.run_kinds import FEDERATED_LEARNING
+from federation.kube.kinds import FEDERATED_LEARNING
 from tests.support.fake_kubectl import FakeKubectl
 from tests.support.model_hub import Hub
 from tests.support.plugin import run

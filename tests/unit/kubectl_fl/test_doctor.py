@@ -3,8 +3,8 @@
 from datetime import timedelta
 from pathlib import Path
 
+from federation.kube.kinds import PERSISTENT_VOLUME_CLAIM
 from federation.kube.resource import Json, ObjectKey
-from federation.kube.run_kinds import PERSISTENT_VOLUME_CLAIM
 from kubectl_fl.doctor.cluster_checks import cluster_findings
 from kubectl_fl.doctor.findings import Finding, Verdict
 from kubectl_fl.doctor.page import page

@@ -7,7 +7,7 @@ import pytest
 
 from federation.api.claims import CPU_CLAIM, GPU_CLAIM, DatasetName, PublishedAttributes, dataset_claims
 from federation.api.run_names import ATTEMPT_LABEL
-from federation.kube.ocm_kinds import MANAGED_CLUSTER, MANIFEST_WORK
+from federation.kube.kinds import MANAGED_CLUSTER, MANIFEST_WORK
 from federation.kube.resource import Json
 from kubectl_fl.doctor.findings import Finding, Verdict
 from tests.support.doctor import applied, conditions, enabled, member, of_cluster, of_run, seen, waiting

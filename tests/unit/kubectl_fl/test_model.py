@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from federation.kube.run_kinds import AGGREGATOR_POD
+from federation.kube.kinds import AGGREGATOR_POD
 from kubectl_fl.app import main
 from kubectl_fl.failure import Failure
 from kubectl_fl.kubectl import Kubectl

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json
-from federation.kube.run_kinds import FEDERATED_LEARNING
 from kubectl_fl.app import main
 from kubectl_fl.console import Console
 from kubectl_fl.failure import Failure

@@ -4,9 +4,8 @@ import pytest
 
 from federation.api.collaborator import COLLABORATOR_LABEL
 from federation.api.run_names import work_name
-from federation.kube.ocm_kinds import MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
+from federation.kube.kinds import AGGREGATOR_POD, MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
 from federation.kube.resource import Json
-from federation.kube.run_kinds import AGGREGATOR_POD
 from kubectl_fl.logs import LONGEST, whole_lines
 from tests.support.fake_kubectl import FakeKubectl
 from tests.support.plugin import BROKEN, DONE, UID, pod, run, typed

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL, server_name
+from federation.kube.kinds import AGGREGATOR_POD, JOB
 from federation.kube.resource import Json
-from federation.kube.run_kinds import AGGREGATOR_POD, JOB
 from hub_manager.federated_learning.aggregator_job import Images, job
 from kubectl_fl.failure import Failure
 from kubectl_fl.model.reader_pod import place_of

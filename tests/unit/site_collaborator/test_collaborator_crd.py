@@ -16,7 +16,7 @@ from federation.api.collaborator import (
     CollaboratorStatus,
 )
 from federation.api.dataset import FEDERATION_GROUP, FEDERATION_VERSION
-from federation.kube.collaborator_kinds import COLLABORATOR
+from federation.kube.kinds import COLLABORATOR
 from spoke_agent.collaborator.policy import RESERVED_PREFIX
 from tests.support.schema_shapes import shape_of_schema, shape_of_struct, walk
 

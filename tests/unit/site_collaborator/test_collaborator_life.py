@@ -4,14 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 from federation.api.collaborator import APPROVAL_PREFIX, APPROVED, CollaboratorExit
-from federation.kube.collaborator_kinds import (
-    COLLABORATOR,
-    COLLABORATOR_JOB,
-    COLLABORATOR_NETWORK_POLICY,
-    COLLABORATOR_POD,
-)
+from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY, COLLABORATOR_POD, DATASET
 from federation.kube.resource import ObjectKey
-from federation.kube.site_kinds import DATASET
 from tests.support.collaborator_objects import RUN, told
 from tests.support.collaborator_world import KEY, World, a_pod_without_its_job
 

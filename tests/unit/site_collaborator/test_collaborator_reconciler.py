@@ -6,13 +6,8 @@ import msgspec
 import pytest
 
 from federation.api.collaborator import COLLABORATOR_LABEL
-from federation.kube.collaborator_kinds import (
-    COLLABORATOR,
-    COLLABORATOR_JOB,
-    COLLABORATOR_NETWORK_POLICY,
-    COLLABORATOR_POD,
-)
 from federation.kube.errors import Denied, Invalid, Unavailable
+from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY, COLLABORATOR_POD
 from federation.kube.resource import Kind
 from spoke_agent.collaborator.reconciler import LOOK_AGAIN, REFUSED_AGAIN
 from tests.support.collaborator_objects import AGGREGATOR, collaborator_json, reference

@@ -5,10 +5,9 @@ import asyncio
 from prometheus_client import CollectorRegistry
 
 from federation.api.collaborator import APPROVAL_PREFIX, APPROVED
-from federation.kube.collaborator_kinds import COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY
+from federation.kube.kinds import COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY, DATASET
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey
-from federation.kube.site_kinds import DATASET
 from spoke_agent.collaborator.controllers import collaborator_parts
 from spoke_agent.metrics import AgentMetrics
 from tests.support.collaborator_objects import SITE, failed_state, told

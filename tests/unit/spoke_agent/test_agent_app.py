@@ -11,10 +11,8 @@ import pytest
 
 from federation.api.claims import DATASET_CLAIMS, SCORE_OBJECT
 from federation.kube.api import Api
-from federation.kube.claim_kinds import ADD_ON_PLACEMENT_SCORE, CLUSTER_CLAIM
-from federation.kube.kinds import LEASE
+from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE, CLUSTER_CLAIM, DATASET, LEASE, NODE_CAPACITY
 from federation.kube.resource import ObjectKey
-from federation.kube.site_kinds import DATASET, NODE_CAPACITY
 from spoke_agent.app import Agent
 from spoke_agent.claims.ownership import CLUSTER_ROLE
 from spoke_agent.config import Config, config_from

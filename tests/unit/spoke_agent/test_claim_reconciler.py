@@ -8,10 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from federation.api.claims import CPU_CLAIM, DATASET_CLAIMS, GPU_CLAIM, MEMORY_CLAIM
-from federation.kube.claim_kinds import CLUSTER_CLAIM
 from federation.kube.errors import Conflict, Denied, Unavailable
+from federation.kube.kinds import CLUSTER_CLAIM, DATASET
 from federation.kube.resource import Json, Kind, ObjectKey
-from federation.kube.site_kinds import DATASET
 from spoke_agent.claims.ownership import CLUSTER_ROLE, cluster_role_owner
 from spoke_agent.claims.reconciler import SITE, ClaimReconciler, SiteView
 from spoke_agent.claims.settling import SETTLING

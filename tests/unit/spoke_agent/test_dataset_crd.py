@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from federation.api.dataset import FEDERATION_GROUP, FEDERATION_VERSION, Dataset, DatasetSpec, DatasetStatus
-from federation.kube.site_kinds import DATASET
+from federation.kube.kinds import DATASET
 from spoke_agent.claims import judgement
 from tests.support.schema_shapes import shape_of_schema, shape_of_struct, walk
 

@@ -4,8 +4,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from federation.api.claims import SCORE_OBJECT
-from federation.kube.claim_kinds import ADD_ON_PLACEMENT_SCORE
 from federation.kube.errors import Denied, Unavailable
+from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE
 from federation.kube.resource import Json, ObjectKey
 from spoke_agent.claims.reconciler import SITE
 from spoke_agent.claims.score_writer import ScoreWriter
