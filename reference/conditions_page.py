@@ -18,8 +18,9 @@ from hub_manager.aggregator.facts import Failure
 from hub_manager.aggregator.first_model import ModelUnusable
 from hub_manager.aggregator.refusal_answers import ANSWERS as UPDATE_ANSWERS
 from hub_manager.certificates import refusal as certificates
-from hub_manager.federated_learning import cohort, status, works
-from hub_manager.federated_learning.validate import FaultReason
+from hub_manager.federated_learning.planning import cohort, conditions
+from hub_manager.federated_learning.planning.validate import FaultReason
+from hub_manager.federated_learning.resources import manifest_work
 from reference.docstrings import meaning, member_meanings, summary
 from reference.markdown import code, page, paragraph, sentence, table
 from spoke_agent.claims import judgement
@@ -35,7 +36,7 @@ _SITE_REASONS: Final = (
     (cohort, "NOT_ACCEPTED"),
     (cohort, "NOT_CHOSEN"),
     (cohort, "DATA_UNNAMED"),
-    (works, "NOT_APPLIED"),
+    (manifest_work, "NOT_APPLIED"),
 )
 _OF_EXPORT: Final = (
     failure.Reason.SETTINGS_REFUSED,
@@ -67,7 +68,7 @@ def _run() -> Iterator[str]:
     yield "## FederatedLearning"
     yield paragraph("`status.phase`, made of the conditions for a reader; nothing is decided by it:")
     yield _reasons("phase", member_meanings(run_status.Phase))
-    own = by_condition(status.Reason)
+    own = by_condition(conditions.Reason)
     own[run_status.SCHEDULED] |= member_meanings(FaultReason)
     own[run_status.FAILED] |= _ends()
     for name in run_status.CONDITIONS:

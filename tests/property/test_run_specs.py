@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from federation.kube.kinds import JOB
 from federation.kube.resource import Json
-from hub_manager.federated_learning.validate import Limits
+from hub_manager.federated_learning.settings import Limits
 from tests.support.run_objects import run_json
 from tests.support.run_world import RunWorld, clusters
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from federation.kube.kinds import FEDERATED_LEARNING, JOB
 from hub_manager.aggregator.checkpoint import CheckpointStore
-from hub_manager.federated_learning.aggregator_job import Images, job
+from hub_manager.federated_learning.resources.aggregator_job import job
+from hub_manager.federated_learning.settings import Images
 from kubectl_fl.kubectl import Kubectl
 from kubectl_fl.model.download import Download
 from tests.support.fake_kubectl import FakeKubectl

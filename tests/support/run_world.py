@@ -33,14 +33,14 @@ from federation.kube.kinds import (
 from federation.kube.reflector import Reflector
 from federation.kube.resource import Json, Kind, ObjectKey
 from federation.kube.wire import object_from
-from hub_manager.federated_learning.aggregator_job import Images
-from hub_manager.federated_learning.certificate import Authority
-from hub_manager.federated_learning.observe import Observer, RunReflectors, Surroundings, watch_runs
-from hub_manager.federated_learning.observed import Found, RunSettings
-from hub_manager.federated_learning.plans import source_key
-from hub_manager.federated_learning.reconciler import RunReconciler, World
-from hub_manager.federated_learning.telling import RunMetrics
-from hub_manager.federated_learning.validate import Limits
+from hub_manager.federated_learning.dependencies import World
+from hub_manager.federated_learning.metrics import RunMetrics
+from hub_manager.federated_learning.observation.observed import Found
+from hub_manager.federated_learning.observation.observer import Observer, RunReflectors, Surroundings, watch_runs
+from hub_manager.federated_learning.reconciler import RunReconciler
+from hub_manager.federated_learning.resources.certificate import Authority
+from hub_manager.federated_learning.resources.names import source_key
+from hub_manager.federated_learning.settings import Images, Limits, RunSettings
 from tests.support.authorities import authority
 from tests.support.csr import NOW, key_of
 from tests.support.fake_api import FakeApi

@@ -19,7 +19,8 @@ from federation.kube.client import Client
 from federation.kube.errors import Invalid, NotFound
 from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json, Kind, ObjectKey
-from hub_manager.federated_learning.validate import Limits, faults
+from hub_manager.federated_learning.planning.validate import faults
+from hub_manager.federated_learning.settings import Limits
 from tests.support.apiserver import loopback_api_server
 from tests.support.controllers_manifests import FLOWER, OPENFL, README_VARIANT
 from tests.support.documentation import documented_runs

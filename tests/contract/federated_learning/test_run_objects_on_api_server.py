@@ -36,13 +36,12 @@ from federation.kube.kinds import (
 )
 from federation.kube.reflector import Reflector
 from federation.kube.resource import Json, Kind, ObjectKey, key_of
-from hub_manager.federated_learning.aggregator_job import Images
-from hub_manager.federated_learning.certificate import Authority
 from hub_manager.federated_learning.controllers import run_parts
-from hub_manager.federated_learning.names import secret_key
-from hub_manager.federated_learning.observe import Surroundings
-from hub_manager.federated_learning.observed import RunSettings
-from hub_manager.federated_learning.reconciler import World
+from hub_manager.federated_learning.dependencies import World
+from hub_manager.federated_learning.observation.observer import Surroundings
+from hub_manager.federated_learning.resources.certificate import Authority
+from hub_manager.federated_learning.resources.names import secret_key
+from hub_manager.federated_learning.settings import Images, RunSettings
 from tests.support.apiserver import loopback_api_server
 from tests.support.authorities import authority
 from tests.support.ocm_hub import install, manager_kubeconfig

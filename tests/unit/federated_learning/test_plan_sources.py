@@ -10,7 +10,7 @@ from federation.api.federated_learning import FederatedLearning
 from federation.kube.kinds import CONFIG_MAP, FEDERATED_LEARNING
 from federation.kube.reflector import Reflector
 from federation.kube.resource import Json, ObjectKey
-from hub_manager.federated_learning.plan_sources import PlanSources
+from hub_manager.federated_learning.observation.plan_config_maps import PlanSources
 from tests.support.fake_api import FakeApi
 from tests.support.run_objects import run_json
 from tests.support.waiting import running, until

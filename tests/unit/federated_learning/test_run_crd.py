@@ -16,7 +16,7 @@ from federation.api.federated_learning import (
 )
 from federation.api.run_status import ClusterState, FederatedLearningStatus, Phase
 from federation.kube.kinds import FEDERATED_LEARNING
-from hub_manager.federated_learning.validate import SERVED_LISTENERS
+from hub_manager.federated_learning.planning.validate import SERVED_LISTENERS
 
 CRD: dict[str, Any] = yaml.safe_load(Path("manifests/crds/federatedlearnings.yaml").read_text(encoding="utf-8"))
 VERSION: dict[str, Any] = CRD["spec"]["versions"][0]

@@ -4,7 +4,7 @@ import pytest
 
 from federation.kube.errors import Denied
 from federation.kube.kinds import FEDERATED_LEARNING, MANIFEST_WORK, PERSISTENT_VOLUME_CLAIM, SECRET
-from hub_manager.federated_learning.names import RUN_UID_LABEL
+from hub_manager.federated_learning.resources.names import RUN_UID_LABEL
 from tests.support.run_objects import run_json
 from tests.support.run_world import KEY, RunWorld, clusters, present, started
 

@@ -6,8 +6,8 @@ import pytest
 
 from federation.kube.conditions import rfc3339
 from federation.kube.kinds import CONFIG_MAP, FEDERATED_LEARNING, JOB
-from hub_manager.federated_learning.attempt import recipe_of
-from hub_manager.federated_learning.objects import RENEW_ANNOTATION
+from hub_manager.federated_learning.planning.attempt import recipe_of
+from hub_manager.federated_learning.planning.writes import RENEW_ANNOTATION
 from tests.support.run_objects import SERVER
 from tests.support.run_world import KEY, RunWorld, clusters, present, started
 

@@ -15,13 +15,15 @@ from federation.api.claims import CPU_CLAIM, GPU_CLAIM, MEMORY_CLAIM, at_least_p
 from federation.api.collaborator import Collaborator
 from federation.api.run_objects import NodeAddresses, Service
 from federation.kube.resource import Json
-from hub_manager.federated_learning.aggregator_job import Images, job
-from hub_manager.federated_learning.certificate import Authority, certified
-from hub_manager.federated_learning.listeners import certificate_names, reached
-from hub_manager.federated_learning.placement import placement
-from hub_manager.federated_learning.render import config_map, network_policy, role, service
-from hub_manager.federated_learning.validate import FaultReason, Limits, faults
-from hub_manager.federated_learning.works import Address, Site, work
+from hub_manager.federated_learning.planning.validate import FaultReason, faults
+from hub_manager.federated_learning.resources.aggregator import config_map, network_policy, role, service
+from hub_manager.federated_learning.resources.aggregator_job import job
+from hub_manager.federated_learning.resources.certificate import Authority, certified
+from hub_manager.federated_learning.resources.listeners import certificate_names, reached
+from hub_manager.federated_learning.resources.manifest_work import Address, work
+from hub_manager.federated_learning.resources.placement import placement
+from hub_manager.federated_learning.settings import Images, Limits
+from hub_manager.federated_learning.site import Site
 from tests.support.authorities import authority
 from tests.support.controllers_manifests import FLOWER
 from tests.support.csr import NOW, key_of

@@ -8,7 +8,7 @@ from federation.api.work import ManifestWork
 from federation.kube.errors import Conflict, Unavailable
 from federation.kube.kinds import JOB
 from federation.kube.resource import Json, ObjectKey
-from hub_manager.federated_learning.works import MESSAGE_CHARACTERS, Answer, answer
+from hub_manager.federated_learning.site import MESSAGE_CHARACTERS, Answer, answer
 from tests.support.run_world import RunWorld, clusters, feedback, started
 
 SERVER = ObjectKey("default", "mnist-server")

@@ -6,8 +6,7 @@ import pytest
 
 from federation.environment import ConfigError
 from hub_manager.config import config_from
-from hub_manager.federated_learning.aggregator_job import Images
-from hub_manager.federated_learning.validate import Limits
+from hub_manager.federated_learning.settings import Images, Limits
 
 GOOD = {
     "POD_NAME": "hub-manager-0",

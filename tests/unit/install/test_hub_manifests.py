@@ -11,7 +11,7 @@ from federation.kube.kinds import EVENT
 from hub_manager.addon.fleet import BODY
 from hub_manager.addon.hub_permissions import NAME, RULES
 from hub_manager.config import config_from
-from hub_manager.federated_learning.validate import Limits
+from hub_manager.federated_learning.settings import Limits
 
 HUB = Path(__file__).parents[3] / "manifests" / "hub"
 CHART = HUB.parent / "chart"

@@ -18,11 +18,12 @@ from federation.api.run_status import ClusterState
 from federation.kube.resource import Json
 from federation.model import DType, TensorSpec, manifest_of
 from hub_manager.aggregator.checkpoint import CheckpointStore
-from hub_manager.federated_learning.cohort import dataset_of
-from hub_manager.federated_learning.render import NODE_PORTS, service
-from hub_manager.federated_learning.status import Reason
-from hub_manager.federated_learning.validate import SERVED_LISTENERS, Fault, FaultReason, Limits, faults
-from hub_manager.federated_learning.works import Site
+from hub_manager.federated_learning.planning.cohort import dataset_of
+from hub_manager.federated_learning.planning.conditions import Reason
+from hub_manager.federated_learning.planning.validate import SERVED_LISTENERS, Fault, FaultReason, faults
+from hub_manager.federated_learning.resources.aggregator import NODE_PORTS, service
+from hub_manager.federated_learning.settings import Limits
+from hub_manager.federated_learning.site import Site
 from reference.resources import RESOURCES
 from spoke_agent.claims.judgement import refusal_of
 from spoke_agent.collaborator.openfl import settings

@@ -7,7 +7,8 @@ import pytest
 from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL, server_name
 from federation.kube.kinds import AGGREGATOR_POD, JOB
 from federation.kube.resource import Json
-from hub_manager.federated_learning.aggregator_job import Images, job
+from hub_manager.federated_learning.resources.aggregator_job import job
+from hub_manager.federated_learning.settings import Images
 from kubectl_fl.failure import Failure
 from kubectl_fl.model.reader_pod import place_of
 from kubectl_fl.parts import TEMPLATED_JOB

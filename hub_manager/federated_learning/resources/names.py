@@ -118,3 +118,9 @@ def says(present: Resource | None, body: Json) -> bool:
 def digest_of(value: object) -> str:
     """SHA-256, in hexadecimal, of the value as JSON; the order of keys does not matter."""
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
+
+
+def source_key(run: FederatedLearning) -> ObjectKey | None:
+    """The ConfigMap that the run names as its plan."""
+    named = run.spec.server.plan
+    return ObjectKey(run.metadata.namespace, named.config_map) if named is not None and named.config_map else None

@@ -17,8 +17,8 @@ from federation.api.federated_learning import FederatedLearning, FederatedLearni
 from federation.api.meta import is_true
 from federation.api.run_status import COMPLETE, FAILED, FederatedLearningStatus
 from federation.kube.conditions import rfc3339
-from hub_manager.federated_learning.observed import Observed
-from hub_manager.federated_learning.plans import source_digest
+from hub_manager.federated_learning.observation.observed import Observed
+from hub_manager.federated_learning.planning.training_plan import source_digest
 
 
 def recipe_of(spec: FederatedLearningSpec) -> str:

@@ -1,7 +1,7 @@
 """Everything that was read of one run, in one frozen value; and what is the same for every run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from federation.api.aggregator_run import COHORT_FILE
@@ -18,19 +18,9 @@ from federation.api.run_objects import (
     ServiceAccount,
 )
 from federation.api.work import ManifestWork
-from hub_manager.federated_learning.aggregator_job import Images
-from hub_manager.federated_learning.names import ATTEMPT_LABEL
-from hub_manager.federated_learning.validate import Limits
-from hub_manager.federated_learning.works import Site
-
-
-@dataclass(frozen=True, slots=True)
-class AuthorityFacts:
-    """Who would sign the aggregator's certificate now, and whom it shall trust."""
-
-    fingerprint: str
-    bundle: str
-    """PEM text."""
+from hub_manager.federated_learning.resources.certificate import AuthorityFacts
+from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL
+from hub_manager.federated_learning.site import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +90,3 @@ class Observed:
     def service(self, name: str) -> Service | None:
         """The run's Service of that name."""
         return next((service for service in self.services if service.metadata.name == name), None)
-
-
-@dataclass(frozen=True, slots=True)
-class RunSettings:
-    """What is the same for every run."""
-
-    images: Images
-    limits: Limits = field(default_factory=Limits)

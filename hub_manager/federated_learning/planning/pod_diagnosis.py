@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from federation.api.run_objects import AggregatorPod, Job
-from hub_manager.federated_learning.moments import moment
-from hub_manager.federated_learning.names import ATTEMPT_LABEL
+from hub_manager.federated_learning.planning.timestamps import moment
+from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL
 
 LONGEST: Final = 2048
 """Characters of a container's words that reach the status; the kubelet keeps at most 4,096 bytes."""

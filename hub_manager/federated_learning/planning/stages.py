@@ -4,10 +4,15 @@ Waiting asks the selected sites, and fixes the cohort once enough have accepted.
 members' works as they have to be. What comes after the end is removal.
 """
 
+from dataclasses import dataclass, field
+from datetime import datetime
+
 import msgspec
 
+from federation.api.collaborator import RunPlan
 from federation.api.meta import condition_of
 from federation.api.run_names import run_id
+from federation.api.run_objects import Job
 from federation.api.run_status import (
     COHORT_READY,
     FAILED,
@@ -15,22 +20,53 @@ from federation.api.run_status import (
     SCHEDULED,
     SERVER_READY,
     ClusterStatus,
+    FederatedLearningStatus,
     ListenerStatus,
 )
 from federation.kube.conditions import rfc3339
-from hub_manager.federated_learning import cohort as cohorts
-from hub_manager.federated_learning import moments, objects
-from hub_manager.federated_learning.attempt import of_spec, recipe_of
-from hub_manager.federated_learning.listeners import reached
-from hub_manager.federated_learning.names import work_name
-from hub_manager.federated_learning.observed import Observed
-from hub_manager.federated_learning.one_pass import Pass
-from hub_manager.federated_learning.outcome import outcome
-from hub_manager.federated_learning.plans import Known
-from hub_manager.federated_learning.scheduling import Refused, Selected, schedule
-from hub_manager.federated_learning.server_ready import tell_server
-from hub_manager.federated_learning.status import Reason
-from hub_manager.federated_learning.works import answer
+from hub_manager.federated_learning.actions import Action
+from hub_manager.federated_learning.observation.observed import Observed
+from hub_manager.federated_learning.planning import cohort as cohorts
+from hub_manager.federated_learning.planning import timestamps, writes
+from hub_manager.federated_learning.planning.attempt import of_spec, recipe_of
+from hub_manager.federated_learning.planning.conditions import Reason, Told
+from hub_manager.federated_learning.planning.outcome import outcome
+from hub_manager.federated_learning.planning.pod_diagnosis import not_started, pod_due, succeeded, without_pod
+from hub_manager.federated_learning.planning.scheduling import Refused, Selected, schedule
+from hub_manager.federated_learning.planning.training_plan import Known, Planned
+from hub_manager.federated_learning.planning.validate import Fault, faults
+from hub_manager.federated_learning.resources.listeners import reached
+from hub_manager.federated_learning.resources.names import work_name
+from hub_manager.federated_learning.settings import RunSettings
+from hub_manager.federated_learning.site import answer
+
+
+@dataclass(slots=True)
+class Pass:
+    """What the stages add to: what they find, and what is to be done."""
+
+    observed: Observed
+    settings: RunSettings
+    attempt: FederatedLearningStatus
+    told: Told
+    planned: Planned
+    """By which plan the attempt goes."""
+    clusters: tuple[ClusterStatus, ...] = ()
+    listeners: tuple[ListenerStatus, ...] = ()
+    ready: int = 0
+    actions: list[Action] = field(default_factory=list)
+    due: list[datetime] = field(default_factory=list)
+
+    @property
+    def plan(self) -> RunPlan | None:
+        """What sites are told of the plan; None is the image's own."""
+        return self.planned.plan if isinstance(self.planned, Known) else None
+
+    @property
+    def unfit(self) -> Fault | None:
+        """Why no aggregator is made of this spec; a recorded cohort doesn't prove that the spec has been judged."""
+        found = faults(self.observed.run, self.settings.limits)
+        return self.planned if isinstance(self.planned, Fault) else next(iter(found), None)
 
 
 def waiting(step: Pass) -> None:
@@ -42,7 +78,7 @@ def waiting(step: Pass) -> None:
         message = "Set spec.suspend to false for the run to begin"
         told.say(PROGRESSING, "False", Reason.SUSPENDED.value, message)
         told.say(COHORT_READY, "False", Reason.SUSPENDED.value, message)
-        step.actions += [*objects.removed_works(observed), *objects.stale_job(observed, step.attempt.attempt)]
+        step.actions += [*writes.removed_works(observed), *writes.stale_job(observed, step.attempt.attempt)]
         return
     told.say(PROGRESSING, "False", Reason.NOT_STARTED.value, "The run waits for its sites")
     scheduled = schedule(observed, step.settings, step.planned)
@@ -53,7 +89,7 @@ def waiting(step: Pass) -> None:
         step.clusters = _stands(step, observed.selected, member=False) if scheduled.keeps_works else ()
         keep = frozenset(observed.selected) if scheduled.keeps_works else frozenset[str]()
         name = work_name(run, step.attempt.attempt)
-        step.actions += objects.removed_works(observed, keep=keep, name=name)
+        step.actions += writes.removed_works(observed, keep=keep, name=name)
         return
     told.say(SCHEDULED, "True", Reason.SELECTED.value, scheduled.message)
     _gathering(step, scheduled)
@@ -62,15 +98,15 @@ def waiting(step: Pass) -> None:
 def _gathering(step: Pass, scheduled: Selected) -> None:
     observed, told = step.observed, step.told
     run, number = observed.run, step.attempt.attempt
-    step.actions += [*objects.claim(observed), *objects.services(observed)]
+    step.actions += [*writes.claim(observed), *writes.services(observed)]
     step.actions += [
-        *objects.stale_job(observed, number),
-        *objects.works(observed, step.attempt, scheduled.clusters, (), step.plan),
+        *writes.stale_job(observed, number),
+        *writes.works(observed, step.attempt, scheduled.clusters, (), step.plan),
     ]
     step.listeners = _listeners(observed)
     step.clusters = _stands(step, scheduled.clusters, member=False)
     step.ready = cohorts.ready_count(step.clusters, scheduled.clusters)
-    since = moments.since(condition_of(told.conditions, SCHEDULED), observed.now)
+    since = timestamps.since(condition_of(told.conditions, SCHEDULED), observed.now)
     gathered = cohorts.gather(step.clusters, run.spec.server.quorum, since=since, now=observed.now)
     if isinstance(gathered, cohorts.Gathering):
         refused = cohorts.still_able(step.clusters, scheduled.clusters) < run.spec.server.quorum
@@ -106,23 +142,23 @@ def running(step: Pass) -> None:
         return
     if not changed:
         scheduled = schedule(observed, step.settings, step.planned)
-        step.actions += [*scheduled.actions, *objects.claim(observed), *objects.services(observed)]
+        step.actions += [*scheduled.actions, *writes.claim(observed), *writes.services(observed)]
     # The aggregator has to know of a member before that member is told where the aggregator is.
     chosen = observed.chosen(work_name(run, number))
     told_cohort = cohorts.told(cohort, observed.sites, chosen, observed.told, observed.now)
-    step.actions += objects.surroundings(observed, step.attempt, told_cohort)
+    step.actions += writes.surroundings(observed, step.attempt, told_cohort)
     if not changed and isinstance(step.planned, Known):
-        dialled = objects.dialled(step.listeners, suspended=run.spec.suspend)
+        dialled = writes.dialled(step.listeners, suspended=run.spec.suspend)
         asked = tuple(name for name in known if name in chosen)
-        step.actions += objects.works(observed, step.attempt, asked, dialled, step.plan)
+        step.actions += writes.works(observed, step.attempt, asked, dialled, step.plan)
     else:
-        step.actions += objects.removed_works(observed, keep=frozenset(known), name=work_name(run, number))
-    step.actions += objects.certificate(observed, step.listeners)
+        step.actions += writes.removed_works(observed, keep=frozenset(known), name=work_name(run, number))
+    step.actions += writes.certificate(observed, step.listeners)
     if observed.job_of(number) is not None or (isinstance(step.planned, Known) and step.unfit is None):
-        step.actions += objects.aggregator(observed, number, step.settings)
+        step.actions += writes.aggregator_writes(observed, number, step.settings)
     else:
-        step.actions += objects.stale_job(observed, number)
-    if (renewal := objects.renewal(observed)) is not None:
+        step.actions += writes.stale_job(observed, number)
+    if (renewal := writes.renewal(observed)) is not None:
         step.due.append(renewal)
     _tell_running(step, cohort, changed=changed)
 
@@ -160,7 +196,7 @@ def overdue(step: Pass) -> bool:
     seconds, job = step.observed.run.spec.active_deadline_seconds, step.observed.job_of(step.attempt.attempt)
     if seconds is None or (step.attempt.cohort and job is not None and job.ended):
         return False
-    deadline = moments.later(moments.moment(step.attempt.start_time, step.observed.now), seconds)
+    deadline = timestamps.later(timestamps.moment(step.attempt.start_time, step.observed.now), seconds)
     if step.observed.now < deadline:
         step.due.append(deadline)
         return False
@@ -191,16 +227,16 @@ def ended(step: Pass) -> None:
 def _after(step: Pass) -> None:
     """Works go at once, an aggregator that still runs is stopped, the rest goes when its time is over (D11)."""
     observed, run = step.observed, step.observed.run
-    step.actions += objects.removed_works(observed)
+    step.actions += writes.removed_works(observed)
     ttl = run.spec.ttl_seconds_after_finished
-    ended_at = moments.moment(step.attempt.completion_time, observed.now)
-    over = None if ttl is None else moments.later(ended_at, ttl)
+    ended_at = timestamps.moment(step.attempt.completion_time, observed.now)
+    over = None if ttl is None else timestamps.later(ended_at, ttl)
     if over is not None and observed.now >= over:
-        step.actions += objects.remains(observed)
+        step.actions += writes.remains(observed)
         return
     if over is not None:
         step.due.append(over)
-    step.actions += objects.stopped(observed)
+    step.actions += writes.stopped(observed)
 
 
 def _stands(step: Pass, names: tuple[str, ...], *, member: bool) -> tuple[ClusterStatus, ...]:
@@ -223,8 +259,45 @@ def _stands(step: Pass, names: tuple[str, ...], *, member: bool) -> tuple[Cluste
 
 
 def _listeners(observed: Observed) -> tuple[ListenerStatus, ...]:
-    return reached(observed.run, objects.listener_services(observed), observed.nodes)
+    return reached(observed.run, writes.listener_services(observed), observed.nodes)
 
 
 def _open_to_all(observed: Observed) -> bool:
     return observed.run.spec.server.join_policy == cohorts.NEXT_ROUND
+
+
+def tell_server(step: Pass) -> None:
+    """Says whether the aggregator serves, and what keeps it."""
+    observed, told = step.observed, step.told
+    job = observed.job_of(step.attempt.attempt)
+    if observed.authority is None:
+        message = "The hub manager has no certificate authority yet; see its own log and Events"
+        told.say(SERVER_READY, "False", Reason.NO_AUTHORITY.value, message)
+    elif job is None and (fault := step.unfit) is not None:
+        told.say(SERVER_READY, "False", fault.reason.value, str(fault))
+    elif not step.listeners:
+        types = ", ".join(listener.type for listener in observed.run.spec.server.listeners)
+        message = f"No listener ({types}) has an address yet: look at the Services of the run"
+        told.say(SERVER_READY, "False", Reason.NO_ADDRESS.value, message)
+    elif succeeded(observed.pods, step.attempt.attempt):
+        message = "The aggregator has ended well; the run is complete once its Job is"
+        told.say(SERVER_READY, "False", Reason.FINISHED.value, message)
+    elif job is None or not job.status.ready:
+        told.say(SERVER_READY, "False", Reason.STARTING.value, _not_ready(step, job))
+    else:
+        first = step.listeners[0]
+        told.say(SERVER_READY, "True", Reason.SERVING.value, f"The aggregator serves at {first.address}:{first.port}")
+
+
+def _not_ready(step: Pass, job: Job | None) -> str:
+    """What keeps the aggregator's pod, as far as Kubernetes says it; a Job without one says it in an Event alone."""
+    observed, number = step.observed, step.attempt.attempt
+    if why := not_started(observed.pods, number):
+        return f"The aggregator's pod does not start: {why}"
+    ready = condition_of(step.told.before, SERVER_READY)
+    since = timestamps.since(ready if ready is not None and ready.status == "False" else None, observed.now)
+    due = pod_due(job, observed.pods, number, since)
+    if job is None or due is None or observed.now < due:
+        step.due += [] if due is None else [due]
+        return "The aggregator's pod is not ready"
+    return without_pod(job)

@@ -12,11 +12,9 @@ from typing import Final
 
 from federation.api.collaborator import PLAN_LIMIT, RunPlan
 from federation.api.core import ConfigMap
-from federation.api.federated_learning import FederatedLearning
-from federation.kube.resource import ObjectKey
-from hub_manager.federated_learning.names import COPIED_KEY
-from hub_manager.federated_learning.observed import Observed
-from hub_manager.federated_learning.validate import Fault, FaultReason
+from hub_manager.federated_learning.observation.observed import Observed
+from hub_manager.federated_learning.planning.validate import Fault, FaultReason
+from hub_manager.federated_learning.resources.names import COPIED_KEY, source_key
 
 _NAMED: Final = 5
 """How many of a ConfigMap's keys a message names."""
@@ -37,12 +35,6 @@ class Unread:
 
 
 Planned = Known | Unread | Fault
-
-
-def source_key(run: FederatedLearning) -> ObjectKey | None:
-    """The ConfigMap that the run names as its plan."""
-    named = run.spec.server.plan
-    return ObjectKey(run.metadata.namespace, named.config_map) if named is not None and named.config_map else None
 
 
 def planned(observed: Observed, fixed: str) -> Planned:

@@ -7,8 +7,8 @@ from federation.api.federated_learning import FederatedLearning, Listener
 from federation.api.run_objects import NodeAddresses, Service
 from federation.api.run_status import ListenerStatus
 from federation.pki.names import aggregator_dns
-from hub_manager.federated_learning.render import listener_name
-from hub_manager.federated_learning.works import Address
+from hub_manager.federated_learning.resources.aggregator import listener_name
+from hub_manager.federated_learning.resources.manifest_work import Address
 
 
 def reached(

@@ -24,13 +24,13 @@ from federation.kube.events import Statement
 from federation.kube.kinds import FEDERATED_LEARNING, MANIFEST_WORK, PERSISTENT_VOLUME_CLAIM, SECRET
 from federation.kube.resource import Json, key_of
 from hub_manager.federated_learning.actions import Action, Delete, Patch, Purge
-from hub_manager.federated_learning.attempt import current_attempt, plan_digest
-from hub_manager.federated_learning.names import FINALIZER, belongs, key_of_run, secret_key
-from hub_manager.federated_learning.observed import Observed, RunSettings
-from hub_manager.federated_learning.one_pass import Pass
-from hub_manager.federated_learning.plans import planned
-from hub_manager.federated_learning.stages import ended, overdue, running, waiting
-from hub_manager.federated_learning.status import Reason, Told, derived, statements, status_body
+from hub_manager.federated_learning.observation.observed import Observed
+from hub_manager.federated_learning.planning.attempt import current_attempt, plan_digest
+from hub_manager.federated_learning.planning.conditions import Reason, Told, derived, statements, status_body
+from hub_manager.federated_learning.planning.stages import Pass, ended, overdue, running, waiting
+from hub_manager.federated_learning.planning.training_plan import planned
+from hub_manager.federated_learning.resources.names import FINALIZER, belongs, key_of_run, secret_key
+from hub_manager.federated_learning.settings import RunSettings
 
 AGGREGATORS_OWN: Final = (
     "round",

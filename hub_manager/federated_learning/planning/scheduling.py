@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from federation.api.meta import ConditionStatus, condition_of
 from federation.kube.kinds import MANAGED_CLUSTER_SET_BINDING, PLACEMENT
 from federation.kube.resource import ObjectKey
-from hub_manager.federated_learning import objects
 from hub_manager.federated_learning.actions import Action, Apply
-from hub_manager.federated_learning.names import says
-from hub_manager.federated_learning.observed import Observed, RunSettings
-from hub_manager.federated_learning.placement import binding, cluster_sets, placement
-from hub_manager.federated_learning.plans import Planned, Unread
-from hub_manager.federated_learning.status import Reason
-from hub_manager.federated_learning.validate import Fault, allowed, faults
+from hub_manager.federated_learning.observation.observed import Observed
+from hub_manager.federated_learning.planning import writes
+from hub_manager.federated_learning.planning.conditions import Reason
+from hub_manager.federated_learning.planning.training_plan import Planned, Unread
+from hub_manager.federated_learning.planning.validate import Fault, allowed, faults
+from hub_manager.federated_learning.resources.names import says
+from hub_manager.federated_learning.resources.placement import binding, cluster_sets, placement
+from hub_manager.federated_learning.settings import RunSettings
 
 SATISFIED = "PlacementSatisfied"
 MISCONFIGURED = "PlacementMisconfigured"
@@ -67,7 +68,7 @@ def schedule(observed: Observed, settings: RunSettings, planned: Planned) -> Ref
             f"ManagedClusterSetBinding of that name in {run.metadata.namespace} (clusteradm clusterset bind)"
         )
         return Refused("False", Reason.CLUSTER_SET_NOT_BOUND.value, message)
-    actions = (*objects.plan_copy(observed, planned), *_wanted(observed, settings))
+    actions = (*writes.plan_copy(observed, planned), *_wanted(observed, settings))
     if not planned.copied and not observed.refusals:
         message = "The plan is being copied for this attempt, before any site is asked"
         return Refused("Unknown", Reason.PLAN_PENDING.value, message, actions, keeps_works=True)
@@ -106,4 +107,4 @@ def _wanted(observed: Observed, settings: RunSettings) -> tuple[Action, ...]:
         if name not in observed.bindings and allowed(name, settings.limits.cluster_sets)
     )
     body = placement(run)
-    return (*bindings, *objects.ensure(PLACEMENT, observed.placement, body))
+    return (*bindings, *writes.ensure(PLACEMENT, observed.placement, body))

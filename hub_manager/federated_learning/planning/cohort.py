@@ -25,7 +25,8 @@ from federation.api.claims import data_key, dataset_name
 from federation.api.federated_learning import FederatedLearning
 from federation.api.run_status import ClusterState, ClusterStatus
 from federation.api.work import ManifestWork
-from hub_manager.federated_learning.works import DATASET_ANNOTATION, Answer, Site
+from hub_manager.federated_learning.resources.manifest_work import DATASET_ANNOTATION
+from hub_manager.federated_learning.site import Answer, Site
 
 GATHERING: Final = timedelta(seconds=30)
 """How long the run waits, with enough sites ready, for those that have not answered yet."""

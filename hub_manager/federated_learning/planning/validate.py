@@ -15,6 +15,7 @@ from federation.api.claims import data_key
 from federation.api.federated_learning import FederatedLearning
 from federation.api.quantity import parse_quantity
 from federation.pki.names import NameRefused, aggregator_dns
+from hub_manager.federated_learning.settings import Limits
 
 SERVED_LISTENERS: Final = ("LoadBalancer", "NodePort", "ClusterIP")
 
@@ -58,16 +59,6 @@ class Fault:
 
     def __str__(self) -> str:
         return f"{self.field}: {self.remedy}"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the hub's administrator allows runs to use; patterns in which `*` stands for any characters."""
-
-    host_paths: tuple[str, ...] = ()
-    """Folders of the hub's nodes. None by default: whoever may make a run could otherwise read and write there."""
-    cluster_sets: tuple[str, ...] = ("global",)
-    """The sets that a run's namespace is bound to when it asks. Others are bound by who has the right to."""
 
 
 def faults(run: FederatedLearning, limits: Limits) -> tuple[Fault, ...]:

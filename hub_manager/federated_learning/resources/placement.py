@@ -15,7 +15,7 @@ from federation.api.federated_learning import ClientSpec, FederatedLearning
 from federation.api.run_objects import PLACEMENT_LABEL, PlacementDecision
 from federation.kube.kinds import MANAGED_CLUSTER_SET_BINDING, PLACEMENT
 from federation.kube.resource import Json
-from hub_manager.federated_learning.names import labels, owner, stamped
+from hub_manager.federated_learning.resources.names import labels, owner, stamped
 
 
 def placement(run: FederatedLearning) -> Json:

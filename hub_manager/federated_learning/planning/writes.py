@@ -26,12 +26,15 @@ from federation.kube.kinds import (
     SERVICE_ACCOUNT,
 )
 from federation.kube.resource import Json, Kind, ObjectKey, Resource, key_of
-from hub_manager.federated_learning import render
 from hub_manager.federated_learning.actions import Action, Apply, Certify, Create, Delete, Patch
-from hub_manager.federated_learning.aggregator_job import job
-from hub_manager.federated_learning.cohort import dataset_of
-from hub_manager.federated_learning.listeners import addresses, certificate_names
-from hub_manager.federated_learning.names import (
+from hub_manager.federated_learning.observation.observed import Observed
+from hub_manager.federated_learning.planning.cohort import dataset_of
+from hub_manager.federated_learning.planning.training_plan import Known, Planned
+from hub_manager.federated_learning.resources import aggregator
+from hub_manager.federated_learning.resources.aggregator_job import job
+from hub_manager.federated_learning.resources.listeners import addresses, certificate_names
+from hub_manager.federated_learning.resources.manifest_work import Address, work
+from hub_manager.federated_learning.resources.names import (
     ATTEMPT_LABEL,
     digest_of,
     says,
@@ -39,9 +42,8 @@ from hub_manager.federated_learning.names import (
     server_name,
     work_name,
 )
-from hub_manager.federated_learning.observed import Observed, RunSettings
-from hub_manager.federated_learning.plans import Known, Planned
-from hub_manager.federated_learning.works import Address, Site, work
+from hub_manager.federated_learning.settings import RunSettings
+from hub_manager.federated_learning.site import Site
 
 CERTIFIED_ANNOTATION: Final = f"{FEDERATION_GROUP}/certified"
 """On the run's ConfigMap: the digest of what the certificate in its Secret was made of."""
@@ -61,7 +63,7 @@ def ensure(kind: Kind[Any], present: Resource | None, body: Json, otherwise: Jso
 def claim(observed: Observed) -> Iterator[Action]:
     """The volume's claim, where there is none of the name: what is in it is the user's, whoever made it."""
     if observed.run.spec.server.storage.type == "PersistentVolumeClaim" and observed.claim is None:
-        body = render.volume_claim(observed.run)
+        body = aggregator.volume_claim(observed.run)
         yield Apply(PERSISTENT_VOLUME_CLAIM, _key(body), body)
 
 
@@ -70,9 +72,9 @@ def services(observed: Observed) -> Iterator[Action]:
     run = observed.run
     wanted = set()
     for place in range(len(run.spec.server.listeners)):
-        body = render.service(run, place)
+        body = aggregator.service(run, place)
         wanted.add(body["metadata"]["name"])
-        plain = render.service(run, place, node_port=False)
+        plain = aggregator.service(run, place, node_port=False)
         plain["metadata"]["annotations"] = body["metadata"]["annotations"]
         yield from ensure(SERVICE, observed.service(body["metadata"]["name"]), body, plain)
     for service in observed.services:
@@ -83,28 +85,28 @@ def services(observed: Observed) -> Iterator[Action]:
 def surroundings(observed: Observed, attempt: FederatedLearningStatus, cohort: Cohort) -> Iterator[Action]:
     """Everything that the aggregator's pod refers to, but its certificate."""
     run = observed.run
-    yield from ensure(SERVICE_ACCOUNT, observed.service_account, render.service_account(run))
+    yield from ensure(SERVICE_ACCOUNT, observed.service_account, aggregator.service_account(run))
     # The manager may not change Roles, only make them: what they say of a run never changes.
     for kind, there, body in (
-        (ROLE, observed.role, render.role(run)),
-        (ROLE_BINDING, observed.role_binding, render.role_binding(run)),
+        (ROLE, observed.role, aggregator.role(run)),
+        (ROLE_BINDING, observed.role_binding, aggregator.role_binding(run)),
     ):
         if there is None:
             yield Create(kind, _key(body), body)
-    policy = render.network_policy(run, observed.api_server)
+    policy = aggregator.network_policy(run, observed.api_server)
     yield from ensure(NETWORK_POLICY, observed.network_policy, policy)
     known, present = observed.config_map, observed.job_of(attempt.attempt)
     kept = ""
     if known is not None and present is not None and known.metadata.labels.get(ATTEMPT_LABEL) == str(attempt.attempt):
         kept = known.data.get(RUN_FILE, "")
-    body = render.config_map(run, attempt.attempt, cohort, kept)
+    body = aggregator.config_map(run, attempt.attempt, cohort, kept)
     if known is not None:
         # Two cohorts must not get one generation: what was rendered from an older version than the present is refused.
         body["metadata"]["resourceVersion"] = known.metadata.resource_version
     yield from ensure(CONFIG_MAP, known, body)
 
 
-def aggregator(observed: Observed, attempt: int, settings: RunSettings) -> Iterator[Action]:
+def aggregator_writes(observed: Observed, attempt: int, settings: RunSettings) -> Iterator[Action]:
     """The aggregator's Job: made once, and then only suspended or not; its template never changes."""
     run = observed.run
     present = observed.job_of(attempt)
@@ -132,7 +134,7 @@ def certificate(observed: Observed, listeners: tuple[ListenerStatus, ...]) -> It
     digest = certificate_digest(observed, listeners)
     if there.metadata.annotations.get(CERTIFIED_ANNOTATION) == digest and renewal(observed) is not None:
         return
-    metadata = render.certificate_metadata(observed.run)
+    metadata = aggregator.certificate_metadata(observed.run)
     yield Certify(secret_key(observed.run), key_of(there), names, metadata, digest)
 
 
@@ -166,7 +168,7 @@ def plan_copy(observed: Observed, planned: Planned) -> Iterator[Action]:
     match planned:
         case Known(plan=RunPlan(text=text)) if text:
             if there is None:
-                body = render.plan_copy(observed.run, text)
+                body = aggregator.plan_copy(observed.run, text)
                 yield Apply(CONFIG_MAP, _key(body), body)
             elif not planned.copied:
                 yield Delete(CONFIG_MAP, key_of(there), there.metadata.uid)

@@ -13,9 +13,8 @@ from federation.kube.api import Api
 from federation.kube.kinds import CONFIG_MAP
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey
-from hub_manager.federated_learning.names import key_of_run
-from hub_manager.federated_learning.observed import Found
-from hub_manager.federated_learning.plans import source_key
+from hub_manager.federated_learning.observation.observed import Found
+from hub_manager.federated_learning.resources.names import key_of_run, source_key
 
 
 class PlanSources:

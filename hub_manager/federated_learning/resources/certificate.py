@@ -10,20 +10,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from federation.kube.kinds import SECRET
 from federation.kube.resource import Json
-from federation.pki.certificate import (
-    Issuer,
-    Validity,
-    certificate_pem,
-    private_key_pem,
-    server_certificate,
-)
+from federation.pki.certificate import Issuer, Validity, certificate_pem, private_key_pem, server_certificate
 from federation.pki.chain import fingerprint
-from hub_manager.federated_learning.observed import AuthorityFacts
 
 BACKDATING: Final = timedelta(minutes=5)
 """Sites' clocks may be behind."""
 RENEWED_AFTER: Final = 0.6
 """Of its life: what is left outlasts a manager that is down for hours, and the kubelet's minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityFacts:
+    """Who would sign the aggregator's certificate now, and whom it shall trust."""
+
+    fingerprint: str
+    bundle: str
+    """PEM text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ certificate a Secret's. The pod's shape meets the `restricted` Pod Security Stan
 namespace gives its own. The init container, of the user's image, has neither token nor rights.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -20,10 +19,11 @@ from federation.api.aggregator_run import (
     WORKSPACE_FOLDER,
 )
 from federation.api.federated_learning import FederatedLearning, Resources
-from federation.api.run_names import AGGREGATOR_CONTAINER, FS_GROUP, WORKSPACE_CONTAINER
+from federation.api.run_names import AGGREGATOR_CONTAINER, WORKSPACE_CONTAINER
 from federation.kube.kinds import JOB
 from federation.kube.resource import Json
-from hub_manager.federated_learning.names import (
+from hub_manager.federated_learning.resources.aggregator import mount_path, pod_labels
+from hub_manager.federated_learning.resources.names import (
     ATTEMPT_LABEL,
     COPIED_KEY,
     labels,
@@ -33,7 +33,7 @@ from hub_manager.federated_learning.names import (
     server_name,
     stamped,
 )
-from hub_manager.federated_learning.render import mount_path, pod_labels
+from hub_manager.federated_learning.settings import Images
 
 TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where clients look for it
 WORKSPACE_REFUSED: Final = (2, 3, 4)
@@ -41,15 +41,6 @@ WORKSPACE_REFUSED: Final = (2, 3, 4)
 RESTARTS: Final = 50
 """A pod that a node takes along does not count; one that fails by itself does, with a back-off of up to six minutes."""
 SCRATCH: Final = "/tmp"  # noqa: S108 - the pod's own, the root is read-only
-
-
-@dataclass(frozen=True, slots=True)
-class Images:
-    """What the aggregator's pod is made of, beside what the run says."""
-
-    aggregator: str
-    fs_group: int | None = FS_GROUP
-    """The group that a volume is given to; None where the cluster gives one, as OpenShift does."""
 
 
 def aggregator_image(run: FederatedLearning, images: Images) -> str:

@@ -51,11 +51,18 @@ from federation.kube.kinds import (
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource
 from federation.pki.names import is_label
-from hub_manager.federated_learning.names import OURS, RUN_UID_LABEL, belongs, plan_key, run_of_work, server_key
-from hub_manager.federated_learning.observed import Found, Observed
-from hub_manager.federated_learning.placement import selected
-from hub_manager.federated_learning.reconciler import World
-from hub_manager.federated_learning.works import Site
+from hub_manager.federated_learning.dependencies import World
+from hub_manager.federated_learning.observation.observed import Found, Observed
+from hub_manager.federated_learning.resources.names import (
+    OURS,
+    RUN_UID_LABEL,
+    belongs,
+    plan_key,
+    run_of_work,
+    server_key,
+)
+from hub_manager.federated_learning.resources.placement import selected
+from hub_manager.federated_learning.site import Site
 
 BY_CLUSTER: Final = "cluster"
 BY_UID: Final = "uid"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from federation.api.meta import condition_of, is_true
 from federation.api.run_status import COMPLETE, FAILED, ClusterState, ClusterStatus
-from hub_manager.federated_learning.cohort import still_able
-from hub_manager.federated_learning.observed import Observed
-from hub_manager.federated_learning.pods import last_words
-from hub_manager.federated_learning.status import Reason
+from hub_manager.federated_learning.observation.observed import Observed
+from hub_manager.federated_learning.planning.cohort import still_able
+from hub_manager.federated_learning.planning.conditions import Reason
+from hub_manager.federated_learning.planning.pod_diagnosis import last_words
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from federation.kube.kinds import (
 )
 from federation.kube.resource import Json, Kind
 from federation.pki.names import aggregator_dns
-from hub_manager.federated_learning.names import (
+from hub_manager.federated_learning.resources.names import (
     ATTEMPT_LABEL,
     COPIED_KEY,
     labels,
