@@ -12,11 +12,11 @@ from federation.rpc.refusal import ANSWERS as CALL_ANSWERS
 from federation.rpc.refusal import CallReason, Remedy
 from hub_manager.addon import status as addon_status
 from hub_manager.addon.configuration import ConfigurationReason
-from hub_manager.aggregator import refusal as updates
 from hub_manager.aggregator.config import ConfigError
-from hub_manager.aggregator.facts import Failure
-from hub_manager.aggregator.first_model import ModelUnusable
-from hub_manager.aggregator.refusal_answers import ANSWERS as UPDATE_ANSWERS
+from hub_manager.aggregator.exchange.status_codes import ANSWERS as UPDATE_ANSWERS
+from hub_manager.aggregator.rounds.records import Failure
+from hub_manager.aggregator.storage.initial_model import ModelUnusable
+from hub_manager.aggregator.validation import refusal as updates
 from hub_manager.certificates import refusal as certificates
 from hub_manager.federated_learning.planning import cohort, conditions
 from hub_manager.federated_learning.planning.validate import FaultReason

@@ -13,12 +13,12 @@ from federation.api.aggregator_run import RUN_FILE, AggregatorRun
 from federation.api.federated_learning import Aggregation
 from federation.exported_plan import MODEL_FILE, PLAN_FILE, ExportedPlan, PlannedTask, TaskGroup, TaskKind, encode
 from federation.rpc.orders import ProvideModel, Round, RunEnded, Update, Wait
-from hub_manager.aggregator.aggregation import Yogi
 from hub_manager.aggregator.app import Aggregator, Follow, Settings
 from hub_manager.aggregator.config import Folders, read_config
-from hub_manager.aggregator.limits import Limits
-from hub_manager.aggregator.reporting import Reporter
-from hub_manager.aggregator.state import State
+from hub_manager.aggregator.exchange.quotas import Limits
+from hub_manager.aggregator.numerics.algorithms import Yogi
+from hub_manager.aggregator.reporting.reporter import Reporter
+from hub_manager.aggregator.rounds.state import State
 from tests.support.engine_runs import COHORT, WEIGHTS, first_model, trained
 from tests.support.exchange import client
 from tests.support.models import MIXED, packed, unpacked

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from federation.model import digest_of
-from hub_manager.aggregator import effects, events
-from hub_manager.aggregator.aggregation import Adam, Aggregation, WeightedMean, Yogi
-from hub_manager.aggregator.effects import Effect
-from hub_manager.aggregator.engine import RoundEngine, open_engine
-from hub_manager.aggregator.events import Announcement
-from hub_manager.aggregator.state import Phase
+from hub_manager.aggregator.domain import Announcement
+from hub_manager.aggregator.engine.engine import RoundEngine, open_engine
+from hub_manager.aggregator.numerics.algorithms import Adam, Aggregation, WeightedMean, Yogi
+from hub_manager.aggregator.rounds import effects, inputs
+from hub_manager.aggregator.rounds.effects import Effect
+from hub_manager.aggregator.rounds.state import Phase
 from tests.support.models import MIXED, elements, packed, rounded, unpacked
 from tests.support.reference_fold import Server, reference_round, weighted_mean
 from tests.support.rounds import terms
@@ -84,7 +84,7 @@ class Sites:
         try:
             todo = list(first)
             for peer in self.order(list(COHORT)):
-                todo += engine.step(events.Joined(peer, MIXED), 0.0)
+                todo += engine.step(inputs.Joined(peer, MIXED), 0.0)
             while todo:
                 asked = [effect for effect in todo if isinstance(effect, effects.HandOutWork | effects.AskForModel)]
                 turn = {effect.peer: effect for effect in asked}
@@ -109,10 +109,10 @@ class Sites:
         assert (peer, round_number) not in self.acknowledged
         announcement = Announcement(round_number, task, len(raw), digest_of(raw), weight)
         found: list[Effect] = []
-        for effect in engine.step(events.UpdateBegun(peer, announcement), 0.0):
+        for effect in engine.step(inputs.UpdateBegun(peer, announcement), 0.0):
             if isinstance(effect, effects.ReceiveUpdate):
                 self._send(engine, peer, announcement, raw)
-                found += engine.step(events.UpdateComplete(peer, announcement), 0.0)
+                found += engine.step(inputs.UpdateComplete(peer, announcement), 0.0)
         self.acknowledged |= {
             (effect.peer, effect.round) for effect in found if isinstance(effect, effects.Acknowledge)
         }

@@ -19,16 +19,16 @@ from federation.rpc.gen.exchange_pb2_grpc import ExchangeStub
 from federation.rpc.policy import Patience, client_options, server_options
 from federation.rpc.refusal import REFUSAL_METADATA, Refused, from_metadata
 from federation.rpc.tls import Files, client_credentials, server_credentials
-from hub_manager.aggregator.calls import Calls
-from hub_manager.aggregator.effects import HandOutWork, TellEnded
-from hub_manager.aggregator.events import Announcement, MetricsReported, Task, TaskKind
-from hub_manager.aggregator.limits import Limits, Tallies
-from hub_manager.aggregator.model import AnnouncedTensor
+from hub_manager.aggregator.domain import Announcement, MetricsReported, Task, TaskKind
+from hub_manager.aggregator.exchange.open_calls import Calls
+from hub_manager.aggregator.exchange.quotas import Limits, Tallies
+from hub_manager.aggregator.exchange.service import Exchange
+from hub_manager.aggregator.exchange.stream import Timing
 from hub_manager.aggregator.ports import Held, Order, ReadableModel, Reception, Terms
-from hub_manager.aggregator.refusal import Reason, Refusal
-from hub_manager.aggregator.service import Exchange
-from hub_manager.aggregator.talk import Timing
-from hub_manager.aggregator.telling import Telling
+from hub_manager.aggregator.reporting.telemetry import Telling
+from hub_manager.aggregator.rounds.effects import HandOutWork, TellEnded
+from hub_manager.aggregator.validation.manifest import AnnouncedTensor
+from hub_manager.aggregator.validation.refusal import Reason, Refusal
 from tests.support.tls import RUN, SERVER_NAME
 
 if TYPE_CHECKING:  # only the generated types tell the two stubs apart

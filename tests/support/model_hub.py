@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from federation.kube.kinds import FEDERATED_LEARNING, JOB
-from hub_manager.aggregator.checkpoint import CheckpointStore
+from hub_manager.aggregator.storage.checkpoint import CheckpointStore
 from hub_manager.federated_learning.resources.aggregator_job import job
 from hub_manager.federated_learning.settings import Images
 from kubectl_fl.kubectl import Kubectl

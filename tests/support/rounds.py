@@ -6,15 +6,15 @@ from typing import Any
 
 from federation.api.aggregator_run import Cohort
 from federation.model import DType, ModelManifest, TensorSpec, digest_of, manifest_of
-from hub_manager.aggregator import effects, events
-from hub_manager.aggregator.effects import Effect
-from hub_manager.aggregator.events import Announcement, Event, Metric, StoredModel, Task, TaskKind
-from hub_manager.aggregator.evolution import replay
-from hub_manager.aggregator.facts import DurableFact
-from hub_manager.aggregator.refusal import Reason
-from hub_manager.aggregator.round import Step, advance
-from hub_manager.aggregator.state import Phase, State, new_run
-from hub_manager.aggregator.terms import Terms
+from hub_manager.aggregator.domain import Announcement, Metric, StoredModel, Task, TaskKind, Terms
+from hub_manager.aggregator.rounds import effects, inputs
+from hub_manager.aggregator.rounds.effects import Effect
+from hub_manager.aggregator.rounds.inputs import Event
+from hub_manager.aggregator.rounds.machine import Step, advance
+from hub_manager.aggregator.rounds.records import DurableFact
+from hub_manager.aggregator.rounds.state import Phase, State, new_run
+from hub_manager.aggregator.rounds.transitions import replay
+from hub_manager.aggregator.validation.refusal import Reason
 
 TASKS = (
     Task("aggregated_model_validation", TaskKind.VALIDATE_AGGREGATED),
@@ -33,7 +33,7 @@ def terms(
     rounds: int = 2,
     quorum: int = 2,
     tasks: tuple[Task, ...] = TASKS[1:2],
-    join_policy: events.JoinPolicy = events.JoinPolicy.FROZEN,
+    join_policy: inputs.JoinPolicy = inputs.JoinPolicy.FROZEN,
     evaluate: bool = False,
 ) -> Terms:
     """A run with times that are easy to tell apart."""
@@ -81,7 +81,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.state = new_run(self.terms)
-        self.see(events.Resumed(self.stored))
+        self.see(inputs.Resumed(self.stored))
 
     def see(self, event: Event) -> list[Effect]:
         """One step; its effects."""
@@ -96,33 +96,33 @@ class World:
         """The process dies and another takes over."""
         self.pending = []
         self.state = replay(self.terms, self.journal)
-        self.see(events.Resumed(self.stored))
+        self.see(inputs.Resumed(self.stored))
 
     def tell(self, *members: str, revoked: Iterable[str] = ()) -> list[Effect]:
         """The hub says who takes part, in a cohort that is newer than any before."""
         self.told += 1
-        return self.see(events.CohortTold(cohort_of(self.told, members, revoked)))
+        return self.see(inputs.CohortTold(cohort_of(self.told, members, revoked)))
 
     def pass_time(self, seconds: float) -> list[Effect]:
         """Time passes, and a timer comes."""
         self.now += seconds
-        return self.see(events.Timer())
+        return self.see(inputs.Timer())
 
     def join(self, *peers: str, manifest: ModelManifest = MANIFEST) -> list[Effect]:
         """The peers come in, one after the other."""
-        return [found for peer in peers for found in self.see(events.Joined(peer, manifest))]
+        return [found for peer in peers for found in self.see(inputs.Joined(peer, manifest))]
 
     def send(self, peer: str, *, weight: int = 10) -> list[Effect]:
         """The peer's honest update of the round in work, as far as it is let in."""
         announced = announcement(peer, self.state.round, weight=weight)
-        begun = self.see(events.UpdateBegun(peer, announced))
+        begun = self.see(inputs.UpdateBegun(peer, announced))
         if refusals(begun):
             return begun
-        return begun + self.see(events.UpdateComplete(peer, announced))
+        return begun + self.see(inputs.UpdateComplete(peer, announced))
 
     def measure(self, peer: str, task: str, value: float = 0.5) -> list[Effect]:
         """The peer reports one metric of a task."""
-        return self.see(events.MetricsReported(peer, self.state.round, task, 5, (Metric("accuracy", value),)))
+        return self.see(inputs.MetricsReported(peer, self.state.round, task, 5, (Metric("accuracy", value),)))
 
     def fold(self) -> list[Effect]:
         """What was asked for is folded and stored; the model's digest says what went into it, and in which order."""
@@ -133,7 +133,7 @@ class World:
         else:
             words = " ".join([asked.digest, *(f"{part.peer} {part.digest} {part.weight}" for part in asked.parts)])
             self.stored = StoredModel(asked.round, digest_of(words.encode()), MANIFEST)
-        return self.see(events.ModelStored(self.stored.round, self.stored.digest))
+        return self.see(inputs.ModelStored(self.stored.round, self.stored.digest))
 
 
 def opened(**changes: Any) -> World:

@@ -11,8 +11,8 @@ import pytest
 
 from federation.model import DType, TensorSpec, digest_of, manifest_of
 from federation.rpc.tls import Files
-from hub_manager.aggregator.effects import HandOutWork, TellEnded
-from hub_manager.aggregator.events import Task, TaskKind
+from hub_manager.aggregator.domain import Task, TaskKind
+from hub_manager.aggregator.rounds.effects import HandOutWork, TellEnded
 from spoke_agent.collaborator.openfl.failure import ExitCode
 from tests.support import exchange as support
 from tests.support import reference_run

@@ -10,9 +10,9 @@ from blake3 import blake3
 from safetensors import safe_open
 
 from federation.model import DType, TensorSpec, digest_of, manifest_of
-from hub_manager.aggregator import checkpoint
-from hub_manager.aggregator.checkpoint import Checkpoint, CheckpointStore
-from hub_manager.aggregator.fold import Diverged, Write, slot_manifest
+from hub_manager.aggregator.numerics.fold import Diverged, Write, slot_manifest
+from hub_manager.aggregator.storage import checkpoint
+from hub_manager.aggregator.storage.checkpoint import Checkpoint, CheckpointStore
 from tests.support.models import MIXED, Held, elements, packed, rounded
 
 PLAIN = manifest_of([TensorSpec("w", DType.FLOAT32, (2, 3)), TensorSpec("half", DType.FLOAT16, (3,))])

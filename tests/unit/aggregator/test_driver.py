@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from federation.model import digest_of
-from hub_manager.aggregator.aggregation import Aggregation, WeightedMean
-from hub_manager.aggregator.driver import Driver
-from hub_manager.aggregator.effects import Effect
-from hub_manager.aggregator.engine import open_engine
-from hub_manager.aggregator.events import Announcement, Event, UpdateBegun, UpdateBroken
-from hub_manager.aggregator.model import ModelLimits
+from hub_manager.aggregator.domain import Announcement
+from hub_manager.aggregator.engine.driver import Driver
+from hub_manager.aggregator.engine.engine import open_engine
+from hub_manager.aggregator.numerics.algorithms import Aggregation, WeightedMean
+from hub_manager.aggregator.rounds.effects import Effect
+from hub_manager.aggregator.rounds.inputs import Event, UpdateBegun, UpdateBroken
+from hub_manager.aggregator.validation.manifest import ModelLimits
 from tests.support.rounds import terms
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from federation.model import digest_of
-from hub_manager.aggregator import facts
-from hub_manager.aggregator.checkpoint import CheckpointStore
-from hub_manager.aggregator.events import Announcement
-from hub_manager.aggregator.fold import Write, slot_manifest
-from hub_manager.aggregator.journal import open_journal
-from hub_manager.aggregator.snapshot import snapshot_of
-from hub_manager.aggregator.spool import Spool
-from hub_manager.aggregator.state import new_run
+from hub_manager.aggregator.domain import Announcement
+from hub_manager.aggregator.numerics.fold import Write, slot_manifest
+from hub_manager.aggregator.rounds import records
+from hub_manager.aggregator.rounds.snapshot import snapshot_of
+from hub_manager.aggregator.rounds.state import new_run
+from hub_manager.aggregator.storage.checkpoint import CheckpointStore
+from hub_manager.aggregator.storage.journal import open_journal
+from hub_manager.aggregator.storage.spool import Spool
 from tests.support.models import MIXED
 from tests.support.rounds import terms
 
@@ -72,7 +72,7 @@ def test_step_is_on_disk_when_it_was_appended(tmp_path: Path, calls: Calls) -> N
     journal, _ = open_journal(tmp_path / "journal", "run", None, lambda _, __: None)
     assert calls == [("fsync", "journal"), ("fsync", tmp_path.name)]
     calls.clear()
-    journal.append([facts.Started(1.0)])
+    journal.append([records.Started(1.0)])
     journal.close()
     assert calls == [("fdatasync", "journal")]
 
@@ -94,7 +94,7 @@ def test_journal_whose_volume_failed_takes_nothing_more(tmp_path: Path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", failing)
         with pytest.raises(OSError, match="input/output"):
-            journal.append([facts.Started(1.0)])
+            journal.append([records.Started(1.0)])
     with pytest.raises(OSError, match="failed before"):
-        journal.append([facts.Started(1.0)])
+        journal.append([records.Started(1.0)])
     journal.close()

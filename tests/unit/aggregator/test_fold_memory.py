@@ -5,8 +5,8 @@ import tracemalloc
 import pytest
 
 from federation.model import DType, TensorSpec, manifest_of
-from hub_manager.aggregator.aggregation import Aggregation, Combination, Median, TrimmedMean, WeightedMean, Yogi
-from hub_manager.aggregator.fold import Folding, Slot, fold
+from hub_manager.aggregator.numerics.algorithms import Aggregation, Combination, Median, TrimmedMean, WeightedMean, Yogi
+from hub_manager.aggregator.numerics.fold import Folding, Slot, fold
 
 
 class Zeros:

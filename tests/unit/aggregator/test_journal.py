@@ -7,26 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub_manager.aggregator import facts
-from hub_manager.aggregator.events import Metric
-from hub_manager.aggregator.facts import DurableFact, Failure
-from hub_manager.aggregator.journal import Journal, JournalDamaged, open_journal
-from hub_manager.aggregator.snapshot import snapshot_of
+from hub_manager.aggregator.domain import Metric
+from hub_manager.aggregator.rounds import records
+from hub_manager.aggregator.rounds.records import DurableFact, Failure
+from hub_manager.aggregator.rounds.snapshot import snapshot_of
+from hub_manager.aggregator.storage.journal import Journal, JournalDamaged, open_journal
 from tests.support.models import MIXED
 from tests.support.rounds import TASKS
 from tests.support.rounds import opened as opened_run
 
 STEPS: list[list[DurableFact]] = [
-    [facts.Started(12.25)],
-    [facts.SeedAsked("c1", 100.1)],
-    [facts.SeedCounted("c1", "blake3:aa", MIXED), facts.CohortKnown(7), facts.PeerTaken("c3")],
-    [facts.ModelKnown(0, "blake3:aa", MIXED), facts.RoundOpened(1, ("c1", "c10"), 1e9 + 0.1)],
-    [facts.UpdateCounted("c1", "blake3:bb", 1 << 40), facts.PeerDropped("c10")],
-    [facts.MetricsCounted("c1", "train", 5, (Metric("løss", 0.1),)), facts.MetricsAwaited(3.0)],
-    [facts.RoundExtended(4.0), facts.WaitRenewed(5.0), facts.RoundClosed()],
-    [facts.RolledBack(0, "blake3:aa"), facts.EvaluationOpened(("c1",), 7.0)],
+    [records.Started(12.25)],
+    [records.SeedAsked("c1", 100.1)],
+    [records.SeedCounted("c1", "blake3:aa", MIXED), records.CohortKnown(7), records.PeerTaken("c3")],
+    [records.ModelKnown(0, "blake3:aa", MIXED), records.RoundOpened(1, ("c1", "c10"), 1e9 + 0.1)],
+    [records.UpdateCounted("c1", "blake3:bb", 1 << 40), records.PeerDropped("c10")],
+    [records.MetricsCounted("c1", "train", 5, (Metric("løss", 0.1),)), records.MetricsAwaited(3.0)],
+    [records.RoundExtended(4.0), records.WaitRenewed(5.0), records.RoundClosed()],
+    [records.RolledBack(0, "blake3:aa"), records.EvaluationOpened(("c1",), 7.0)],
     [snapshot_of(opened_run(tasks=TASKS).state)],
-    [facts.RunEnded(Failure.QUORUM_LOST, "2 are needed"), facts.RunEnded(None, "")],
+    [records.RunEnded(Failure.QUORUM_LOST, "2 are needed"), records.RunEnded(None, "")],
 ]
 ALL = tuple(fact for step in STEPS for fact in step)
 
@@ -58,7 +58,7 @@ def test_every_fact_comes_back(tmp_path: Path) -> None:
 
 
 def test_every_kind_of_fact_is_tried() -> None:
-    assert {type(fact) for fact in ALL} == set(facts.DurableFact.__args__)
+    assert {type(fact) for fact in ALL} == set(records.DurableFact.__args__)
 
 
 def test_torn_anywhere_in_its_last_line_the_journal_loses_that_step_alone(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_reading_takes_the_memory_of_a_line(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     journal, _ = opened(path)
     for _ in range(1000):
-        journal.append([facts.UpdateCounted("c1", "blake3:" + "b" * 1000, 1)])
+        journal.append([records.UpdateCounted("c1", "blake3:" + "b" * 1000, 1)])
     journal.close()
     tracemalloc.start()
     try:

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.model import DType, ModelManifest, TensorSpec, digest_of, manifest_of
-from hub_manager.aggregator.checks import layout_refusal
-from hub_manager.aggregator.model import AnnouncedTensor, ModelLimits, read_manifest
-from hub_manager.aggregator.refusal import Reason, Refusal
+from hub_manager.aggregator.validation.manifest import AnnouncedTensor, ModelLimits, read_manifest
+from hub_manager.aggregator.validation.refusal import Reason, Refusal
+from hub_manager.aggregator.validation.update import layout_refusal
 
 LIMITS = ModelLimits(max_bytes=1 << 20, max_tensors=8)
 

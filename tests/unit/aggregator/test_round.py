@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from hub_manager.aggregator import effects, events, facts
-from hub_manager.aggregator.evolution import ImpossibleFact, evolve
-from hub_manager.aggregator.facts import Failure
-from hub_manager.aggregator.refusal import Reason
-from hub_manager.aggregator.state import Phase
+from hub_manager.aggregator.rounds import effects, inputs, records
+from hub_manager.aggregator.rounds.records import Failure
+from hub_manager.aggregator.rounds.state import Phase
+from hub_manager.aggregator.rounds.transitions import ImpossibleFact, evolve
+from hub_manager.aggregator.validation.refusal import Reason
 from tests.support.rounds import (
     COHORT,
     FIRST_MODEL,
@@ -43,7 +43,7 @@ def test_run_fails_when_too_few_come() -> None:
     world = World(terms())
     world.join("c1")
     world.pass_time(50)
-    assert world.state.ended == facts.RunEnded(Failure.QUORUM_LOST, "1 of 3 collaborators came in time; 2 are needed")
+    assert world.state.ended == records.RunEnded(Failure.QUORUM_LOST, "1 of 3 collaborators came in time; 2 are needed")
     assert (
         effects.TellEnded("c1", False, "1 of 3 collaborators came in time; 2 are needed", world.state.model)
         in world.effects
@@ -56,7 +56,7 @@ def test_completes_after_the_last_round_and_hands_out_the_final_model() -> None:
         for peer in world.terms.cohort:
             world.send(peer)
         last = world.fold()
-    assert world.state.ended == facts.RunEnded(None, "all rounds are done")
+    assert world.state.ended == records.RunEnded(None, "all rounds are done")
     assert effects.TellEnded("c2", True, "all rounds are done", world.state.model) in last
 
 
@@ -73,17 +73,17 @@ def test_round_closes_by_quorum_at_its_deadline_and_cuts_who_still_sends() -> No
     world = opened()
     world.send("c1")
     world.send("c2")
-    world.see(events.UpdateBegun("c10", announcement("c10", 1)))
+    world.see(inputs.UpdateBegun("c10", announcement("c10", 1)))
     closing = world.pass_time(100)
     assert [(cut.peer, cut.refusal.reason) for cut in closing if isinstance(cut, effects.CutUpload)] == [
         ("c10", Reason.ROUND_CLOSED)
     ]
-    assert refusals(world.see(events.UpdateComplete("c10", announcement("c10", 1)))) == [Reason.ROUND_CLOSED]
+    assert refusals(world.see(inputs.UpdateComplete("c10", announcement("c10", 1)))) == [Reason.ROUND_CLOSED]
 
 
 def test_site_that_missed_a_round_gets_the_next_ones_work() -> None:
     world = opened()
-    world.see(events.Left("c10"))
+    world.see(inputs.Left("c10"))
     world.send("c1")
     world.send("c2")
     world.pass_time(100)
@@ -124,7 +124,7 @@ def test_first_member_by_name_gives_the_first_model() -> None:
 def test_next_one_is_asked_when_the_first_model_does_not_come() -> None:
     world = World(terms(), stored=None)
     world.join("c1", "c10", "c2")
-    world.see(events.UpdateBegun("c1", announcement("c1", 0, weight=0)))
+    world.see(inputs.UpdateBegun("c1", announcement("c1", 0, weight=0)))
     assert kinds(world.pass_time(100))[:4] == [
         effects.CutUpload,
         effects.TellToWait,
@@ -195,15 +195,15 @@ def test_final_model_is_validated_by_the_cohort() -> None:
     for peer in world.terms.cohort:
         assert world.state.phase is Phase.EVALUATING
         world.measure(peer, TASKS[0].name)
-    assert world.state.ended == facts.RunEnded(None, "all rounds are done")
+    assert world.state.ended == records.RunEnded(None, "all rounds are done")
 
 
 def test_fold_that_diverges_fails_the_run() -> None:
     world = opened()
     for peer in world.terms.cohort:
         world.send(peer)
-    world.see(events.FoldDiverged(1, "weight overflows"))
-    assert world.state.ended == facts.RunEnded(Failure.DIVERGED, "weight overflows")
+    world.see(inputs.FoldDiverged(1, "weight overflows"))
+    assert world.state.ended == records.RunEnded(Failure.DIVERGED, "weight overflows")
 
 
 def test_time_that_the_aggregator_was_away_is_not_the_sites_loss() -> None:
@@ -218,9 +218,9 @@ def test_time_that_the_aggregator_was_away_is_not_the_sites_loss() -> None:
 def test_timer_that_comes_before_its_deadline_is_set_again() -> None:
     world = opened()
     world.now = -3600  # The wall clock is put back while the monotonic one runs on.
-    assert world.see(events.Timer()) == [effects.SetTimer(100.0)]
+    assert world.see(inputs.Timer()) == [effects.SetTimer(100.0)]
     world.now = 100
-    world.see(events.Timer())
+    world.see(inputs.Timer())
     assert world.state.overdue
 
 
@@ -247,7 +247,7 @@ def test_goes_back_to_the_last_whole_checkpoint_and_does_its_round_again() -> No
 
 
 @pytest.mark.parametrize("stored", [None, replace(FIRST_MODEL, digest="blake3:other")], ids=["none", "another"])
-def test_run_whose_model_is_lost_fails_instead_of_training_another(stored: events.StoredModel | None) -> None:
+def test_run_whose_model_is_lost_fails_instead_of_training_another(stored: inputs.StoredModel | None) -> None:
     world = opened()
     world.stored = stored
     world.crash()
@@ -258,8 +258,8 @@ def test_run_whose_model_is_lost_fails_instead_of_training_another(stored: event
 def test_fact_that_can_not_follow_is_an_error() -> None:
     world = opened()
     with pytest.raises(ImpossibleFact, match="ModelKnown in phase Collecting"):
-        evolve(world.state, facts.ModelKnown(1, "blake3:x"))
+        evolve(world.state, records.ModelKnown(1, "blake3:x"))
     with pytest.raises(ImpossibleFact, match="members on the roster"):
-        evolve(world.state, facts.UpdateCounted("stranger", "blake3:x", 1))
+        evolve(world.state, records.UpdateCounted("stranger", "blake3:x", 1))
     with pytest.raises(ImpossibleFact, match="a quorum was there"):
-        evolve(world.state, facts.RoundClosed())
+        evolve(world.state, records.RoundClosed())

@@ -2,17 +2,17 @@
 
 import pytest
 
-from hub_manager.aggregator import effects, events, facts
-from hub_manager.aggregator.events import JoinPolicy
-from hub_manager.aggregator.refusal import Reason
-from hub_manager.aggregator.state import Phase
+from hub_manager.aggregator.domain import JoinPolicy
+from hub_manager.aggregator.rounds import effects, inputs, records
+from hub_manager.aggregator.rounds.state import Phase
+from hub_manager.aggregator.validation.refusal import Reason
 from tests.support.rounds import COHORT, TASKS, announcement, cohort_of, kinds, opened, refusals
 
 
 def test_removed_cluster_takes_its_update_with_it_and_is_cut() -> None:
     world = opened()
     world.send("c1")
-    world.see(events.UpdateBegun("c10", announcement("c10", 1)))
+    world.see(inputs.UpdateBegun("c10", announcement("c10", 1)))
     assert kinds(world.tell(*COHORT, revoked=["c10"]))[:2] == [effects.CutUpload, effects.Disconnect]
     world.tell(*COHORT, revoked=["c1", "c10"])
     assert world.state.ended is not None
@@ -72,9 +72,9 @@ def test_a_cluster_that_the_hub_accepts_again_is_in_from_the_next_round_on_at_it
 @pytest.mark.parametrize("policy", JoinPolicy)
 def test_an_older_cohort_lets_nobody_in_that_was_revoked_since_not_even_after_a_crash(policy: JoinPolicy) -> None:
     world = opened(join_policy=policy)
-    stale = events.CohortTold(cohort_of(1, COHORT))
+    stale = inputs.CohortTold(cohort_of(1, COHORT))
     world.see(stale)
-    world.see(events.CohortTold(cohort_of(2, COHORT, ["c10"])))
+    world.see(inputs.CohortTold(cohort_of(2, COHORT, ["c10"])))
     for crash in (False, True):
         if crash:
             world.crash()
@@ -91,7 +91,7 @@ def test_a_cluster_that_is_removed_is_not_waited_for_in_the_evaluation_either() 
     world.measure("c1", TASKS[0].name)
     world.measure("c2", TASKS[0].name)
     world.tell(*COHORT, revoked=["c10"])
-    assert world.state.ended == facts.RunEnded(None, "all rounds are done")
+    assert world.state.ended == records.RunEnded(None, "all rounds are done")
 
 
 def test_admitted_cluster_joins_the_next_round_where_the_policy_says_so() -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from hub_manager.aggregator.events import Metric
-from hub_manager.aggregator.facts import MetricsCounted
-from hub_manager.aggregator.metrics import round_metrics
+from hub_manager.aggregator.domain import Metric
+from hub_manager.aggregator.reporting.run_status import round_metrics
+from hub_manager.aggregator.rounds.records import MetricsCounted
 
 
 def report(peer: str, samples: int, *values: float, task: str = "validation") -> MetricsCounted:

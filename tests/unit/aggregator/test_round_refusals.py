@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from hub_manager.aggregator import effects, events
-from hub_manager.aggregator.events import Metric
-from hub_manager.aggregator.refusal import Reason
+from hub_manager.aggregator.domain import Metric
+from hub_manager.aggregator.rounds import effects, inputs
+from hub_manager.aggregator.validation.refusal import Reason
 from tests.support.rounds import MANIFEST, OTHER_MODEL, TASKS, World, announcement, opened, refusals, terms
 
 
@@ -39,10 +39,10 @@ BEGUN = {
 
 
 @pytest.mark.parametrize(("announced", "reason"), BEGUN.values(), ids=BEGUN.keys())
-def test_refuses_by_name_and_the_honest_resend_counts(announced: events.Announcement, reason: Reason) -> None:
+def test_refuses_by_name_and_the_honest_resend_counts(announced: inputs.Announcement, reason: Reason) -> None:
     world = opened(tasks=TASKS)
     before = world.state
-    assert refusals(world.see(events.UpdateBegun("c1", announced))) == [reason]
+    assert refusals(world.see(inputs.UpdateBegun("c1", announced))) == [reason]
     assert world.state == before
     assert effects.Acknowledge("c1", 1) in world.send("c1")
 
@@ -51,7 +51,7 @@ def test_repeated_update_counts_once_and_another_in_its_place_not_at_all() -> No
     world = opened()
     world.send("c1")
     assert refusals(world.send("c1")) == [Reason.REPEATED]
-    assert refusals(world.see(events.UpdateBegun("c1", announcement("c2", 1)))) == [Reason.REPLACED]
+    assert refusals(world.see(inputs.UpdateBegun("c1", announcement("c2", 1)))) == [Reason.REPLACED]
     assert Reason.REPEATED.counted
 
 
@@ -60,12 +60,12 @@ def test_replay_of_an_older_round_is_refused() -> None:
     for peer in world.terms.cohort:
         world.send(peer)
     world.fold()
-    assert refusals(world.see(events.UpdateBegun("c1", announcement("c1", 1)))) == [Reason.OTHER_ROUND]
+    assert refusals(world.see(inputs.UpdateBegun("c1", announcement("c1", 1)))) == [Reason.OTHER_ROUND]
 
 
 def test_update_that_was_not_announced_does_not_count() -> None:
     world = opened()
-    assert refusals(world.see(events.UpdateComplete("c1", announcement("c1", 1)))) == [Reason.NOT_EXPECTED]
+    assert refusals(world.see(inputs.UpdateComplete("c1", announcement("c1", 1)))) == [Reason.NOT_EXPECTED]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -80,25 +80,25 @@ def named(name: str) -> Metric:
 
 
 METRICS = {
-    "unknown task": (events.MetricsReported("c1", 1, "steal", 5, ()), Reason.UNKNOWN_TASK),
-    "other round": (events.MetricsReported("c1", 2, TASKS[0].name, 5, ()), Reason.OTHER_ROUND),
-    "no samples": (events.MetricsReported("c1", 1, TASKS[0].name, 0, ()), Reason.WEIGHT_OUT_OF_BOUNDS),
-    "too many": (events.MetricsReported("c1", 1, TASKS[0].name, 5, (Metric("m", 1.0),) * 65), Reason.TOO_MANY_METRICS),
+    "unknown task": (inputs.MetricsReported("c1", 1, "steal", 5, ()), Reason.UNKNOWN_TASK),
+    "other round": (inputs.MetricsReported("c1", 2, TASKS[0].name, 5, ()), Reason.OTHER_ROUND),
+    "no samples": (inputs.MetricsReported("c1", 1, TASKS[0].name, 0, ()), Reason.WEIGHT_OUT_OF_BOUNDS),
+    "too many": (inputs.MetricsReported("c1", 1, TASKS[0].name, 5, (Metric("m", 1.0),) * 65), Reason.TOO_MANY_METRICS),
     "name with a line's end": (
-        events.MetricsReported("c1", 1, TASKS[0].name, 5, (Metric("a\nb", 1.0),)),
+        inputs.MetricsReported("c1", 1, TASKS[0].name, 5, (Metric("a\nb", 1.0),)),
         Reason.METRIC_NAME,
     ),
     "name of 129 bytes": (
-        events.MetricsReported("c1", 1, TASKS[0].name, 5, (named("é" * 64 + "e"),)),
+        inputs.MetricsReported("c1", 1, TASKS[0].name, 5, (named("é" * 64 + "e"),)),
         Reason.METRIC_NAME,
     ),
-    "half a letter": (events.MetricsReported("c1", 1, TASKS[0].name, 5, (named("\ud800"),)), Reason.METRIC_NAME),
-    "stranger": (events.MetricsReported("c11", 1, TASKS[0].name, 5, ()), Reason.NOT_IN_COHORT),
+    "half a letter": (inputs.MetricsReported("c1", 1, TASKS[0].name, 5, (named("\ud800"),)), Reason.METRIC_NAME),
+    "stranger": (inputs.MetricsReported("c11", 1, TASKS[0].name, 5, ()), Reason.NOT_IN_COHORT),
 }
 
 
 @pytest.mark.parametrize(("reported", "reason"), METRICS.values(), ids=METRICS.keys())
-def test_refuses_metrics_by_name(reported: events.MetricsReported, reason: Reason) -> None:
+def test_refuses_metrics_by_name(reported: inputs.MetricsReported, reason: Reason) -> None:
     world = opened(tasks=TASKS)
     assert refusals(world.see(reported)) == [reason]
 
@@ -106,6 +106,6 @@ def test_refuses_metrics_by_name(reported: events.MetricsReported, reason: Reaso
 def test_metrics_of_names_as_long_as_they_may_be_count() -> None:
     world = opened(tasks=TASKS)
     longest = tuple(named(f"{number:02}" + "é" * 63) for number in range(64))
-    reported = events.MetricsReported("c1", 1, TASKS[0].name, 5, longest)
+    reported = inputs.MetricsReported("c1", 1, TASKS[0].name, 5, longest)
     assert refusals(world.see(reported)) == []
     assert world.state.metrics["c1", TASKS[0].name].metrics == longest

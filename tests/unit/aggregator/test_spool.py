@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.model import digest_of
-from hub_manager.aggregator.events import Announcement
-from hub_manager.aggregator.inspection import Inspection
-from hub_manager.aggregator.refusal import Reason, Refusal
-from hub_manager.aggregator.spool import Spool
+from hub_manager.aggregator.domain import Announcement
+from hub_manager.aggregator.storage.spool import Spool
+from hub_manager.aggregator.validation.content import Inspection
+from hub_manager.aggregator.validation.refusal import Reason, Refusal
 from tests.support.models import MIXED, elements, packed, rounded
 
 RAW = packed(MIXED, rounded(MIXED, [0.5 * index for index in range(elements(MIXED))]))

@@ -14,11 +14,11 @@ from federation.kube.kinds import CONFIG_MAP
 from federation.kube.resource import ObjectKey
 from federation.rpc.orders import RunEnded
 from federation.rpc.refusal import Refused
-from hub_manager.aggregator import following
+from hub_manager.aggregator import cohort_watch
+from hub_manager.aggregator.cohort_watch import follow_server
 from hub_manager.aggregator.config import Folders, read_cohort, read_run
-from hub_manager.aggregator.driver import Driver
-from hub_manager.aggregator.facts import Failure
-from hub_manager.aggregator.following import follow_server
+from hub_manager.aggregator.engine.driver import Driver
+from hub_manager.aggregator.rounds.records import Failure
 from tests.support.aggregator_runs import Pod, serving, site
 from tests.support.engine_runs import COHORT, expected_models
 from tests.support.exchange import client
@@ -128,7 +128,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
         enough = count + 3
         await until(lambda: count >= enough)
 
-    monkeypatch.setattr(following, "read_cohort", counted)
+    monkeypatch.setattr(cohort_watch, "read_cohort", counted)
     return looked_at
 
 

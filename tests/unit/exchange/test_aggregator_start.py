@@ -15,9 +15,9 @@ from hub_manager.aggregator import app
 from hub_manager.aggregator.__main__ import run_told
 from hub_manager.aggregator.app import Settings
 from hub_manager.aggregator.config import read_run
-from hub_manager.aggregator.first_model import read_first_model
-from hub_manager.aggregator.model import ModelLimits
-from hub_manager.aggregator.volume import FileSource
+from hub_manager.aggregator.storage.initial_model import read_first_model
+from hub_manager.aggregator.storage.volume import FileSource
+from hub_manager.aggregator.validation.manifest import ModelLimits
 from tests.support.aggregator_runs import Pod
 from tests.support.engine_runs import COHORT, first_model
 from tests.support.fake_api import FakeApi

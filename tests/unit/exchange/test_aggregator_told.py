@@ -18,15 +18,15 @@ from federation.rpc.exchange_client import ExchangeClient
 from federation.rpc.orders import Round, Update
 from federation.rpc.refusal import Refused
 from federation.safetensors import header
-from hub_manager.aggregator.aggregation import Adam, Median, Momentum, TrimmedMean, WeightedMean, Yogi
 from hub_manager.aggregator.config import ConfigError, aggregation_of, read_config
-from hub_manager.aggregator.events import JoinPolicy
-from hub_manager.aggregator.facts import CohortKnown, PeerDropped, PeerTaken
-from hub_manager.aggregator.first_model import ModelUnusable, read_first_model
-from hub_manager.aggregator.membership import changes
-from hub_manager.aggregator.model import ModelLimits
-from hub_manager.aggregator.reporting import Reporter, report_unusable
-from hub_manager.aggregator.state import new_run
+from hub_manager.aggregator.domain import JoinPolicy
+from hub_manager.aggregator.numerics.algorithms import Adam, Median, Momentum, TrimmedMean, WeightedMean, Yogi
+from hub_manager.aggregator.reporting.reporter import Reporter, report_unusable
+from hub_manager.aggregator.rounds.decisions import changes
+from hub_manager.aggregator.rounds.records import CohortKnown, PeerDropped, PeerTaken
+from hub_manager.aggregator.rounds.state import new_run
+from hub_manager.aggregator.storage.initial_model import ModelUnusable, read_first_model
+from hub_manager.aggregator.validation.manifest import ModelLimits
 from tests.support.aggregator_runs import PLAN, Pod, serving, site
 from tests.support.attacker import Attacker, Target, announced, reason_of
 from tests.support.engine_runs import COHORT, first_model

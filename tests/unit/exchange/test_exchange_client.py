@@ -18,7 +18,7 @@ from federation.rpc.gen.exchange_pb2_grpc import ExchangeStub
 from federation.rpc.orders import Blob, Order, Round, RunEnded, TaskKind, Update
 from federation.rpc.policy import Patience
 from federation.rpc.refusal import Refused, Remedy
-from hub_manager.aggregator.effects import TellEnded
+from hub_manager.aggregator.rounds.effects import TellEnded
 from tests.support.exchange import (
     MANIFEST,
     MODEL,

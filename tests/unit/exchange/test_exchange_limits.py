@@ -16,8 +16,9 @@ from federation.rpc.orders import Update
 from federation.rpc.policy import CHUNK_BYTES, MESSAGE_BYTES, client_options
 from federation.rpc.refusal import Refused, Remedy
 from federation.rpc.tls import Files, client_credentials
-from hub_manager.aggregator.limits import LINES, LINES_PER_SECOND, Limits, Lines
-from hub_manager.aggregator.talk import Timing
+from hub_manager.aggregator.exchange.quotas import Limits
+from hub_manager.aggregator.exchange.stream import Timing
+from hub_manager.aggregator.rate_limit import LINES, LINES_PER_SECOND, Lines
 from tests.support.exchange import (
     MANIFEST,
     MODEL,

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from federation.rpc.gen import exchange_pb2 as pb
 from federation.rpc.policy import CHUNK_BYTES, MESSAGE_BYTES, REQUEST_BYTES, client_options
 from federation.rpc.tls import client_credentials
-from hub_manager.aggregator import counts
-from hub_manager.aggregator.counts import join_refusal, report_refusal
-from hub_manager.aggregator.model import MAX_TENSORS, AnnouncedTensor
+from hub_manager.aggregator.exchange import prescan
+from hub_manager.aggregator.exchange.messages import Malformed
+from hub_manager.aggregator.exchange.prescan import join_refusal, report_refusal
 from hub_manager.aggregator.ports import Terms
-from hub_manager.aggregator.refusal import Reason, Refusal
-from hub_manager.aggregator.wire import Malformed
+from hub_manager.aggregator.validation.manifest import MAX_TENSORS, AnnouncedTensor
+from hub_manager.aggregator.validation.refusal import Reason, Refusal
 from tests.support.exchange import Aggregator, SimpleEngine, aggregator, announcement, caller, header, refusal_of, stub
 from tests.support.tls import SERVER_NAME, Desk
 from tests.support.waiting import until
@@ -173,9 +173,9 @@ def test_counts_what_protobuf_finds(first: pb.JoinRequest, second: pb.JoinReques
     found = len(pb.JoinRequest.FromString(raw).manifest.tensors)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counts, "MAX_TENSORS", found)
+        patch.setattr(prescan, "MAX_TENSORS", found)
         assert join_refusal(raw) is None
-        patch.setattr(counts, "MAX_TENSORS", found - 1)
+        patch.setattr(prescan, "MAX_TENSORS", found - 1)
         refusal = join_refusal(raw)
 
     assert (refusal is None) == (found == 0)

@@ -10,9 +10,9 @@ from grpc import StatusCode
 
 from federation.rpc.gen import exchange_pb2 as pb
 from federation.rpc.refusal import ANSWERS, CallReason, Refused, Remedy, from_metadata, refused, to_metadata
-from hub_manager.aggregator.refusal import Reason, Refusal
-from hub_manager.aggregator.refusal_answers import ANSWERS as ENGINE_ANSWERS
-from hub_manager.aggregator.refusal_answers import answer
+from hub_manager.aggregator.exchange.status_codes import ANSWERS as ENGINE_ANSWERS
+from hub_manager.aggregator.exchange.status_codes import answer
+from hub_manager.aggregator.validation.refusal import Reason, Refusal
 
 STUBS = Path(pb.__file__).parent
 

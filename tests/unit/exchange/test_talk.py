@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 
 from federation.rpc.gen import exchange_pb2 as pb
-from hub_manager.aggregator import talk as module
-from hub_manager.aggregator.talk import Talk
+from hub_manager.aggregator.exchange import stream as module
+from hub_manager.aggregator.exchange.stream import Talk
 
 
 class SlowLine:

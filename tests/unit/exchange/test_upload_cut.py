@@ -11,14 +11,15 @@ from typing import Any, TypeVar
 import pytest
 
 from federation.rpc.gen import exchange_pb2 as pb
-from hub_manager.aggregator.effects import Effect
-from hub_manager.aggregator.events import Announcement, Event, UpdateBroken, UpdateComplete
-from hub_manager.aggregator.inspection import Inspection
+from hub_manager.aggregator.domain import Announcement
+from hub_manager.aggregator.engine.upload_session import SpoolReception
+from hub_manager.aggregator.exchange.stream import Timing
 from hub_manager.aggregator.ports import Held, Reception
-from hub_manager.aggregator.reception import SpoolReception
-from hub_manager.aggregator.refusal import Refusal
-from hub_manager.aggregator.spool import Spool
-from hub_manager.aggregator.talk import Timing
+from hub_manager.aggregator.rounds.effects import Effect
+from hub_manager.aggregator.rounds.inputs import Event, UpdateBroken, UpdateComplete
+from hub_manager.aggregator.storage.spool import Spool
+from hub_manager.aggregator.validation.content import Inspection
+from hub_manager.aggregator.validation.refusal import Refusal
 from tests.support.exchange import MANIFEST, MODEL, SimpleEngine, aggregator, announcement, header, refusal_of, stub
 from tests.support.tls import Desk
 from tests.support.waiting import until

@@ -17,7 +17,7 @@ from federation.api.federated_learning import FederatedLearning
 from federation.api.run_status import ClusterState
 from federation.kube.resource import Json
 from federation.model import DType, TensorSpec, manifest_of
-from hub_manager.aggregator.checkpoint import CheckpointStore
+from hub_manager.aggregator.storage.checkpoint import CheckpointStore
 from hub_manager.federated_learning.planning.cohort import dataset_of
 from hub_manager.federated_learning.planning.conditions import Reason
 from hub_manager.federated_learning.planning.validate import SERVED_LISTENERS, Fault, FaultReason, faults
