@@ -23,9 +23,9 @@ from hub_manager.federated_learning.planning.validate import FaultReason
 from hub_manager.federated_learning.resources import manifest_work
 from reference.docstrings import meaning, member_meanings, summary
 from reference.markdown import code, page, paragraph, sentence, table
-from spoke_agent.claims import judgement
-from spoke_agent.collaborator import policy, report
-from spoke_agent.collaborator.openfl import failure
+from runtimes.kit import failure
+from spoke_agent.claims import validation
+from spoke_agent.collaborator import admission, status
 
 Meanings = Mapping[str, str]
 _OF_CONDITIONS: Final = re.compile(r"([A-Z][A-Za-z]+(?:, [A-Z][A-Za-z]+)*): (.*)")
@@ -103,8 +103,8 @@ def _collaborator() -> Iterator[str]:
     yield paragraph("`status.state`:")
     yield _reasons("state", member_meanings(collaborator.CollaboratorState))
     for name, reasons in (
-        (collaborator.ACCEPTED, member_meanings(policy.Reason)),
-        (f"{collaborator.RUNNING}, {collaborator.FINISHED}", member_meanings(report.Reason)),
+        (collaborator.ACCEPTED, member_meanings(admission.Reason)),
+        (f"{collaborator.RUNNING}, {collaborator.FINISHED}", member_meanings(status.Reason)),
     ):
         yield f"### Collaborator {name}"
         yield paragraph(" ".join(_of_constant(collaborator, each) for each in name.split(", ")))
@@ -126,7 +126,7 @@ def _dataset() -> Iterator[str]:
     yield "## Dataset"
     yield f"### Dataset {dataset.PUBLISHED}"
     yield paragraph(_of_constant(dataset, dataset.PUBLISHED))
-    yield _reasons("reason", member_meanings(judgement.Reason))
+    yield _reasons("reason", member_meanings(validation.Reason))
 
 
 def _addon() -> Iterator[str]:

@@ -38,7 +38,7 @@ from spoke_agent.collaborator.plan import (
     Observed,
     plan,
 )
-from spoke_agent.collaborator.report import Reason, Trouble, report
+from spoke_agent.collaborator.status import Reason, Trouble, report
 from spoke_agent.metrics import AgentMetrics
 
 LOOK_AGAIN: Final = 2.0

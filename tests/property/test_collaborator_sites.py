@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from federation.api.collaborator import Collaborator
 from federation.api.dataset import Dataset
 from federation.api.identity import TRUST_BUNDLE
-from spoke_agent.collaborator.egress import destination_of
-from spoke_agent.collaborator.failure import clean, clean_tail
+from spoke_agent.collaborator.admission import matches
+from spoke_agent.collaborator.container_exit import clean, clean_tail
 from spoke_agent.collaborator.job import CERTIFICATE_SECRET
+from spoke_agent.collaborator.network import destination_of
 from spoke_agent.collaborator.plan import ApplyNetworkPolicy, CreateJob, Observed, plan
-from spoke_agent.collaborator.policy import matches
 from tests.support.collaborator_objects import SITE, collaborator_json
 from tests.support.site_objects import dataset_json, policy
 

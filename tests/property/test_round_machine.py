@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hub_manager.aggregator import domain
 from hub_manager.aggregator.domain import JoinPolicy
 from hub_manager.aggregator.rounds import inputs
 from hub_manager.aggregator.rounds.records import Snapshot, is_durable
@@ -47,12 +48,12 @@ EVENTS = st.one_of(
     updates(inputs.UpdateComplete),
     updates(inputs.UpdateBroken),
     st.builds(
-        inputs.MetricsReported,
+        domain.MetricsReported,
         PEERS,
         ROUNDS,
         st.sampled_from([task.name for task in TASKS]),
         st.integers(0, 5),
-        st.just((inputs.Metric("loss", 0.5),)),
+        st.just((domain.Metric("loss", 0.5),)),
     ),
     COHORTS.map(inputs.CohortTold),
     st.builds(inputs.FoldDiverged, ROUNDS, st.just("overflow")),

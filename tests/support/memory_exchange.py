@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from federation.model import ModelManifest
-from spoke_agent.collaborator.openfl.exchange import Ended, Work
+from runtimes.kit.exchange import Ended, Work
 
 
 @dataclass(frozen=True, slots=True)

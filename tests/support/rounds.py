@@ -6,6 +6,7 @@ from typing import Any
 
 from federation.api.aggregator_run import Cohort
 from federation.model import DType, ModelManifest, TensorSpec, digest_of, manifest_of
+from hub_manager.aggregator import domain
 from hub_manager.aggregator.domain import Announcement, Metric, StoredModel, Task, TaskKind, Terms
 from hub_manager.aggregator.rounds import effects, inputs
 from hub_manager.aggregator.rounds.effects import Effect
@@ -33,7 +34,7 @@ def terms(
     rounds: int = 2,
     quorum: int = 2,
     tasks: tuple[Task, ...] = TASKS[1:2],
-    join_policy: inputs.JoinPolicy = inputs.JoinPolicy.FROZEN,
+    join_policy: domain.JoinPolicy = domain.JoinPolicy.FROZEN,
     evaluate: bool = False,
 ) -> Terms:
     """A run with times that are easy to tell apart."""
@@ -122,7 +123,7 @@ class World:
 
     def measure(self, peer: str, task: str, value: float = 0.5) -> list[Effect]:
         """The peer reports one metric of a task."""
-        return self.see(inputs.MetricsReported(peer, self.state.round, task, 5, (Metric("accuracy", value),)))
+        return self.see(domain.MetricsReported(peer, self.state.round, task, 5, (Metric("accuracy", value),)))
 
     def fold(self) -> list[Effect]:
         """What was asked for is folded and stored; the model's digest says what went into it, and in which order."""

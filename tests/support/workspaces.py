@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from spoke_agent.collaborator.openfl.config import Config, WorkspaceConfig
+from runtimes.kit.config import Config, WorkspaceConfig
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits-openfl"
 

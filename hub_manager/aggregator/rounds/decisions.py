@@ -10,6 +10,7 @@ from typing import assert_never
 
 from federation.api.aggregator_run import Cohort
 from federation.model import ModelManifest
+from hub_manager.aggregator import domain
 from hub_manager.aggregator.domain import SEED_ROUND, Announcement, JoinPolicy
 from hub_manager.aggregator.rounds import inputs, records
 from hub_manager.aggregator.rounds.effect_rules import pending
@@ -26,7 +27,7 @@ from hub_manager.aggregator.validation.update import announcement_refusal, layou
 class Answer:
     """What an event comes to, before anything that falls due through it."""
 
-    records: Sequence[Fact] = ()
+    facts: Sequence[Fact] = ()
     effects: Sequence[Effect] = ()
     """To be done after those of the facts."""
 
@@ -56,7 +57,7 @@ def answer(state: State, event: Event, now: float) -> Answer:  # noqa: C901, PLR
         case inputs.UpdateBroken():
             current = state.uploads.get(event.peer) == event.announcement
             return Answer([records.UploadEnded(event.peer)]) if current else NOTHING
-        case inputs.MetricsReported():
+        case domain.MetricsReported():
             return _measured(state, event)
         case inputs.CohortTold():
             return Answer(changes(state, event.cohort)) if state.phase is not Phase.ENDED else NOTHING
@@ -190,7 +191,7 @@ def _complete(state: State, event: inputs.UpdateComplete) -> Answer:
     return Answer([records.UploadEnded(peer), records.UpdateCounted(peer, announced.digest, announced.weight)])
 
 
-def _measured(state: State, event: inputs.MetricsReported) -> Answer:
+def _measured(state: State, event: domain.MetricsReported) -> Answer:
     refusal = _membership(state, event.peer)
     if refusal is None and (event.round != state.round or state.phase not in {Phase.COLLECTING, Phase.EVALUATING}):
         refusal = Refusal(Reason.OTHER_ROUND, f"metrics of round {event.round}; round {state.round} is in work")

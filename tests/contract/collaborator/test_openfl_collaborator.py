@@ -10,17 +10,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from spoke_agent.collaborator.openfl.exchange import (
-    AggregatorLost,
-    Ended,
-    ExchangeRefused,
-    FirstModelWanted,
-    RoundClosed,
-    RoundWork,
-    Work,
-)
-from spoke_agent.collaborator.openfl.failure import Failure, Reason
-from spoke_agent.collaborator.openfl.process import take_part
+from runtimes.kit.exchange import AggregatorLost, Ended, ExchangeRefused, FirstModelWanted, RoundClosed, RoundWork, Work
+from runtimes.kit.failure import Failure, Reason
+from runtimes.openfl.process import take_part
 from tests.support import reference_run
 from tests.support.memory_exchange import MemoryExchange
 from tests.support.workspaces import DIGITS, config, copy_of_digits, line_of

@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from federation.exported_plan import MODEL_FILE, PLAN_FILE, ExportedPlan, TaskKind, decode
-from spoke_agent.collaborator.openfl import traps
-from spoke_agent.collaborator.openfl.failure import Reason
-from spoke_agent.collaborator.openfl.plan import judge, with_defaults
-from spoke_agent.collaborator.openfl.process import export
-from spoke_agent.collaborator.openfl.settings import Refusal
-from spoke_agent.collaborator.openfl.workspace import default_section
+from runtimes.kit.failure import Reason
+from runtimes.openfl import workarounds
+from runtimes.openfl.plan_export import judge, with_defaults
+from runtimes.openfl.plan_settings import Refusal
+from runtimes.openfl.process import export
+from runtimes.openfl.workspace import default_section
 from tests.support import reference_run
 from tests.support.workspaces import DIGITS, config, copy_of_digits
 
@@ -73,7 +73,7 @@ def test_a_model_that_the_workspace_ships_comes_before_one_that_it_builds(tmp_pa
     )
     (workspace / "save").mkdir()
     shipped = {"w": np.arange(4, dtype=np.float32).reshape(2, 2), "b": np.ones(1, np.float32)}
-    proto = utils.construct_model_proto(shipped, 0, traps.Float32Pipeline())
+    proto = utils.construct_model_proto(shipped, 0, workarounds.Float32Pipeline())
     utils.dump_proto(proto, str(workspace / "save" / "init.pbuf"))
 
     plan = exported(workspace, tmp_path)

@@ -13,7 +13,7 @@ from federation.model import DType, TensorSpec, digest_of, manifest_of
 from federation.rpc.tls import Files
 from hub_manager.aggregator.domain import Task, TaskKind
 from hub_manager.aggregator.rounds.effects import HandOutWork, TellEnded
-from spoke_agent.collaborator.openfl.failure import ExitCode
+from runtimes.kit.failure import ExitCode
 from tests.support import exchange as support
 from tests.support import reference_run
 from tests.support.tls import RUN, SERVER_NAME, Desk
@@ -32,7 +32,7 @@ ROUNDS = 2
 
 async def start(files: Files, address: str, data: Path, folder: Path) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "spoke_agent.collaborator.openfl"),
+        *(sys.executable, "-m", "runtimes.openfl"),
         env={
             "PYTHONPATH": str(Path(__file__).parents[3]),
             "PYTHONSAFEPATH": "1",

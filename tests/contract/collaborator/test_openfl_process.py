@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spoke_agent.collaborator.openfl.failure import ExitCode
+from runtimes.kit.failure import ExitCode
 from tests.support.workspaces import DIGITS, copy_of_digits
 
 pytestmark = pytest.mark.openfl
@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[3]
 def start(arguments: list[str], workspace: Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs the process with only its own environment, as in a container: no path but that of our packages."""
     return subprocess.run(
-        [sys.executable, "-m", "spoke_agent.collaborator.openfl", *arguments],
+        [sys.executable, "-m", "runtimes.openfl", *arguments],
         cwd=workspace,
         env={
             "PYTHONPATH": str(REPOSITORY),

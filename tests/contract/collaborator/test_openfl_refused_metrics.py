@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from spoke_agent.collaborator.openfl.exchange import FirstModelWanted, RoundClosed, RoundWork, Work
-from spoke_agent.collaborator.openfl.process import take_part
+from runtimes.kit.exchange import FirstModelWanted, RoundClosed, RoundWork, Work
+from runtimes.openfl.process import take_part
 from tests.support.memory_exchange import MemoryExchange
 from tests.support.workspaces import DIGITS, config
 

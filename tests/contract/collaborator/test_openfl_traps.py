@@ -12,14 +12,14 @@ from openfl.databases import TensorDB
 from openfl.pipelines import NoCompressionPipeline, TensorCodec
 from openfl.utilities import TensorKey, change_tags
 
-from spoke_agent.collaborator.openfl import traps
+from runtimes.openfl import workarounds
 
 pytestmark = pytest.mark.openfl
 
 
 @pytest.fixture(autouse=True)
 def mended() -> None:
-    traps.mend()
+    workarounds.mend()
 
 
 def key(name: str, number: int = 0, *tags: str, report: bool = False) -> TensorKey:
@@ -47,20 +47,22 @@ def test_openfls_own_pipeline_needs_no_newshape(monkeypatch: pytest.MonkeyPatch)
     "value", [0.5, 1, np.float64(0.5), np.array([[0.5]]), True], ids=lambda value: type(value).__name__
 )
 def test_a_metric_may_be_any_number(value: object) -> None:
-    data, metadata = traps.Float32Pipeline().forward(value)
+    data, metadata = workarounds.Float32Pipeline().forward(value)
 
-    assert traps.Float32Pipeline().backward(data, metadata).item() == pytest.approx(float(np.asarray(value).item()))
+    assert workarounds.Float32Pipeline().backward(data, metadata).item() == pytest.approx(
+        float(np.asarray(value).item())
+    )
 
 
 def test_what_comes_from_the_wire_can_not_be_written_into() -> None:
-    array = traps.Float32().backward(bytearray(8), {"int_list": [2]})
+    array = workarounds.Float32().backward(bytearray(8), {"int_list": [2]})
 
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 1
 
 
 def test_the_aggregators_name_makes_openfl_tell_models_from_deltas() -> None:
-    delta = TensorKey("w", traps.aggregator_name("8a6e"), 1, False, ("aggregated", "delta"))
+    delta = TensorKey("w", workarounds.aggregator_name("8a6e"), 1, False, ("aggregated", "delta"))
 
     made, value = TensorCodec.apply_delta(delta, np.ones(2), np.ones(2))
 
@@ -72,13 +74,13 @@ TAGS = ("aggregated", "compressed", "delta", "lossy_compressed", "metric", "mode
 
 @pytest.mark.parametrize("cluster", ["us-west-1", "c1", *TAGS])
 def test_a_clusters_name_is_taken_for_no_tag_and_sorts_before_all_but_one(cluster: str) -> None:
-    name = traps.collaborator_name(cluster)
+    name = workarounds.collaborator_name(cluster)
 
     assert change_tags(TAGS, add_field=name) == ("aggregated", name, *TAGS[1:])
 
 
 def test_a_plan_can_not_turn_deltas_on() -> None:
-    settings = traps.collaborator_settings({"use_delta_updates": True, "opt_treatment": "CONTINUE_LOCAL"})
+    settings = workarounds.collaborator_settings({"use_delta_updates": True, "opt_treatment": "CONTINUE_LOCAL"})
 
     assert settings["use_delta_updates"] is False
     assert settings["opt_treatment"] == "CONTINUE_LOCAL"
@@ -87,7 +89,10 @@ def test_a_plan_can_not_turn_deltas_on() -> None:
 def test_two_collaborators_share_no_callbacks() -> None:
     shared_by_default = inspect.signature(Collaborator).parameters["callbacks"].default
 
-    first, second = traps.collaborator_settings({})["callbacks"], traps.collaborator_settings({})["callbacks"]
+    first, second = (
+        workarounds.collaborator_settings({})["callbacks"],
+        workarounds.collaborator_settings({})["callbacks"],
+    )
 
     assert shared_by_default == []
     assert first is not second
@@ -95,16 +100,16 @@ def test_two_collaborators_share_no_callbacks() -> None:
 
 
 def test_nothing_is_written_beside_the_workspace() -> None:
-    settings = traps.collaborator_settings({"write_logs": True, "log_memory_usage": True})
+    settings = workarounds.collaborator_settings({"write_logs": True, "log_memory_usage": True})
 
     assert (settings["write_logs"], settings["log_memory_usage"]) == (False, False)
 
 
 def test_the_collaborator_is_given_the_indexed_database() -> None:
-    assert openfl_collaborator.TensorDB is traps.IndexedTensorDB
+    assert openfl_collaborator.TensorDB is workarounds.IndexedTensorDB
 
 
-@pytest.mark.parametrize("database", [TensorDB, traps.IndexedTensorDB], ids=["openfl", "ours"])
+@pytest.mark.parametrize("database", [TensorDB, workarounds.IndexedTensorDB], ids=["openfl", "ours"])
 class TestTensorDatabases:
     """What the collaborator relies on, of OpenFL's database and of the one in its place."""
 
@@ -144,7 +149,7 @@ class TestTensorDatabases:
 
 
 def test_old_metrics_do_not_add_up() -> None:
-    tensors = traps.IndexedTensorDB()
+    tensors = workarounds.IndexedTensorDB()
     for number in range(3):
         tensors.cache_tensor({key("loss", number, "metric", report=True): np.array(0.5)})
         tensors.clean_up(1)

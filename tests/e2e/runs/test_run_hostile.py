@@ -25,7 +25,7 @@ from tests.support.fleet_runs import FleetRun, Json, Model, Sites, equal
 from tests.support.on_hub import CERTIFICATE_SECRET, read, secret
 
 pytestmark = pytest.mark.fleet
-COLLABORATOR = "spoke_agent.collaborator.openfl"
+COLLABORATOR = "runtimes.openfl"
 NAN, INFINITY, ONE = (struct.pack("<f", value) for value in (math.nan, math.inf, 1.0))
 Lie = Callable[[Attacker, bytes, int], object]
 

@@ -19,7 +19,7 @@ from tests.support.fleet_runs import FleetRun, Model, Sites, cluster_of, conditi
 
 pytestmark = pytest.mark.fleet
 AGGREGATOR = "hub_manager.aggregator"
-COLLABORATOR = "spoke_agent.collaborator.openfl"
+COLLABORATOR = "runtimes.openfl"
 Phase = Callable[[Path], bool]
 
 

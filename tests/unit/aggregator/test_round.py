@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from hub_manager.aggregator import domain
 from hub_manager.aggregator.rounds import effects, inputs, records
 from hub_manager.aggregator.rounds.records import Failure
 from hub_manager.aggregator.rounds.state import Phase
@@ -247,7 +248,7 @@ def test_goes_back_to_the_last_whole_checkpoint_and_does_its_round_again() -> No
 
 
 @pytest.mark.parametrize("stored", [None, replace(FIRST_MODEL, digest="blake3:other")], ids=["none", "another"])
-def test_run_whose_model_is_lost_fails_instead_of_training_another(stored: inputs.StoredModel | None) -> None:
+def test_run_whose_model_is_lost_fails_instead_of_training_another(stored: domain.StoredModel | None) -> None:
     world = opened()
     world.stored = stored
     world.crash()

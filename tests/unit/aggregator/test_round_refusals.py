@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from hub_manager.aggregator import domain
 from hub_manager.aggregator.domain import Metric
 from hub_manager.aggregator.rounds import effects, inputs
 from hub_manager.aggregator.validation.refusal import Reason
@@ -39,7 +40,7 @@ BEGUN = {
 
 
 @pytest.mark.parametrize(("announced", "reason"), BEGUN.values(), ids=BEGUN.keys())
-def test_refuses_by_name_and_the_honest_resend_counts(announced: inputs.Announcement, reason: Reason) -> None:
+def test_refuses_by_name_and_the_honest_resend_counts(announced: domain.Announcement, reason: Reason) -> None:
     world = opened(tasks=TASKS)
     before = world.state
     assert refusals(world.see(inputs.UpdateBegun("c1", announced))) == [reason]
@@ -80,25 +81,25 @@ def named(name: str) -> Metric:
 
 
 METRICS = {
-    "unknown task": (inputs.MetricsReported("c1", 1, "steal", 5, ()), Reason.UNKNOWN_TASK),
-    "other round": (inputs.MetricsReported("c1", 2, TASKS[0].name, 5, ()), Reason.OTHER_ROUND),
-    "no samples": (inputs.MetricsReported("c1", 1, TASKS[0].name, 0, ()), Reason.WEIGHT_OUT_OF_BOUNDS),
-    "too many": (inputs.MetricsReported("c1", 1, TASKS[0].name, 5, (Metric("m", 1.0),) * 65), Reason.TOO_MANY_METRICS),
+    "unknown task": (domain.MetricsReported("c1", 1, "steal", 5, ()), Reason.UNKNOWN_TASK),
+    "other round": (domain.MetricsReported("c1", 2, TASKS[0].name, 5, ()), Reason.OTHER_ROUND),
+    "no samples": (domain.MetricsReported("c1", 1, TASKS[0].name, 0, ()), Reason.WEIGHT_OUT_OF_BOUNDS),
+    "too many": (domain.MetricsReported("c1", 1, TASKS[0].name, 5, (Metric("m", 1.0),) * 65), Reason.TOO_MANY_METRICS),
     "name with a line's end": (
-        inputs.MetricsReported("c1", 1, TASKS[0].name, 5, (Metric("a\nb", 1.0),)),
+        domain.MetricsReported("c1", 1, TASKS[0].name, 5, (Metric("a\nb", 1.0),)),
         Reason.METRIC_NAME,
     ),
     "name of 129 bytes": (
-        inputs.MetricsReported("c1", 1, TASKS[0].name, 5, (named("é" * 64 + "e"),)),
+        domain.MetricsReported("c1", 1, TASKS[0].name, 5, (named("é" * 64 + "e"),)),
         Reason.METRIC_NAME,
     ),
-    "half a letter": (inputs.MetricsReported("c1", 1, TASKS[0].name, 5, (named("\ud800"),)), Reason.METRIC_NAME),
-    "stranger": (inputs.MetricsReported("c11", 1, TASKS[0].name, 5, ()), Reason.NOT_IN_COHORT),
+    "half a letter": (domain.MetricsReported("c1", 1, TASKS[0].name, 5, (named("\ud800"),)), Reason.METRIC_NAME),
+    "stranger": (domain.MetricsReported("c11", 1, TASKS[0].name, 5, ()), Reason.NOT_IN_COHORT),
 }
 
 
 @pytest.mark.parametrize(("reported", "reason"), METRICS.values(), ids=METRICS.keys())
-def test_refuses_metrics_by_name(reported: inputs.MetricsReported, reason: Reason) -> None:
+def test_refuses_metrics_by_name(reported: domain.MetricsReported, reason: Reason) -> None:
     world = opened(tasks=TASKS)
     assert refusals(world.see(reported)) == [reason]
 
@@ -106,6 +107,6 @@ def test_refuses_metrics_by_name(reported: inputs.MetricsReported, reason: Reaso
 def test_metrics_of_names_as_long_as_they_may_be_count() -> None:
     world = opened(tasks=TASKS)
     longest = tuple(named(f"{number:02}" + "é" * 63) for number in range(64))
-    reported = inputs.MetricsReported("c1", 1, TASKS[0].name, 5, longest)
+    reported = domain.MetricsReported("c1", 1, TASKS[0].name, 5, longest)
     assert refusals(world.see(reported)) == []
     assert world.state.metrics["c1", TASKS[0].name].metrics == longest

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spoke_agent.collaborator.openfl.failure import ExitCode
+from runtimes.kit.failure import ExitCode
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -30,7 +30,7 @@ def test_arguments_of_a_run_are_refused_with_the_remedy_in_the_termination_messa
     log = tmp_path / "termination-log"
 
     done = subprocess.run(
-        [sys.executable, "-m", "spoke_agent.collaborator.openfl", *arguments],
+        [sys.executable, "-m", "runtimes.openfl", *arguments],
         cwd=REPOSITORY,
         env={"PATH": os.environ["PATH"], "FL_TERMINATION_LOG": str(log)},
         capture_output=True,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from spoke_agent.collaborator.openfl.config import ConfigError, config_from, workspace_from
+from runtimes.kit.config import ConfigError, config_from, workspace_from
 
 SERVER_NAME = "digits.research.aggregator.federated-learning.internal"
 TOLD = {

@@ -23,15 +23,8 @@ from federation.rpc.orders import (
     Wait,
 )
 from federation.rpc.refusal import Refused, Remedy
-from spoke_agent.collaborator.openfl.connection import NetworkExchange
-from spoke_agent.collaborator.openfl.exchange import (
-    AggregatorLost,
-    Ended,
-    ExchangeRefused,
-    FirstModelWanted,
-    RoundClosed,
-    RoundWork,
-)
+from runtimes.kit.exchange import AggregatorLost, Ended, ExchangeRefused, FirstModelWanted, RoundClosed, RoundWork
+from runtimes.kit.network_exchange import NetworkExchange
 
 MODEL = b"model"
 TASKS = (Task("validation", TaskKind.VALIDATE_AGGREGATED), Task("train", TaskKind.TRAIN))

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from spoke_agent.collaborator.openfl import failure
-from spoke_agent.collaborator.openfl.failure import EXIT_CODES, ExitCode, Failure, Reason, failure_of
+from runtimes.kit import failure
+from runtimes.kit.failure import EXIT_CODES, ExitCode, Failure, Reason, failure_of
 
 KUBELET_LIMIT = 4096
 

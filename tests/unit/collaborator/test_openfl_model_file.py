@@ -6,7 +6,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from federation.model import DType, TensorSpec, manifest_of
-from spoke_agent.collaborator.openfl import model_file
+from runtimes.kit import model_file
 
 
 def test_the_library_reads_what_is_written(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from federation.exported_plan import ExportedPlan, PlannedTask, TaskGroup, TaskKind, decode, encode
-from spoke_agent.collaborator.openfl.plan import judge, with_defaults
-from spoke_agent.collaborator.openfl.settings import Reason, Refusal
+from runtimes.openfl.plan_export import judge, with_defaults
+from runtimes.openfl.plan_settings import Reason, Refusal
 from tests.support.plans import plan
 
 LEARNING = {"name": "learning", "percentage": 1.0, "tasks": ["train"]}

@@ -8,7 +8,7 @@ import msgspec
 import yaml
 
 from federation.api.dataset import Dataset
-from spoke_agent.claims.judgement import refusal_of
+from spoke_agent.claims.validation import refusal_of
 
 DIGITS = Path("examples/digits-openfl")
 

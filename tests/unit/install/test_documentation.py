@@ -21,7 +21,7 @@ from hub_manager.addon import status
 from hub_manager.addon.configuration import ConfigurationReason
 from hub_manager.certificates.refusal import Reason
 from reference.markdown import anchor
-from spoke_agent.claims import judgement
+from spoke_agent.claims import validation
 from spoke_agent.claims.resources import Amounts, FreeResources
 from spoke_agent.claims.scores import scores_of
 from tests.support.documentation import DOCS, REPOSITORY, code, resources, table, text
@@ -50,7 +50,7 @@ def test_every_reason_of_the_add_ons_conditions_is_documented() -> None:
 def test_every_reason_of_a_datasets_condition_is_documented() -> None:
     rows = table("datasets.md", "status", "reason", "meaning and remedy")
 
-    assert {code(row[1])[0] for row in rows} == {reason.value for reason in judgement.Reason}
+    assert {code(row[1])[0] for row in rows} == {reason.value for reason in validation.Reason}
 
 
 def test_every_field_of_a_dataset_is_documented() -> None:

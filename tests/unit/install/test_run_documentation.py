@@ -25,8 +25,8 @@ from hub_manager.federated_learning.resources.aggregator import NODE_PORTS, serv
 from hub_manager.federated_learning.settings import Limits
 from hub_manager.federated_learning.site import Site
 from reference.resources import RESOURCES
-from spoke_agent.claims.judgement import refusal_of
-from spoke_agent.collaborator.openfl import settings
+from runtimes.openfl import plan_settings
+from spoke_agent.claims.validation import refusal_of
 from tests.support.controllers_manifests import FLOWER, OPENFL, README_VARIANT
 from tests.support.crd_schema import errors_of
 from tests.support.documentation import DOCS, blocks, code, documented_runs, merged, resources, table, text
@@ -129,17 +129,18 @@ def test_what_becomes_of_each_setting_of_a_plan_is_as_the_text_says() -> None:
 
     said = {code(row[0])[0]: tuple(frozenset(code(cell)) - {"spec.server.rounds"} for cell in row[1:]) for row in rows}
     assert said == {
-        name: (known.used, known.replaced, frozenset(known.refused or {})) for name, known in settings._KNOWN.items()
+        name: (known.used, known.replaced, frozenset(known.refused or {}))
+        for name, known in plan_settings._KNOWN.items()
     }
 
 
 def test_what_a_plan_has_to_have_is_as_the_text_says() -> None:
     said = dict(table("openfl-workspace.md", "what", "has to be"))
 
-    assert set(code(said["sections"])) - {"connector"} == set(settings.REQUIRED)
-    assert set(code(said["`opt_treatment`"])) == set(settings.TREATMENTS)
+    assert set(code(said["sections"])) - {"connector"} == set(plan_settings.REQUIRED)
+    assert set(code(said["`opt_treatment`"])) == set(plan_settings.TREATMENTS)
     for section in ("assigner", "compression_pipeline", "straggler_handling_policy"):
-        assert {code(said[f"`{section}`"])[0]} == settings._KNOWN[section].classes
+        assert {code(said[f"`{section}`"])[0]} == plan_settings._KNOWN[section].classes
 
 
 def test_the_existing_controllers_manifests_are_answered_as_the_text_says() -> None:

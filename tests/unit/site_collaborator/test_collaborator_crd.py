@@ -17,7 +17,7 @@ from federation.api.collaborator import (
 )
 from federation.api.dataset import FEDERATION_GROUP, FEDERATION_VERSION
 from federation.kube.kinds import COLLABORATOR
-from spoke_agent.collaborator.policy import RESERVED_PREFIX
+from spoke_agent.collaborator.admission import RESERVED_PREFIX
 from tests.support.schema_shapes import shape_of_schema, shape_of_struct, walk
 
 CRD: dict[str, Any] = yaml.safe_load(Path("addon-templates/crds/collaborators.yaml").read_text(encoding="utf-8"))

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from federation.api.collaborator import AggregatorAddress, CollaboratorState
-from spoke_agent.collaborator import policy, report
-from spoke_agent.collaborator.contract import FATAL_EXITS, Told
+from federation.runtime_contract import FATAL_EXITS, Told
+from spoke_agent.collaborator import admission, status
 from spoke_agent.collaborator.job import RETRIES, job
 from spoke_agent.collaborator.reconciler import REFUSED_AGAIN
 from tests.support.collaborator_objects import SITE, collaborator, open_dataset
@@ -21,8 +21,8 @@ def column(*heading: str, place: int) -> list[str]:
 
 
 def test_every_reason_is_documented() -> None:
-    assert column("status", "reason", "meaning and remedy", place=1) == [reason.value for reason in policy.Reason]
-    assert column("reason", "meaning", place=0) == [reason.value for reason in report.Reason]
+    assert column("status", "reason", "meaning and remedy", place=1) == [reason.value for reason in admission.Reason]
+    assert column("reason", "meaning", place=0) == [reason.value for reason in status.Reason]
 
 
 def test_every_state_is_documented() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spoke_agent.collaborator.egress import destination_of, egress_rules
+from spoke_agent.collaborator.network import destination_of, egress_rules
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from federation.api.collaborator import AggregatorAddress
-from spoke_agent.collaborator.contract import FATAL_EXITS, TERMINATION_LOG, TLS_FOLDER
-from spoke_agent.collaborator.failure import exit_of, in_words
+from federation.runtime_contract import FATAL_EXITS, TERMINATION_LOG, TLS_FOLDER
+from runtimes.kit.config import config_from
+from runtimes.kit.failure import ExitCode, Failure, Reason
+from spoke_agent.collaborator.container_exit import exit_of, in_words
 from spoke_agent.collaborator.job import job
-from spoke_agent.collaborator.openfl.config import config_from
-from spoke_agent.collaborator.openfl.failure import ExitCode, Failure, Reason
 from tests.support.collaborator_objects import SITE, collaborator, failed_state, open_dataset, pod_of_job
 
 ADDRESS = AggregatorAddress(addresses=("[2001:db8::1]:30051",), patience_seconds=90)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spoke_agent.collaborator.images import admits, image_of
+from spoke_agent.collaborator.image_reference import admits, image_of
 
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 

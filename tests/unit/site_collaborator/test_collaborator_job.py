@@ -8,7 +8,7 @@ import yaml
 
 from federation.api.collaborator import AggregatorAddress
 from spoke_agent.collaborator.job import CERTIFICATE_SECRET, inputs_digest, job, network_policy
-from spoke_agent.collaborator.run_plan import ANNOTATION
+from spoke_agent.collaborator.training_plan import ANNOTATION
 from tests.support.collaborator_objects import AGGREGATOR, SITE, collaborator, open_dataset
 
 ADDRESS = AggregatorAddress(addresses=("198.51.100.7:30051", "[2001:db8::1]:443"))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from federation.api.collaborator import APPROVAL_PREFIX, APPROVED
-from spoke_agent.collaborator.policy import Accepted, Pending, Reason, Refused, approval_of, judge, matches
+from spoke_agent.collaborator.admission import Accepted, Pending, Reason, Refused, approval_of, judge, matches
 from tests.support.collaborator_objects import AGGREGATOR, RUN, collaborator, open_dataset
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)

@@ -8,15 +8,15 @@ import pytest
 
 from federation.api.collaborator import FEEDBACK, VALUE_LIMIT, CollaboratorExit, CollaboratorStatus
 from federation.api.meta import condition_of, is_true
-from spoke_agent.collaborator import policy
-from spoke_agent.collaborator.failure import clean, clean_tail, exit_of, in_words
-from spoke_agent.collaborator.report import Reason, Trouble, report
+from spoke_agent.collaborator import admission
+from spoke_agent.collaborator.container_exit import clean, clean_tail, exit_of, in_words
+from spoke_agent.collaborator.status import Reason, Trouble, report
 from tests.support.collaborator_objects import collaborator, failed_state, job_of, open_dataset, pod_of_job, told
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
 LATER = datetime(2030, 6, 2, tzinfo=UTC)
 DATASET = open_dataset()
-ACCEPTED = policy.Accepted(DATASET, None)
+ACCEPTED = admission.Accepted(DATASET, None)
 TRACEBACK = """\
 2030-06-01 training begins
 Traceback (most recent call last):
@@ -39,8 +39,8 @@ def own_job(*conditions: tuple[str, str, str], failed: int = 0) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "state", "reason"),
     [
-        ({"verdict": policy.Refused(policy.Reason.IMAGE_NOT_ALLOWED, "no")}, "Refused", "ImageNotAllowed"),
-        ({"verdict": policy.Pending("ask", "v")}, "Pending", "ApprovalPending"),
+        ({"verdict": admission.Refused(admission.Reason.IMAGE_NOT_ALLOWED, "no")}, "Refused", "ImageNotAllowed"),
+        ({"verdict": admission.Pending("ask", "v")}, "Pending", "ApprovalPending"),
         ({"aggregator": None}, "Accepted", "WaitingForAggregator"),
         ({}, "Starting", "JobPending"),
         ({"job": own_job()}, "Starting", "PodPending"),
@@ -168,7 +168,7 @@ def test_success_after_a_failure_is_success() -> None:
 
 
 def test_an_end_is_told_whatever_the_terms_say_now() -> None:
-    refused = policy.Refused(policy.Reason.DATASET_EXPIRED, "over")
+    refused = admission.Refused(admission.Reason.DATASET_EXPIRED, "over")
 
     status = reported(job=own_job(("Complete", "CompletionsReached", "")), verdict=refused)
 

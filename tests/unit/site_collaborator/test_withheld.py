@@ -9,10 +9,10 @@ import pytest
 from federation.api.collaborator import CollaboratorStatus
 from federation.api.dataset import Dataset
 from federation.api.site_workloads import CollaboratorPod, CollaboratorPodSpec
-from spoke_agent.collaborator import policy
+from spoke_agent.collaborator import admission
 from spoke_agent.collaborator.job import dataset_source
-from spoke_agent.collaborator.report import Reason, Trouble, report
-from spoke_agent.collaborator.withheld import INSTEAD, Withheld
+from spoke_agent.collaborator.redaction import INSTEAD, Withheld
+from spoke_agent.collaborator.status import Reason, Trouble, report
 from tests.support.collaborator_objects import collaborator, failed_state, job_of, open_dataset, pod_of_job, told
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
@@ -24,7 +24,7 @@ MISSING = f'persistentvolumeclaim "{SECRET}" not found'
 def reported(*pods: CollaboratorPod, dataset: Dataset | None, trouble: Trouble | None = None) -> CollaboratorStatus:
     asked, offered = collaborator(), open_dataset(volume=CLAIM)
     job = None if trouble else job_of(asked, offered)
-    accepted = policy.Accepted(offered, None)
+    accepted = admission.Accepted(offered, None)
     return report(asked, accepted, job, pods, NOW, dataset=dataset, trouble=trouble)
 
 
@@ -110,15 +110,15 @@ def test_the_image_that_the_hub_has_asked_for_stays_readable() -> None:
 @pytest.mark.parametrize(
     ("terms", "reason"),
     [
-        ({"expiresAt": "2030-05-17T00:00:00Z"}, policy.Reason.DATASET_EXPIRED),
-        ({"expiresAt": "2030-05-17"}, policy.Reason.DATASET_NOT_OFFERED),
-        ({"images": ["secret.example/fl"]}, policy.Reason.DATASET_NOT_OFFERED),
+        ({"expiresAt": "2030-05-17T00:00:00Z"}, admission.Reason.DATASET_EXPIRED),
+        ({"expiresAt": "2030-05-17"}, admission.Reason.DATASET_NOT_OFFERED),
+        ({"images": ["secret.example/fl"]}, admission.Reason.DATASET_NOT_OFFERED),
     ],
 )
-def test_why_a_dataset_is_not_on_offer_is_for_its_administrator(terms: Any, reason: policy.Reason) -> None:
-    verdict = policy.judge(collaborator(), open_dataset(**terms), NOW)
+def test_why_a_dataset_is_not_on_offer_is_for_its_administrator(terms: Any, reason: admission.Reason) -> None:
+    verdict = admission.judge(collaborator(), open_dataset(**terms), NOW)
 
-    assert isinstance(verdict, policy.Refused)
+    assert isinstance(verdict, admission.Refused)
     assert verdict.reason is reason
     assert "2030" not in verdict.message
     assert "spec." not in verdict.message

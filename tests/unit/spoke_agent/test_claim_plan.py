@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from federation.api.claims import CPU_CLAIM, DATASET_CLAIMS, GPU_CLAIM, MEMORY_CLAIM, ClusterClaim, datasets_in
 from federation.api.dataset import Dataset
 from spoke_agent.claims.claims import Change, ClaimWrite, Creation, Removal, is_ours, plan_claims
+from spoke_agent.claims.debounce import SETTLING
 from spoke_agent.claims.plan import Observed, SitePlan, StatusWrite, plan_site
-from spoke_agent.claims.settling import SETTLING
 from tests.support.site_objects import claim, dataset, node, policy
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)

@@ -11,9 +11,9 @@ from federation.api.claims import CPU_CLAIM, DATASET_CLAIMS, GPU_CLAIM, MEMORY_C
 from federation.kube.errors import Conflict, Denied, Unavailable
 from federation.kube.kinds import CLUSTER_CLAIM, DATASET
 from federation.kube.resource import Json, Kind, ObjectKey
+from spoke_agent.claims.debounce import SETTLING
 from spoke_agent.claims.ownership import CLUSTER_ROLE, cluster_role_owner
 from spoke_agent.claims.reconciler import SITE, ClaimReconciler, SiteView
-from spoke_agent.claims.settling import SETTLING
 from spoke_agent.metrics import AgentMetrics
 from tests.support.clock import Clock
 from tests.support.fake_api import Crash, FakeApi

@@ -10,7 +10,7 @@ import yaml
 
 from federation.api.dataset import FEDERATION_GROUP, FEDERATION_VERSION, Dataset, DatasetSpec, DatasetStatus
 from federation.kube.kinds import DATASET
-from spoke_agent.claims import judgement
+from spoke_agent.claims import validation
 from tests.support.schema_shapes import shape_of_schema, shape_of_struct, walk
 
 CRD: dict[str, Any] = yaml.safe_load(Path("addon-templates/crds/datasets.yaml").read_text(encoding="utf-8"))
@@ -46,11 +46,11 @@ def test_its_limits_are_those_that_the_agent_judges_by() -> None:
     attributes = SCHEMA["properties"]["spec"]["properties"]["attributes"]["properties"]
     policy = SCHEMA["properties"]["spec"]["properties"]["policy"]["properties"]
 
-    assert attributes["rows"]["maximum"] == judgement.MAX_ROWS
-    assert attributes["labels"]["maxProperties"] == judgement.MAX_LABELS
-    assert judgement._SCHEMA_DIGEST.pattern in attributes["schemaDigest"]["x-kubernetes-validations"][0]["rule"]
-    assert judgement._IMAGE.pattern in policy["images"]["items"]["x-kubernetes-validations"][0]["rule"]
-    assert judgement._LABEL_KEY.pattern in attributes["labels"]["x-kubernetes-validations"][0]["rule"]
+    assert attributes["rows"]["maximum"] == validation.MAX_ROWS
+    assert attributes["labels"]["maxProperties"] == validation.MAX_LABELS
+    assert validation._SCHEMA_DIGEST.pattern in attributes["schemaDigest"]["x-kubernetes-validations"][0]["rule"]
+    assert validation._IMAGE.pattern in policy["images"]["items"]["x-kubernetes-validations"][0]["rule"]
+    assert validation._LABEL_KEY.pattern in attributes["labels"]["x-kubernetes-validations"][0]["rule"]
 
 
 def test_what_it_defaults_is_what_the_structs_default() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from federation.api.claims import DATASET_CLAIMS, datasets_in
 from spoke_agent.claims.datasets import Publication, publish, published_condition
-from spoke_agent.claims.judgement import Reason, refusal_of
+from spoke_agent.claims.validation import Reason, refusal_of
 from tests.support.site_objects import DIGEST, dataset, policy
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)

@@ -11,19 +11,12 @@ import msgspec
 import structlog
 
 from federation.exported_plan import MODEL_FILE, PLAN_FILE, encode
-from spoke_agent.collaborator.openfl import failure, model_file
-from spoke_agent.collaborator.openfl.client import RoundClient
-from spoke_agent.collaborator.openfl.config import Config, WorkspaceConfig
-from spoke_agent.collaborator.openfl.exchange import AggregatorLost, Exchange, ExchangeRefused
-from spoke_agent.collaborator.openfl.failure import Failure, Reason, failure_of
-from spoke_agent.collaborator.openfl.workspace import (
-    Model,
-    PlanRefused,
-    Workspace,
-    collaborator_of,
-    model_of,
-    open_workspace,
-)
+from runtimes.kit import failure, model_file
+from runtimes.kit.config import Config, WorkspaceConfig
+from runtimes.kit.exchange import AggregatorLost, Exchange, ExchangeRefused
+from runtimes.kit.failure import Failure, Reason, failure_of
+from runtimes.openfl.round_client import RoundClient
+from runtimes.openfl.workspace import Model, PlanRefused, Workspace, collaborator_of, model_of, open_workspace
 
 Connect = Callable[[Config], AbstractContextManager[Exchange]]
 

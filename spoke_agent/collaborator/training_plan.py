@@ -9,7 +9,7 @@ from typing import Final
 from federation.api.collaborator import PLAN_LIMIT, RunPlan
 from federation.api.dataset import FEDERATION_GROUP
 from federation.kube.resource import Json
-from spoke_agent.collaborator.contract import PLAN_FILE, PLAN_FOLDER
+from federation.runtime_contract import PLAN_FILE, PLAN_FOLDER
 
 ANNOTATION: Final = f"{FEDERATION_GROUP}/plan"
 """On a pod: the plan's text."""

@@ -1,4 +1,4 @@
-"""`python -m spoke_agent.collaborator.openfl`: takes part in a run; `… export FOLDER` writes the plan for the hub.
+"""`python -m runtimes.openfl`: takes part in a run; `… export FOLDER` writes the plan for the hub.
 
 The image's entry point. `config` documents the environment, `failure.ExitCode` the exit status. The process is the
 first of its container, for which the kernel ignores SIGTERM unless it is handled.
@@ -16,16 +16,9 @@ from typing import NoReturn
 import structlog
 
 from federation.logging import configure_logging
-from spoke_agent.collaborator.openfl import failure
-from spoke_agent.collaborator.openfl.config import (
-    TERMINATION_LOG,
-    Config,
-    ConfigError,
-    WorkspaceConfig,
-    config_from,
-    workspace_from,
-)
-from spoke_agent.collaborator.openfl.failure import EXIT_CODES, ExitCode, Failure, Reason
+from runtimes.kit import failure
+from runtimes.kit.config import TERMINATION_LOG, Config, ConfigError, WorkspaceConfig, config_from, workspace_from
+from runtimes.kit.failure import EXIT_CODES, ExitCode, Failure, Reason
 
 
 class _Arguments(argparse.ArgumentParser):
@@ -70,8 +63,8 @@ def _run(config: Config) -> Failure | None:
     configure_logging(config.of_workspace.log_level)
     # Both take seconds to import, and what refuses the settings needs neither. `federation.rpc`, which says what TLS is
     # spoken, comes before OpenFL, which imports gRPC.
-    from spoke_agent.collaborator.openfl.connection import connect  # noqa: PLC0415
-    from spoke_agent.collaborator.openfl.process import take_part  # noqa: PLC0415
+    from runtimes.kit.network_exchange import connect  # noqa: PLC0415
+    from runtimes.openfl.process import take_part  # noqa: PLC0415
 
     os.chdir(config.of_workspace.workspace)
     return take_part(config, connect)
@@ -79,7 +72,7 @@ def _run(config: Config) -> Failure | None:
 
 def _export(config: WorkspaceConfig, folder: Path) -> Failure | None:
     configure_logging(config.log_level)
-    from spoke_agent.collaborator.openfl.process import export  # noqa: PLC0415
+    from runtimes.openfl.process import export  # noqa: PLC0415
 
     destination = folder.absolute()
     os.chdir(config.workspace)

@@ -30,11 +30,11 @@ from federation.api.collaborator import APPROVAL_PREFIX, APPROVED, Collaborator
 from federation.api.dataset import Dataset
 from federation.api.quantity import parse_quantity
 from federation.pki.names import is_label
-from spoke_agent.claims.judgement import Reason as DatasetReason
-from spoke_agent.claims.judgement import expiry, refusal_of
-from spoke_agent.collaborator import run_plan
-from spoke_agent.collaborator.egress import destination_of
-from spoke_agent.collaborator.images import admits, image_of
+from spoke_agent.claims.validation import Reason as DatasetReason
+from spoke_agent.claims.validation import expiry, refusal_of
+from spoke_agent.collaborator import training_plan
+from spoke_agent.collaborator.image_reference import admits, image_of
+from spoke_agent.collaborator.network import destination_of
 
 RESERVED_PREFIX: Final = "FL_"
 """Of the variables by which the agent tells the collaborator what it needs."""
@@ -206,7 +206,7 @@ def _environment(case: _Case) -> str | None:
 
 
 def _plan(case: _Case) -> str | None:
-    return run_plan.refusal_of(case.collaborator.spec.plan)
+    return training_plan.refusal_of(case.collaborator.spec.plan)
 
 
 def _resources(case: _Case) -> str | None:

@@ -8,6 +8,6 @@ mended in one module (`traps`); nothing outside this package imports openfl.
 `exchange` is all that the process asks of its connection to the aggregator.
 """
 
-from spoke_agent.collaborator.openfl.undeclared import stand_in_for_pip
+from runtimes.openfl.pip_stub import stand_in_for_pip
 
 stand_in_for_pip()

@@ -12,8 +12,8 @@ from federation.rpc.orders import NotUnderstood, Order, ProvideModel, Round, Run
 from federation.rpc.policy import PATIENCE
 from federation.rpc.refusal import Refused, Remedy
 from federation.rpc.tls import Files
-from spoke_agent.collaborator.openfl.config import Config
-from spoke_agent.collaborator.openfl.exchange import (
+from runtimes.kit.config import Config
+from runtimes.kit.exchange import (
     AggregatorLost,
     Ended,
     Exchange,

@@ -18,12 +18,11 @@ from openfl.protocols import utils as openfl_protocols
 from openfl.utilities.split import split_tensor_dict_for_holdouts
 
 from federation.exported_plan import ExportedPlan
-from federation.model import ModelManifest
-from spoke_agent.collaborator.openfl import traps
-from spoke_agent.collaborator.openfl.client import RoundClient
-from spoke_agent.collaborator.openfl.exchange import manifest_of_shapes
-from spoke_agent.collaborator.openfl.plan import judge, with_defaults
-from spoke_agent.collaborator.openfl.settings import Reason, Refusal, settings_of
+from federation.model import DType, ModelManifest, TensorSpec, manifest_of
+from runtimes.openfl import workarounds
+from runtimes.openfl.plan_export import judge, with_defaults
+from runtimes.openfl.plan_settings import Reason, Refusal, settings_of
+from runtimes.openfl.round_client import RoundClient
 
 
 class PlanRefused(Exception):
@@ -72,7 +71,7 @@ class Workspace:
         path = settings_of(self.plan, "aggregator").get("init_state_path")
         if path is None or not (self.folder / path).is_file():
             return None
-        pipeline = traps.Float32Pipeline()
+        pipeline = workarounds.Float32Pipeline()
         tensors, _ = openfl_protocols.deconstruct_model_proto(
             openfl_protocols.load_proto(str(self.folder / path)), pipeline
         )
@@ -86,7 +85,7 @@ def open_workspace(folder: Path, plan_file: Path) -> Workspace:
         PlanRefused: The plan can't be run.
         Exception: Whatever the import of the user's code raises.
     """
-    traps.mend()
+    workarounds.mend()
     merged = with_defaults(_yaml(plan_file), default_section)
     if isinstance(merged, Refusal):
         raise PlanRefused((merged,))
@@ -114,15 +113,15 @@ def collaborator_of(
 ) -> Any:
     """OpenFL's own `Collaborator`, ready to run."""
     collaborator = Collaborator(
-        collaborator_name=traps.collaborator_name(cluster),
-        aggregator_uuid=traps.aggregator_name(run),
+        collaborator_name=workarounds.collaborator_name(cluster),
+        aggregator_uuid=workarounds.aggregator_name(run),
         federation_uuid=run,
         client=client,
         task_runner=task_runner,
         task_config=workspace.plan["tasks"],
-        **traps.collaborator_settings(settings_of(workspace.plan, "collaborator")),
+        **workarounds.collaborator_settings(settings_of(workspace.plan, "collaborator")),
     )
-    traps.keep_held_out_tensors(collaborator, held_out)
+    workarounds.keep_held_out_tensors(collaborator, held_out)
     return collaborator
 
 
@@ -131,7 +130,7 @@ def _model(tensors: Mapping[str, Any], split: Mapping[str, Any]) -> Model:
     manifest = manifest_of_shapes({name: tuple(tensor.shape) for name, tensor in travelling.items()})
     laid_out = bytearray()
     for tensor in manifest.tensors:
-        laid_out += traps.Float32().forward(travelling[tensor.name])[0]
+        laid_out += workarounds.Float32().forward(travelling[tensor.name])[0]
     return Model(manifest, laid_out, held_out)
 
 
@@ -155,3 +154,11 @@ def _class(plan: Mapping[str, Any], section: str) -> type[Any]:
     module, _, name = str(plan[section]["template"]).rpartition(".")
     found: type[Any] = getattr(import_module(module), name)
     return found
+
+
+def manifest_of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> ModelManifest:
+    """The manifest of a model with these tensors.
+
+    All are float32: OpenFL knows no other type, its codec casts everything to it (`openfl.pipelines.pipeline`, 1.9).
+    """
+    return manifest_of(TensorSpec(name, DType.FLOAT32, shape) for name, shape in shapes.items())

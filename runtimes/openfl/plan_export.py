@@ -9,15 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from federation.exported_plan import ExportedPlan, PlannedTask, PlanNotUnderstood, TaskGroup, TaskKind, decode, encode
-from spoke_agent.collaborator.openfl.settings import (
-    NO_BRIDGE,
-    Reason,
-    Refusal,
-    Section,
-    refusals_of,
-    replaced_in,
-    settings_of,
-)
+from runtimes.openfl.plan_settings import NO_BRIDGE, Reason, Refusal, Section, refusals_of, replaced_in, settings_of
 
 Aggregation = Literal["WeightedMean", "Median"]
 

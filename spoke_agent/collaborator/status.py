@@ -27,10 +27,18 @@ from federation.api.dataset import Dataset
 from federation.api.meta import Condition, condition_of, is_true
 from federation.api.site_workloads import CollaboratorPod, SiteJob
 from federation.kube.conditions import merge_condition
-from spoke_agent.collaborator import policy
-from spoke_agent.collaborator.contract import CONTAINER
-from spoke_agent.collaborator.failure import clean, ended_well, exit_of, has_stopped, in_words, reason_of, terminated
-from spoke_agent.collaborator.withheld import Withheld
+from federation.runtime_contract import CONTAINER
+from spoke_agent.collaborator import admission
+from spoke_agent.collaborator.container_exit import (
+    clean,
+    ended_well,
+    exit_of,
+    has_stopped,
+    in_words,
+    reason_of,
+    terminated,
+)
+from spoke_agent.collaborator.redaction import Withheld
 
 JOB_COMPLETE: Final = "Complete"
 JOB_FAILED: Final = "Failed"
@@ -93,7 +101,7 @@ def has_ended(job: SiteJob) -> bool:
 
 def report(
     collaborator: Collaborator,
-    verdict: policy.Verdict,
+    verdict: admission.Verdict,
     job: SiteJob | None,
     pods: Sequence[CollaboratorPod],
     now: datetime,
@@ -127,7 +135,7 @@ def report(
         state=account.state,
         reason=account.reason,
         message=account.message,
-        approval=verdict.approval if isinstance(verdict, policy.Pending) else "",
+        approval=verdict.approval if isinstance(verdict, admission.Pending) else "",
         restarts=0 if job is None else job.status.failed,
         exit=account.ended or CollaboratorExit(),
         conditions=conditions,
@@ -143,7 +151,7 @@ def _as_told(trouble: Trouble | None, withheld: Withheld) -> Trouble | None:
 
 def _account(
     collaborator: Collaborator,
-    verdict: policy.Verdict,
+    verdict: admission.Verdict,
     job: SiteJob | None,
     pods: Sequence[CollaboratorPod],
     trouble: Trouble | None,
@@ -152,11 +160,11 @@ def _account(
     if job is not None and has_ended(job):
         return _account_of_the_end(job, ended)
     match verdict:
-        case policy.Refused(reason, message):
+        case admission.Refused(reason, message):
             return Account(CollaboratorState.REFUSED, reason, clean(message), ended)
-        case policy.Pending(message, _):
-            return Account(CollaboratorState.PENDING, policy.Reason.APPROVAL_PENDING, clean(message), ended)
-        case policy.Accepted():
+        case admission.Pending(message, _):
+            return Account(CollaboratorState.PENDING, admission.Reason.APPROVAL_PENDING, clean(message), ended)
+        case admission.Accepted():
             if collaborator.spec.aggregator is None:
                 return Account(
                     CollaboratorState.ACCEPTED, Reason.WAITING_FOR_AGGREGATOR, "waits for the run's aggregator", ended
@@ -228,10 +236,10 @@ def _last_exit(collaborator: Collaborator, pods: Sequence[CollaboratorPod]) -> C
     return before.exit if remembered else None
 
 
-def _conditions(verdict: policy.Verdict, account: Account) -> tuple[Condition, ...]:
+def _conditions(verdict: admission.Verdict, account: Account) -> tuple[Condition, ...]:
     state = account.state
     ended = state in {CollaboratorState.SUCCEEDED, CollaboratorState.FAILED}
-    accepted = isinstance(verdict, policy.Accepted)
+    accepted = isinstance(verdict, admission.Accepted)
     if state is CollaboratorState.RUNNING:
         running = Condition(type=RUNNING, status="True", reason=account.reason, message=account.message)
     elif ended:
@@ -250,16 +258,16 @@ def _conditions(verdict: policy.Verdict, account: Account) -> tuple[Condition, .
     return _acceptance(verdict), running, finished
 
 
-def _acceptance(verdict: policy.Verdict) -> Condition:
+def _acceptance(verdict: admission.Verdict) -> Condition:
     match verdict:
-        case policy.Accepted():
+        case admission.Accepted():
             message = "the request meets the site's terms"
-            return Condition(type=ACCEPTED, status="True", reason=policy.Reason.MEETS_POLICY, message=message)
-        case policy.Pending(message, _):
+            return Condition(type=ACCEPTED, status="True", reason=admission.Reason.MEETS_POLICY, message=message)
+        case admission.Pending(message, _):
             return Condition(
-                type=ACCEPTED, status="False", reason=policy.Reason.APPROVAL_PENDING, message=clean(message)
+                type=ACCEPTED, status="False", reason=admission.Reason.APPROVAL_PENDING, message=clean(message)
             )
-        case policy.Refused(reason, message):
+        case admission.Refused(reason, message):
             return Condition(type=ACCEPTED, status="False", reason=reason, message=clean(message))
         case _:
             assert_never(verdict)

@@ -7,15 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from federation.model import DType, ModelManifest, TensorSpec, manifest_of
-
-
-def manifest_of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> ModelManifest:
-    """The manifest of a model with these tensors.
-
-    All are float32: OpenFL knows no other type, its codec casts everything to it (`openfl.pipelines.pipeline`, 1.9).
-    """
-    return manifest_of(TensorSpec(name, DType.FLOAT32, shape) for name, shape in shapes.items())
+from federation.model import ModelManifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,8 @@ from openfl.protocols.aggregator_client_interface import AggregatorClientInterfa
 from openfl.protocols.base_pb2 import MetadataProto
 
 from federation.model import ModelManifest, TensorSpec
-from spoke_agent.collaborator.openfl.exchange import (
-    Ended,
-    Exchange,
-    FirstModelWanted,
-    RoundClosed,
-    RoundWork,
-)
-from spoke_agent.collaborator.openfl.settings import NO_BRIDGE
+from runtimes.kit.exchange import Ended, Exchange, FirstModelWanted, RoundClosed, RoundWork
+from runtimes.openfl.plan_settings import NO_BRIDGE
 
 _NO_WAIT: Final = 0
 """Seconds that OpenFL sleeps when it is handed no task; ours waits inside of `get_tasks` instead."""

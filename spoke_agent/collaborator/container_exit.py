@@ -11,7 +11,7 @@ import msgspec
 
 from federation.api.collaborator import VALUE_LIMIT, CollaboratorExit
 from federation.api.site_workloads import CollaboratorPod, ContainerTerminated
-from spoke_agent.collaborator.contract import CONTAINER, Told
+from federation.runtime_contract import CONTAINER, Told
 
 _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
 _PLACE: Final = re.compile(r'^\s*File "([^"\n]{1,512})", line ([0-9]{1,9})', re.MULTILINE)
