@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from federation.api.core import ConfigMap
+from federation.backoff import Backoff
 from federation.kube.api import Api
-from federation.kube.backoff import Backoff
 from federation.kube.controller import Controller, Source
 from federation.kube.errors import Unavailable
 from federation.kube.kinds import CONFIG_MAP

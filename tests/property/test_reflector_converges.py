@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.api.core import ConfigMap
-from federation.kube.backoff import Backoff
+from federation.backoff import Backoff
 from federation.kube.errors import Gone, Unavailable
 from federation.kube.kinds import CONFIG_MAP
 from federation.kube.reflector import Reflector

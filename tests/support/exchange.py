@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 from prometheus_client import CollectorRegistry
 
-from federation.kube.backoff import Backoff
+from federation.backoff import Backoff
 from federation.model import DType, TensorSpec, digest_of, manifest_of
 from federation.rpc.connection import Endpoint
 from federation.rpc.exchange_client import ExchangeClient

@@ -15,8 +15,8 @@ import structlog
 
 from federation.api.aggregator_run import AggregatorRun
 from federation.api.run_status import RunFailure
+from federation.backoff import Backoff
 from federation.kube.api import Api
-from federation.kube.backoff import Backoff
 from federation.kube.errors import KubeError
 from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json, ObjectKey

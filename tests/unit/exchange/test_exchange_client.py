@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from federation.kube.backoff import Backoff
+from federation.backoff import Backoff
 from federation.model import DType, TensorSpec, digest_of, manifest_of
 from federation.rpc.connection import Closed, Connection, GaveUp
 from federation.rpc.exchange_client import BrokenModel, ExchangeClient

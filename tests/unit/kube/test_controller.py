@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from federation.api.core import ConfigMap
-from federation.kube.backoff import Backoff
+from federation.backoff import Backoff
 from federation.kube.controller import Controller, Source
 from federation.kube.errors import Conflict, Invalid, Unavailable
 from federation.kube.kinds import CONFIG_MAP

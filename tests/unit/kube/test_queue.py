@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from federation.kube.backoff import Backoff
+from federation.backoff import Backoff
 from federation.kube.queue import KeyedQueue, Schedule
 
 

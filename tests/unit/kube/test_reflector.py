@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from federation.api.core import ConfigMap
-from federation.kube.backoff import Backoff
+from federation.backoff import Backoff
 from federation.kube.errors import Denied, Gone, Invalid, KubeError, Unavailable
 from federation.kube.kinds import CONFIG_MAP, SECRET
 from federation.kube.reflector import Empty, InitListed, InitPage, Reflector, Retain, Watching
