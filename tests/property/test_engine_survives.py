@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from federation.model import digest_of
 from hub_manager.aggregator.rounds.records import DurableFact, Snapshot
 from hub_manager.aggregator.storage.journal import open_journal
-from tests.support.engine_runs import COHORT, RUN, TERMS, Sites, expected_models, killed_before_write, stored_model
+from tests.support.exchange.engine_runs import (
+    COHORT,
+    RUN,
+    TERMS,
+    Sites,
+    expected_models,
+    killed_before_write,
+    stored_model,
+)
 
 EXPECTED = expected_models()
 

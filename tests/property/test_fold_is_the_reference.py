@@ -22,8 +22,8 @@ from hub_manager.aggregator.numerics.algorithms import (
 from hub_manager.aggregator.numerics.dtypes import all_finite, decoded, encoded
 from hub_manager.aggregator.numerics.fold import Diverged, Folding, Slot, fold
 from hub_manager.aggregator.numerics.sorting_network import merge_exchange, selecting_network
-from tests.support.models import MIXED, Held, elements, packed, rounded, unpacked
-from tests.support.reference_fold import (
+from tests.support.builders.models import MIXED, Held, elements, packed, rounded, unpacked
+from tests.support.exchange.reference_fold import (
     ROUNDING,
     Combine,
     Server,

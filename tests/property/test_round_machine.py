@@ -14,7 +14,7 @@ from hub_manager.aggregator.rounds.records import Snapshot, is_durable
 from hub_manager.aggregator.rounds.snapshot import snapshot_of
 from hub_manager.aggregator.rounds.state import Phase, durable
 from hub_manager.aggregator.rounds.transitions import replay
-from tests.support.rounds import (
+from tests.support.exchange.rounds import (
     FIRST_MODEL,
     MANIFEST,
     OTHER_MODEL,

@@ -27,9 +27,9 @@ from hub_manager.federated_learning.resources.names import work_name
 from hub_manager.federated_learning.resources.placement import placement
 from hub_manager.federated_learning.settings import Images
 from hub_manager.federated_learning.site import Site
-from tests.support.fake_api import Crash
-from tests.support.run_objects import run_json, run_of
-from tests.support.run_world import RunWorld, clusters
+from tests.support.builders.run_objects import run_json, run_of
+from tests.support.fakes.fake_api import Crash
+from tests.support.fakes.run_world import RunWorld, clusters
 
 NAMES = ("c1", "c2", "c3")
 REFUSED = {"state": "Refused", "reason": "NotAllowed"}

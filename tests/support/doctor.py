@@ -20,9 +20,9 @@ from kubectl_fl.doctor.cluster_checks import cluster_findings
 from kubectl_fl.doctor.findings import Finding, Seen
 from kubectl_fl.doctor.observe import observe
 from kubectl_fl.doctor.run_checks import run_findings
-from tests.support.csr import NOW
-from tests.support.fake_kubectl import FakeKubectl, InProcess
-from tests.support.run_world import RunWorld
+from tests.support.builders.csr import NOW
+from tests.support.fakes.fake_kubectl import FakeKubectl, InProcess
+from tests.support.fakes.run_world import RunWorld
 
 KINDS = (
     FEDERATED_LEARNING,

@@ -36,9 +36,9 @@ from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.waiting import until
-from tests.support.csr import request_pem, subject_of
-from tests.support.hub_process import installed_stopped
-from tests.support.on_hub import klusterlet_kubeconfig, lose_kubeconfig, read
+from tests.support.builders.csr import request_pem, subject_of
+from tests.support.fleet.hub_process import installed_stopped
+from tests.support.fleet.on_hub import klusterlet_kubeconfig, lose_kubeconfig, read
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet

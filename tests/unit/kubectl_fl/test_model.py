@@ -16,7 +16,7 @@ from kubectl_fl.failure import Failure
 from kubectl_fl.kubectl import Kubectl
 from kubectl_fl.model.check import check
 from kubectl_fl.model.download import TRIES, Download
-from tests.support.model_hub import Hub
+from tests.support.fleet.model_hub import Hub
 
 
 def deletes(hub: Hub) -> int:

@@ -13,8 +13,8 @@ from kubectl_fl.console import Console
 from kubectl_fl.failure import Failure
 from kubectl_fl.kubectl import Kubectl
 from kubectl_fl.watching import Watch
-from tests.support.csr import NOW
-from tests.support.fake_kubectl import FakeKubectl
+from tests.support.builders.csr import NOW
+from tests.support.fakes.fake_kubectl import FakeKubectl
 from tests.support.plugin import ended, run, typed
 
 

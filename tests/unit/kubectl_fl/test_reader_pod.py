@@ -12,7 +12,7 @@ from hub_manager.federated_learning.settings import Images
 from kubectl_fl.failure import Failure
 from kubectl_fl.model.reader_pod import place_of
 from kubectl_fl.parts import TEMPLATED_JOB
-from tests.support.model_hub import IMAGE, Hub
+from tests.support.fleet.model_hub import IMAGE, Hub
 
 
 def test_the_pod_meets_the_restricted_standard_and_reads_alone(hub: Hub, target: Path) -> None:

@@ -13,7 +13,7 @@ from hub_manager.federated_learning.planning.validate import FaultReason
 from kubectl_fl.changes import changes, end_of
 from kubectl_fl.remedies import FINE, REMEDIES
 from kubectl_fl.status_view import SITES_ABREAST, run_page, runs_page
-from tests.support.run_objects import run_json, run_of
+from tests.support.builders.run_objects import run_json, run_of
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 WHERE = "KeyError (src/data.py:12)"
