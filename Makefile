@@ -90,7 +90,7 @@ $(OPENFL_VENV)/.synced: locks/openfl-test.txt pyproject.toml | $(filter .tools/%
 
 .PHONY: test-openfl
 test-openfl: $(OPENFL_VENV)/.synced ## the collaborator on OpenFL itself, in an environment of its own
-	$(OPENFL_VENV)/bin/pytest -m openfl tests/contract/collaborator
+	$(OPENFL_VENV)/bin/pytest -m openfl tests/contract/openfl
 
 .PHONY: test
 test: check test-openfl images ## everything, on a fleet that comes up and goes down with it

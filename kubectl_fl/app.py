@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Final
 
 from federation.api.federated_learning import FederatedLearning
-from federation.kube.run_kinds import FEDERATED_LEARNING
+from federation.kube.kinds import FEDERATED_LEARNING
 from kubectl_fl.arguments import PROGRAM, kubectl_flags, parser, spoke_flags
 from kubectl_fl.console import Console
 from kubectl_fl.doctor.cluster_checks import cluster_findings

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from federation.api.federated_learning import FederatedLearning
-from federation.kube.run_kinds import FEDERATED_LEARNING
+from federation.kube.kinds import FEDERATED_LEARNING
 from kubectl_fl.answers import Event, events
 from kubectl_fl.changes import changes, end_of
 from kubectl_fl.console import Console

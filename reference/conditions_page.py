@@ -12,19 +12,20 @@ from federation.rpc.refusal import ANSWERS as CALL_ANSWERS
 from federation.rpc.refusal import CallReason, Remedy
 from hub_manager.addon import status as addon_status
 from hub_manager.addon.configuration import ConfigurationReason
-from hub_manager.aggregator import refusal as updates
 from hub_manager.aggregator.config import ConfigError
-from hub_manager.aggregator.facts import Failure
-from hub_manager.aggregator.first_model import ModelUnusable
-from hub_manager.aggregator.refusal_answers import ANSWERS as UPDATE_ANSWERS
+from hub_manager.aggregator.exchange.status_codes import ANSWERS as UPDATE_ANSWERS
+from hub_manager.aggregator.rounds.records import Failure
+from hub_manager.aggregator.storage.initial_model import ModelUnusable
+from hub_manager.aggregator.validation import refusal as updates
 from hub_manager.certificates import refusal as certificates
-from hub_manager.federated_learning import cohort, status, works
-from hub_manager.federated_learning.validate import FaultReason
+from hub_manager.federated_learning.planning import cohort, conditions
+from hub_manager.federated_learning.planning.validate import FaultReason
+from hub_manager.federated_learning.resources import manifest_work
 from reference.docstrings import meaning, member_meanings, summary
 from reference.markdown import code, page, paragraph, sentence, table
-from spoke_agent.claims import judgement
-from spoke_agent.collaborator import policy, report
-from spoke_agent.collaborator.openfl import failure
+from runtimes.kit import failure
+from spoke_agent.claims import validation
+from spoke_agent.collaborator import admission, status
 
 Meanings = Mapping[str, str]
 _OF_CONDITIONS: Final = re.compile(r"([A-Z][A-Za-z]+(?:, [A-Z][A-Za-z]+)*): (.*)")
@@ -35,7 +36,7 @@ _SITE_REASONS: Final = (
     (cohort, "NOT_ACCEPTED"),
     (cohort, "NOT_CHOSEN"),
     (cohort, "DATA_UNNAMED"),
-    (works, "NOT_APPLIED"),
+    (manifest_work, "NOT_APPLIED"),
 )
 _OF_EXPORT: Final = (
     failure.Reason.SETTINGS_REFUSED,
@@ -67,7 +68,7 @@ def _run() -> Iterator[str]:
     yield "## FederatedLearning"
     yield paragraph("`status.phase`, made of the conditions for a reader; nothing is decided by it:")
     yield _reasons("phase", member_meanings(run_status.Phase))
-    own = by_condition(status.Reason)
+    own = by_condition(conditions.Reason)
     own[run_status.SCHEDULED] |= member_meanings(FaultReason)
     own[run_status.FAILED] |= _ends()
     for name in run_status.CONDITIONS:
@@ -102,8 +103,8 @@ def _collaborator() -> Iterator[str]:
     yield paragraph("`status.state`:")
     yield _reasons("state", member_meanings(collaborator.CollaboratorState))
     for name, reasons in (
-        (collaborator.ACCEPTED, member_meanings(policy.Reason)),
-        (f"{collaborator.RUNNING}, {collaborator.FINISHED}", member_meanings(report.Reason)),
+        (collaborator.ACCEPTED, member_meanings(admission.Reason)),
+        (f"{collaborator.RUNNING}, {collaborator.FINISHED}", member_meanings(status.Reason)),
     ):
         yield f"### Collaborator {name}"
         yield paragraph(" ".join(_of_constant(collaborator, each) for each in name.split(", ")))
@@ -125,7 +126,7 @@ def _dataset() -> Iterator[str]:
     yield "## Dataset"
     yield f"### Dataset {dataset.PUBLISHED}"
     yield paragraph(_of_constant(dataset, dataset.PUBLISHED))
-    yield _reasons("reason", member_meanings(judgement.Reason))
+    yield _reasons("reason", member_meanings(validation.Reason))
 
 
 def _addon() -> Iterator[str]:

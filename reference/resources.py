@@ -12,8 +12,8 @@ import yaml
 from federation.api.collaborator import Collaborator
 from federation.api.dataset import Dataset
 from federation.api.federated_learning import FederatedLearning
-from hub_manager.federated_learning.plan import AGGREGATORS_OWN
-from hub_manager.federated_learning.status import HUB_MANAGERS_OWN
+from hub_manager.federated_learning.planning.conditions import HUB_MANAGERS_OWN
+from hub_manager.federated_learning.planning.reconcile_plan import AGGREGATORS_OWN
 from reference.fields import Field, fields_of
 
 REPOSITORY: Final = Path(__file__).parent.parent

@@ -6,7 +6,7 @@ a volume, a Secret, a command or a right: what is mounted comes from the site's 
 
 A Collaborator without `aggregator` is a question: the agent judges it, and starts nothing. With an aggregator's address
 its Job is started; taking the address away stops it. The structs accept whatever the CRD lets through
-(`addon-templates/crds`); `spoke_agent.collaborator.policy` judges it.
+(`addon-templates/crds`); `spoke_agent.collaborator.admission` judges it.
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 The spec is a superset of the existing controller's (OCM addon-contrib, `federated-learning-controller`,
 `api/v1alpha1/federatedlearning_types.go`): its users' manifests apply unchanged. The structs accept whatever the CRD
-lets through (`manifests/crds`); `hub_manager.federated_learning.validate` says what of it can't be run.
+lets through (`manifests/crds`); `hub_manager.federated_learning.planning.validate` says what of it can't be run.
 
 Two write its status, each by server-side apply on the fields that are its own: the hub manager what is observed of the
 run as a whole, the aggregator what happens in its rounds. The docstring of each field says whose it is.

@@ -12,7 +12,7 @@ from federation.api.meta import Resource, Struct
 from federation.kube.errors import Invalid
 from federation.kube.resource import Json, Kind, ObjectKey
 from fleet.credentials import Authority
-from tests.support.served import Served
+from tests.support.api_server.served import Served
 
 
 class RequestCondition(Struct, frozen=True):

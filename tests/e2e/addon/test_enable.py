@@ -15,7 +15,7 @@ from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.waiting import WAIT, until
-from tests.support.on_hub import CERTIFICATE_SECRET, KUBECONFIG_SECRET, conditions, read, until_secret
+from tests.support.fleet.on_hub import CERTIFICATE_SECRET, KUBECONFIG_SECRET, conditions, read, until_secret
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet

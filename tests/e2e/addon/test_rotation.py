@@ -20,8 +20,8 @@ from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.waiting import PATIENCE, WAIT, until
 from hub_manager.certificates.authority import Schedule
-from tests.support.hub_process import config, installed_stopped, leading, manager_kubeconfig
-from tests.support.on_hub import CERTIFICATE_SECRET, lose_kubeconfig, read, secret
+from tests.support.fleet.hub_process import config, installed_stopped, leading, manager_kubeconfig
+from tests.support.fleet.on_hub import CERTIFICATE_SECRET, lose_kubeconfig, read, secret
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet

@@ -20,9 +20,9 @@ from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.network import Link
 from fleet.waiting import WAIT, until
-from tests.support.fleet_processes import process_of
-from tests.support.hub_process import installed_stopped, manager_kubeconfig
-from tests.support.on_hub import CERTIFICATE_SECRET, conditions, read, secret, until_secret
+from tests.support.fleet.fleet_processes import process_of
+from tests.support.fleet.hub_process import installed_stopped, manager_kubeconfig
+from tests.support.fleet.on_hub import CERTIFICATE_SECRET, conditions, read, secret, until_secret
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet
@@ -96,7 +96,7 @@ async def _one_write_then_killed(kubeconfig: Path, agent_image: str) -> str:
     One that finds nothing to write, because the klusterlet has to move first, is killed too.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.hub_process", str(kubeconfig), agent_image),
+        *(sys.executable, "-m", "tests.support.fleet.hub_process", str(kubeconfig), agent_image),
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=asyncio.subprocess.PIPE,

@@ -14,12 +14,12 @@ from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.network import Link
 from fleet.waiting import PATIENCE, until
-from tests.support.fleet_processes import process_of
-from tests.support.fleet_runs import FleetRun, Model, Sites, cluster_of, condition, equal
+from tests.support.fleet.fleet_processes import process_of
+from tests.support.fleet.fleet_runs import FleetRun, Model, Sites, cluster_of, condition, equal
 
 pytestmark = pytest.mark.fleet
 AGGREGATOR = "hub_manager.aggregator"
-COLLABORATOR = "spoke_agent.collaborator.openfl"
+COLLABORATOR = "runtimes.openfl"
 Phase = Callable[[Path], bool]
 
 

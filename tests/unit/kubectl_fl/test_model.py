@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from federation.kube.run_kinds import AGGREGATOR_POD
+from federation.kube.kinds import AGGREGATOR_POD
 from kubectl_fl.app import main
 from kubectl_fl.failure import Failure
 from kubectl_fl.kubectl import Kubectl
 from kubectl_fl.model.check import check
 from kubectl_fl.model.download import TRIES, Download
-from tests.support.model_hub import Hub
+from tests.support.fleet.model_hub import Hub
 
 
 def deletes(hub: Hub) -> int:
