@@ -74,6 +74,18 @@ check: venv proto-drift reference-drift ## formatting, lint, types, layers, gene
 	$(RUN)mypy
 	$(RUN)lint-imports --no-logo
 
+PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs examples proto \
+	$(wildcard federation hub_manager kubectl_fl runtimes spoke_agent)
+
+.tools/vale: tools/go.mod tools/go.sum
+	CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off GOBIN="$(CURDIR)/.tools" \
+		go -C tools install -trimpath -ldflags "-s -w" tool
+	touch $@
+
+.PHONY: prose
+prose: .tools/vale ## check the English of the pages, docstrings and comments
+	.tools/vale --output=line $(PROSE)
+
 .PHONY: fix
 fix: venv ## let ruff mend what it can
 	$(RUN)ruff check --fix .
