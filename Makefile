@@ -68,7 +68,7 @@ reference-drift: venv ## whether docs/reference and the CRDs' descriptions are t
 	$(RUN)python -m reference check
 
 .PHONY: check
-check: venv proto-drift reference-drift ## formatting, lint, types, layers, generated code and pages
+check: venv proto-drift reference-drift prose ## formatting, lint, types, layers, generated code and pages, English
 	$(RUN)ruff format --check .
 	$(RUN)ruff check .
 	$(RUN)mypy
