@@ -16,18 +16,18 @@ from typing import Final
 from federation.api.federated_learning import FederatedLearning
 from federation.kube.run_kinds import FEDERATED_LEARNING
 from kubectl_fl.arguments import PROGRAM, kubectl_flags, parser, spoke_flags
+from kubectl_fl.commands.doctor import observe
+from kubectl_fl.commands.logs import Logs
+from kubectl_fl.commands.watch import Watch
 from kubectl_fl.console import Console
 from kubectl_fl.doctor.cluster_checks import cluster_findings
 from kubectl_fl.doctor.findings import Verdict
-from kubectl_fl.doctor.observe import observe
-from kubectl_fl.doctor.page import page
 from kubectl_fl.doctor.run_checks import clusters_to_check, run_findings
-from kubectl_fl.failure import Failure, Misused
+from kubectl_fl.errors import Failure, Misused
 from kubectl_fl.kubectl import Kubectl, kind_name
-from kubectl_fl.logs import Logs
-from kubectl_fl.status_view import run_page, runs_page
-from kubectl_fl.terminal import byte_size, one_line
-from kubectl_fl.watching import Watch
+from kubectl_fl.terminal_text import byte_size, one_line
+from kubectl_fl.views.doctor_report import page
+from kubectl_fl.views.run_status import run_page, runs_page
 
 FAILED: Final = 1
 MISUSED: Final = 2
@@ -128,9 +128,9 @@ class Commands:
     def _model(self) -> int:
         if importlib.util.find_spec("blake3") is None:
             raise Failure("the model's digest is BLAKE3: pip install 'federated-learning-addon[cli]'")
-        from kubectl_fl.model.check import check  # noqa: PLC0415 - needs blake3, which no other command does
-        from kubectl_fl.model.download import Download  # noqa: PLC0415
-        from kubectl_fl.model.reader_pod import described  # noqa: PLC0415
+        from kubectl_fl.commands.download import Download  # noqa: PLC0415
+        from kubectl_fl.commands.verify import check  # noqa: PLC0415 - needs blake3, which no other command does
+        from kubectl_fl.resources.reader_pod import described  # noqa: PLC0415
 
         arguments, run = self.arguments, self._read()
         if arguments.check:

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from typing import Final, TextIO
 
-from kubectl_fl.terminal import cut, harmless
+from kubectl_fl.terminal_text import cut, harmless
 
 _ROWS: Final = 24
 _COLUMNS: Final = 80

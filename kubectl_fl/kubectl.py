@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from federation.kube.resource import Kind, T
-from kubectl_fl.answers import decoded, listed, refusal
-from kubectl_fl.failure import Failure, Forbidden, NotFound
+from kubectl_fl.errors import Failure, Forbidden, NotFound
+from kubectl_fl.resources.kubectl_output import decoded, listed, refusal
 
 CALL_SECONDS: Final = 60
 """How long a call may take that neither follows nor waits."""

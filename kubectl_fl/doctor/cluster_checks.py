@@ -23,8 +23,8 @@ from federation.api.run_names import work_name
 from federation.api.work import APPLIED
 from kubectl_fl.doctor.findings import Finding, Seen, Unseen, known, ok, problem, unknown, words
 from kubectl_fl.doctor.run_checks import enabling
-from kubectl_fl.parts import SiteWords, approving, of_attempt, site_words
-from kubectl_fl.terminal import ago
+from kubectl_fl.resources.pods import SiteWords, approving, of_attempt, site_words
+from kubectl_fl.terminal_text import ago
 
 SET_LABEL: Final = "cluster.open-cluster-management.io/clusterset"
 GLOBAL_SET: Final = "global"

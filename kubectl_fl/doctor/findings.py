@@ -11,7 +11,7 @@ from federation.api.meta import Condition, is_true
 from federation.api.run_objects import ManagedClusterSetBinding, PersistentVolumeClaim, Placement
 from federation.api.run_status import COMPLETE, FAILED
 from federation.api.work import ManifestWork
-from kubectl_fl.parts import RunPod
+from kubectl_fl.resources.pods import RunPod
 
 
 class Verdict(Enum):

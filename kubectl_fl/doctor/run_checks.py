@@ -7,8 +7,8 @@ from federation.api.addon import ManagedClusterAddOn
 from federation.api.meta import condition_of
 from federation.api.run_status import FAILED, SCHEDULED, SERVER_READY
 from kubectl_fl.doctor.findings import Finding, Seen, Unseen, known, ok, problem, unknown, words
-from kubectl_fl.parts import failed_container, newest, not_started
-from kubectl_fl.remedies import remedy_for
+from kubectl_fl.doctor.remedies import remedy_for
+from kubectl_fl.resources.pods import failed_container, newest, not_started
 
 SATISFIED: Final = "PlacementSatisfied"
 MISCONFIGURED: Final = "PlacementMisconfigured"

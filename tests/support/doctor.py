@@ -14,9 +14,9 @@ from federation.kube.run_kinds import (
     PLACEMENT,
     PLACEMENT_DECISION,
 )
+from kubectl_fl.commands.doctor import observe
 from kubectl_fl.doctor.cluster_checks import cluster_findings
 from kubectl_fl.doctor.findings import Finding, Seen
-from kubectl_fl.doctor.observe import observe
 from kubectl_fl.doctor.run_checks import run_findings
 from tests.support.csr import NOW
 from tests.support.fake_kubectl import FakeKubectl, InProcess

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from federation.kube.resource import Json, Kind
-from kubectl_fl.answers import refusal
 from kubectl_fl.kubectl import Kubectl
+from kubectl_fl.resources.kubectl_output import refusal
 from tests.support import kubectl_program
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from federation.kube.run_kinds import FEDERATED_LEARNING, JOB
 from hub_manager.aggregator.checkpoint import CheckpointStore
 from hub_manager.federated_learning.aggregator_job import Images, job
+from kubectl_fl.commands.download import Download
 from kubectl_fl.kubectl import Kubectl
-from kubectl_fl.model.download import Download
 from tests.support.fake_kubectl import FakeKubectl
 from tests.support.models import MIXED, Held, elements, packed, rounded
 from tests.support.run_objects import run_json, run_of

@@ -8,9 +8,9 @@ from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL, server_name
 from federation.kube.resource import Json
 from federation.kube.run_kinds import AGGREGATOR_POD, JOB
 from hub_manager.federated_learning.aggregator_job import Images, job
-from kubectl_fl.failure import Failure
-from kubectl_fl.model.reader_pod import place_of
-from kubectl_fl.parts import TEMPLATED_JOB
+from kubectl_fl.errors import Failure
+from kubectl_fl.resources.pods import TEMPLATED_JOB
+from kubectl_fl.resources.reader_pod import place_of
 from tests.support.model_hub import IMAGE, Hub
 
 

@@ -13,8 +13,8 @@ import msgspec
 
 from federation.api.federated_learning import FederatedLearning
 from federation.api.meta import Resource, Struct
-from kubectl_fl.failure import Failure, Forbidden, KubectlFailed, NotFound
-from kubectl_fl.terminal import one_line
+from kubectl_fl.errors import Failure, Forbidden, KubectlFailed, NotFound
+from kubectl_fl.terminal_text import one_line
 
 T = TypeVar("T", bound=Resource)
 

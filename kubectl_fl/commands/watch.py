@@ -8,12 +8,12 @@ from typing import Final
 
 from federation.api.federated_learning import FederatedLearning
 from federation.kube.run_kinds import FEDERATED_LEARNING
-from kubectl_fl.answers import Event, events
-from kubectl_fl.changes import changes, end_of
 from kubectl_fl.console import Console
-from kubectl_fl.failure import Failure, Forbidden, NotFound
+from kubectl_fl.errors import Failure, Forbidden, NotFound
 from kubectl_fl.kubectl import Kubectl, Stream, kind_name
-from kubectl_fl.status_view import run_page
+from kubectl_fl.resources.kubectl_output import Event, events
+from kubectl_fl.views.run_changes import changes, end_of
+from kubectl_fl.views.run_status import run_page
 
 TRIES: Final = 8
 """How often in a row a watch may end without an event; with the pauses between, some two minutes."""

@@ -17,8 +17,8 @@ from federation.api.run_status import ModelStatus
 from federation.checkpoint import MANIFEST_FILE
 from federation.kube.resource import Json
 from federation.kube.run_kinds import FEDERATED_LEARNING
-from kubectl_fl.failure import Failure
-from kubectl_fl.parts import RunPod, TemplatedJob, TemplateSpec
+from kubectl_fl.errors import Failure
+from kubectl_fl.resources.pods import RunPod, TemplatedJob, TemplateSpec
 
 VOLUME: Final = "/volume"
 CONTAINER: Final = "reader"

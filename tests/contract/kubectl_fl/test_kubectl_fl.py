@@ -19,8 +19,8 @@ from federation.kube.resource import Json, Kind, ObjectKey, Resource
 from federation.kube.run_kinds import FEDERATED_LEARNING
 from kubectl_fl.app import main
 from kubectl_fl.kubectl import Kubectl
-from kubectl_fl.model.reader_pod import Host, Place, reader_pod
-from kubectl_fl.parts import RUN_POD
+from kubectl_fl.resources.pods import RUN_POD
+from kubectl_fl.resources.reader_pod import Host, Place, reader_pod
 from tests.support.apiserver import find_programs, loopback_api_server
 from tests.support.run_objects import run_json, run_of
 from tests.support.waiting import until

@@ -7,8 +7,8 @@ from federation.kube.resource import Json, ObjectKey
 from federation.kube.run_kinds import PERSISTENT_VOLUME_CLAIM
 from kubectl_fl.doctor.cluster_checks import cluster_findings
 from kubectl_fl.doctor.findings import Finding, Verdict
-from kubectl_fl.doctor.page import page
 from kubectl_fl.doctor.run_checks import clusters_to_check, run_findings
+from kubectl_fl.views.doctor_report import page
 from tests.support.csr import NOW
 from tests.support.doctor import applied, of_cluster, of_run, seen, waiting
 from tests.support.run_objects import run_json

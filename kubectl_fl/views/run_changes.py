@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from federation.api.federated_learning import FederatedLearning
 from federation.api.meta import condition_of
 from federation.api.run_status import COMPLETE, FAILED, FederatedLearningStatus
-from kubectl_fl.status_view import number
-from kubectl_fl.terminal import one_line
+from kubectl_fl.terminal_text import one_line
+from kubectl_fl.views.run_status import number
 
 
 @dataclass(frozen=True, slots=True)

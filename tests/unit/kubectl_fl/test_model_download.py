@@ -12,10 +12,10 @@ import pytest
 
 from federation.kube.run_kinds import AGGREGATOR_POD
 from kubectl_fl.app import main
-from kubectl_fl.failure import Failure
+from kubectl_fl.commands.download import TRIES, Download
+from kubectl_fl.commands.verify import check
+from kubectl_fl.errors import Failure
 from kubectl_fl.kubectl import Kubectl
-from kubectl_fl.model.check import check
-from kubectl_fl.model.download import TRIES, Download
 from tests.support.model_hub import Hub
 
 

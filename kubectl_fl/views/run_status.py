@@ -6,8 +6,8 @@ from typing import Final
 
 from federation.api.federated_learning import FederatedLearning
 from federation.api.run_status import ClusterStatus, FederatedLearningStatus, Metric
-from kubectl_fl.remedies import not_fine, remedy_for
-from kubectl_fl.terminal import ago, byte_size, harmless, lasting, moment, one_line, table
+from kubectl_fl.doctor.remedies import not_fine, remedy_for
+from kubectl_fl.terminal_text import ago, byte_size, harmless, lasting, moment, one_line, table
 
 SITES_ABREAST: Final = 5
 """Of how many sites metrics are shown side by side; of more, the least and the greatest value."""

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from federation.kube.resource import Json
 from federation.kube.run_kinds import FEDERATED_LEARNING
-from kubectl_fl.answers import Event, events, listed, refusal
-from kubectl_fl.failure import Failure, Forbidden, KubectlFailed, NotFound
+from kubectl_fl.errors import Failure, Forbidden, KubectlFailed, NotFound
+from kubectl_fl.resources.kubectl_output import Event, events, listed, refusal
 from tests.support.run_objects import run_json
 
 

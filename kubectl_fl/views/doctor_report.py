@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from kubectl_fl.doctor.findings import Finding, Verdict
-from kubectl_fl.terminal import one_line
+from kubectl_fl.terminal_text import one_line
 
 _CHECK: Final = 14
 _DETAIL: Final = 600

@@ -11,7 +11,7 @@ import msgspec
 
 from federation.checkpoint import HEADER_LENGTH, CheckpointManifest, tensors_start
 from federation.model import DIGEST_PREFIX, digest_of
-from kubectl_fl.failure import Failure
+from kubectl_fl.errors import Failure
 
 
 class NotTheModel(Failure):

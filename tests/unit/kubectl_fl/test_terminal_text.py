@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubectl_fl.console import frame
-from kubectl_fl.terminal import ago, byte_size, cut, harmless, lasting, one_line, table, width
+from kubectl_fl.terminal_text import ago, byte_size, cut, harmless, lasting, one_line, table, width
 
 HOSTILE = st.lists(
     st.one_of(

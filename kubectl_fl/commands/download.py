@@ -17,10 +17,11 @@ import msgspec
 
 from federation.api.federated_learning import FederatedLearning
 from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL, server_name
-from kubectl_fl.failure import Failure, Forbidden
+from kubectl_fl.commands.verify import NotTheModel, check, file_digest
+from kubectl_fl.errors import Failure, Forbidden
 from kubectl_fl.kubectl import Kubectl
-from kubectl_fl.model.check import NotTheModel, check, file_digest
-from kubectl_fl.model.reader_pod import (
+from kubectl_fl.resources.pods import RUN_POD, TEMPLATED_JOB, TemplatedJob, newest, not_started
+from kubectl_fl.resources.reader_pod import (
     CONTAINER,
     READ,
     SIZE,
@@ -31,8 +32,7 @@ from kubectl_fl.model.reader_pod import (
     pod_name,
     reader_pod,
 )
-from kubectl_fl.parts import RUN_POD, TEMPLATED_JOB, TemplatedJob, newest, not_started
-from kubectl_fl.terminal import byte_size, one_line
+from kubectl_fl.terminal_text import byte_size, one_line
 
 START_SECONDS: Final = 180
 """How long the pod may take to run."""

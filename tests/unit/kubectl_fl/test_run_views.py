@@ -10,9 +10,9 @@ from federation.api.run_status import COMPLETE, FAILED
 from federation.kube.resource import Json
 from hub_manager.federated_learning.status import Reason
 from hub_manager.federated_learning.validate import FaultReason
-from kubectl_fl.changes import changes, end_of
-from kubectl_fl.remedies import FINE, REMEDIES
-from kubectl_fl.status_view import SITES_ABREAST, run_page, runs_page
+from kubectl_fl.doctor.remedies import FINE, REMEDIES
+from kubectl_fl.views.run_changes import changes, end_of
+from kubectl_fl.views.run_status import SITES_ABREAST, run_page, runs_page
 from tests.support.run_objects import run_json, run_of
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)

@@ -7,7 +7,7 @@ from federation.api.run_names import work_name
 from federation.kube.ocm_kinds import MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
 from federation.kube.resource import Json
 from federation.kube.run_kinds import AGGREGATOR_POD
-from kubectl_fl.logs import LONGEST, whole_lines
+from kubectl_fl.commands.logs import LONGEST, whole_lines
 from tests.support.fake_kubectl import FakeKubectl
 from tests.support.plugin import BROKEN, DONE, UID, pod, run, typed
 from tests.support.run_objects import run_of

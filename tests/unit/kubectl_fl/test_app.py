@@ -9,10 +9,10 @@ import pytest
 from federation.kube.resource import Json
 from federation.kube.run_kinds import FEDERATED_LEARNING
 from kubectl_fl.app import main
+from kubectl_fl.commands.watch import Watch
 from kubectl_fl.console import Console
-from kubectl_fl.failure import Failure
+from kubectl_fl.errors import Failure
 from kubectl_fl.kubectl import Kubectl
-from kubectl_fl.watching import Watch
 from tests.support.csr import NOW
 from tests.support.fake_kubectl import FakeKubectl
 from tests.support.plugin import ended, run, typed

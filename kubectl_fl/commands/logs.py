@@ -12,9 +12,9 @@ from federation.api.identity import ADDON_NAME
 from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL, work_name
 from federation.kube.ocm_kinds import MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
 from kubectl_fl.console import Console
-from kubectl_fl.failure import Failure
+from kubectl_fl.errors import Failure
 from kubectl_fl.kubectl import Kubectl
-from kubectl_fl.parts import (
+from kubectl_fl.resources.pods import (
     RUN_POD,
     RunPod,
     SiteWords,
@@ -25,7 +25,7 @@ from kubectl_fl.parts import (
     site_words,
     telling_container,
 )
-from kubectl_fl.terminal import one_line
+from kubectl_fl.terminal_text import one_line
 
 LONGEST: Final = 1 << 16
 """Characters of a line that are kept together."""

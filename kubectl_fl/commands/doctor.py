@@ -15,9 +15,9 @@ from federation.kube.run_kinds import (
     PLACEMENT_DECISION,
 )
 from kubectl_fl.doctor.findings import Seen, Unseen
-from kubectl_fl.failure import Failure
+from kubectl_fl.errors import Failure
 from kubectl_fl.kubectl import Kubectl
-from kubectl_fl.parts import RUN_POD
+from kubectl_fl.resources.pods import RUN_POD
 
 V = TypeVar("V")
 
