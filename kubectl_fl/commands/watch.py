@@ -9,17 +9,17 @@ from typing import Final
 from federation.api.federated_learning import FederatedLearning
 from federation.kube.run_kinds import FEDERATED_LEARNING
 from kubectl_fl.console import Console
-from kubectl_fl.errors import Failure, Forbidden, NotFound
-from kubectl_fl.kubectl import Kubectl, Stream, kind_name
-from kubectl_fl.resources.kubectl_output import Event, events
-from kubectl_fl.views.run_changes import changes, end_of
-from kubectl_fl.views.run_status import run_page
+from kubectl_fl.errors import AccessForbidden, CommandError, ObjectNotFound
+from kubectl_fl.kubectl import Kubectl, KubectlStream, qualified_kind
+from kubectl_fl.resources.kubectl_output import RunEvent, split_events
+from kubectl_fl.views.run_changes import describe_changes, run_result
+from kubectl_fl.views.run_status import render_run
 
 TRIES: Final = 8
 """How often in a row a watch may end without an event; with the pauses between, some two minutes."""
 
 
-class Watch:
+class RunWatch:
     """One run, watched."""
 
     def __init__(
@@ -33,62 +33,73 @@ class Watch:
         self._hub, self._console, self._clock, self._pause = hub, console, clock, pause
         self._run: FederatedLearning | None = None
 
-    def until_end(self, name: str, namespace: str) -> int:
+    def follow(self, name: str, namespace: str) -> int:
         """Shows the run until it ends; 0 where it has a model, 1 where it failed.
 
         Raises:
-            Failure: The run can't be watched, or was deleted.
+            CommandError: The run can't be watched, or was deleted.
         """
         where = ("--namespace", namespace) if namespace else ()
-        command = ("get", kind_name(FEDERATED_LEARNING), name, *where, "-o", "json", "--watch", "--output-watch-events")
-        broken: Failure | None = None
+        command = (
+            "get",
+            qualified_kind(FEDERATED_LEARNING),
+            name,
+            *where,
+            "-o",
+            "json",
+            "--watch",
+            "--output-watch-events",
+        )
+        broken: CommandError | None = None
         tries = 0
         while tries < TRIES:
             before = self._run
-            with self._hub.stream(*command, what=f"FederatedLearning {name}") as stream:
+            with self._hub.stream(*command, subject=f"FederatedLearning {name}") as stream:
                 code, broken = self._follow(stream)
             if code is not None:
                 return code
-            if isinstance(broken, NotFound | Forbidden):
+            if isinstance(broken, ObjectNotFound | AccessForbidden):
                 raise (
-                    Failure(f"{name} was deleted") if self._run is not None and isinstance(broken, NotFound) else broken
+                    CommandError(f"{name} was deleted")
+                    if self._run is not None and isinstance(broken, ObjectNotFound)
+                    else broken
                 )
             tries = tries + 1 if self._run is before else 1
             self._pause(min(30, 2 ** (tries - 1)))
-        raise broken or Failure(f"the watch of {name} ends again and again without an event: is the hub reached?")
+        raise broken or CommandError(f"the watch of {name} ends again and again without an event: is the hub reached?")
 
-    def _follow(self, stream: Stream) -> tuple[int | None, Failure | None]:
+    def _follow(self, stream: KubectlStream) -> tuple[int | None, CommandError | None]:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         text = ""
         while piece := self._piece(stream):
-            found, text = events(text + decoder.decode(piece))
+            found, text = split_events(text + decoder.decode(piece))
             for event in found:
-                code = self._seen(event)
+                code = self._handle(event)
                 if code is not None:
                     return code, None
-        return None, stream.failure()
+        return None, stream.wait_for_error()
 
-    def _piece(self, stream: Stream) -> bytes:
+    def _piece(self, stream: KubectlStream) -> bytes:
         """The next piece that comes, empty at the end; the page is drawn anew each second meanwhile: times go on."""
-        while (piece := stream.piece(1)) is None:
-            if self._run is not None and self._console.redraws:
-                self._console.page(run_page(self._run, self._clock()))
+        while (piece := stream.read_chunk(1)) is None:
+            if self._run is not None and self._console.can_redraw:
+                self._console.draw_page(render_run(self._run, self._clock()))
         return piece
 
-    def _seen(self, event: Event) -> int | None:
+    def _handle(self, event: RunEvent) -> int | None:
         run = event.object
         if event.type == "DELETED":
-            raise Failure(f"{run.metadata.name} was deleted")
+            raise CommandError(f"{run.metadata.name} was deleted")
         now = self._clock()
-        if self._console.redraws:
-            self._console.page(run_page(run, now))
+        if self._console.can_redraw:
+            self._console.draw_page(render_run(run, now))
         else:
             time_of_day = now.strftime("%H:%M:%S")
-            self._console.lines(f"{time_of_day}  {line}" for line in changes(self._run, run))
+            self._console.print_lines(f"{time_of_day}  {line}" for line in describe_changes(self._run, run))
         self._run = run
-        end = end_of(run)
+        end = run_result(run)
         if end is None:
             return None
         if not end.well:
-            self._console.tell(f"{run.metadata.name} has failed. {end.cause}")
+            self._console.report(f"{run.metadata.name} has failed. {end.cause}")
         return 0 if end.well else 1

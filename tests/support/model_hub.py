@@ -6,7 +6,7 @@ from typing import Any
 from federation.kube.run_kinds import FEDERATED_LEARNING, JOB
 from hub_manager.aggregator.checkpoint import CheckpointStore
 from hub_manager.federated_learning.aggregator_job import Images, job
-from kubectl_fl.commands.download import Download
+from kubectl_fl.commands.download import ModelDownload
 from kubectl_fl.kubectl import Kubectl
 from tests.support.fake_kubectl import FakeKubectl
 from tests.support.models import MIXED, Held, elements, packed, rounded
@@ -38,7 +38,7 @@ class Hub:
     def run(self) -> Any:
         return run_of(self.body)
 
-    def download(self, target: Path, image: str = "") -> Download:
-        found = Download(Kubectl(self.kubectl.program), self.run, self.told.append, pause=lambda _: None)
-        found.to(target, image, "abcde")
+    def download(self, target: Path, image: str = "") -> ModelDownload:
+        found = ModelDownload(Kubectl(self.kubectl.program), self.run, self.told.append, pause=lambda _: None)
+        found.download_to(target, image, "abcde")
         return found
