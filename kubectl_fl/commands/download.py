@@ -17,42 +17,42 @@ import msgspec
 
 from federation.api.federated_learning import FederatedLearning
 from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL, server_name
-from kubectl_fl.failure import Failure, Forbidden
+from kubectl_fl.commands.verify import ModelMismatch, manifest_file_digest, verify_model
+from kubectl_fl.errors import AccessForbidden, CommandError
 from kubectl_fl.kubectl import Kubectl
-from kubectl_fl.model.check import NotTheModel, check, file_digest
-from kubectl_fl.model.reader_pod import (
-    CONTAINER,
-    READ,
-    SIZE,
-    Host,
-    Place,
-    host_of,
-    place_of,
-    pod_name,
+from kubectl_fl.resources.pods import AGGREGATOR_JOB, RUN_POD, AggregatorJob, newest_pod, start_failure
+from kubectl_fl.resources.reader_pod import (
+    READ_SCRIPT,
+    READER_CONTAINER,
+    SIZE_SCRIPT,
+    ModelLocation,
+    ReaderSettings,
+    model_location,
     reader_pod,
+    reader_pod_name,
+    reader_settings,
 )
-from kubectl_fl.parts import RUN_POD, TEMPLATED_JOB, TemplatedJob, newest, not_started
-from kubectl_fl.terminal import byte_size, one_line
+from kubectl_fl.terminal_text import format_bytes, one_line
 
-START_SECONDS: Final = 180
+START_TIMEOUT_SECONDS: Final = 180
 """How long the pod may take to run."""
-SILENCE_SECONDS: Final = 60
+READ_TIMEOUT_SECONDS: Final = 60
 """How long the stream may say nothing before it counts as broken."""
-TRIES: Final = 6
+MAX_STALLS: Final = 6
 """How often in a row a stream may break without a byte."""
-MANIFEST_LIMIT: Final = 256 << 20
+MAX_MANIFEST_BYTES: Final = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Download:
+class ModelDownload:
     """One download; `tell` says how far it is."""
 
     hub: Kubectl
     run: FederatedLearning
-    tell: Callable[[str], None]
+    report: Callable[[str], None]
     pause: Callable[[float], None] = time.sleep
 
-    def to(self, target: Path, image: str, chance: str) -> Place:
+    def download_to(self, target: Path, image: str, name_suffix: str) -> ModelLocation:
         """The model in the target file.
 
         Args:
@@ -61,90 +61,96 @@ class Download:
             chance: Makes the pod's name its own.
 
         Raises:
-            Failure: It can't be had, or is not what the run says.
+            CommandError: It can't be had, or is not what the run says.
             OSError: The target can't be written.
         """
-        place = place_of(self.run)
-        host = self._host(image)
+        place = model_location(self.run)
+        host = self._reader_settings(image)
         partial = target.with_name(f".{target.name}.{place.digest.rpartition(':')[2][:16]}.partial")
         with _locked(partial) as file:
-            with self._reader(place, host, chance) as pod:
-                whole = file_digest(self._output(pod, READ, place.manifest, "0", what="the manifest"), place.digest)
-                length = int(self._output(pod, SIZE, place.path, what="the model's size"))
+            with self._reader(place, host, name_suffix) as pod:
+                whole = manifest_file_digest(
+                    self._output(pod, READ_SCRIPT, place.manifest, "0", subject="the manifest"), place.digest
+                )
+                length = int(self._output(pod, SIZE_SCRIPT, place.path, subject="the model's size"))
                 self._fetch(pod, place, length, file)
             os.fsync(file)
             try:
-                check(partial, place.size, place.digest, whole)
-            except NotTheModel:
+                verify_model(partial, place.size, place.digest, whole)
+            except ModelMismatch:
                 partial.unlink()
                 raise
             partial.replace(target)
         return place
 
-    def _host(self, image: str) -> Host:
+    def _reader_settings(self, image: str) -> ReaderSettings:
         run = self.run
         namespace = run.metadata.namespace
         labels = {RUN_UID_LABEL: run.metadata.uid, ATTEMPT_LABEL: str(run.status.attempt)}
         job = self._job(image)
         if job is not None and job.metadata.labels.get(RUN_UID_LABEL) != run.metadata.uid:
             job = None
-        return host_of(job, newest(self.hub.select(RUN_POD, namespace=namespace, labels=labels)), image, run)
+        return reader_settings(
+            job, newest_pod(self.hub.select(RUN_POD, namespace=namespace, labels=labels)), image, run
+        )
 
-    def _job(self, image: str) -> TemplatedJob | None:
+    def _job(self, image: str) -> AggregatorJob | None:
         """The Job of the run's name; where the image is known it can be done without."""
         name, namespace = server_name(self.run), self.run.metadata.namespace
         if image:
             without = "the pod gets none of its tolerations, node selector and pull secrets"
-            return self.hub.find_if_allowed(TEMPLATED_JOB, name, namespace, tell=self.tell, without=without)
+            return self.hub.find_if_allowed(AGGREGATOR_JOB, name, namespace, report=self.report, without=without)
         try:
-            return self.hub.find(TEMPLATED_JOB, name, namespace)
-        except Forbidden as forbidden:
-            raise Forbidden(f"{forbidden}, or name the image of the pod that reads with --image") from forbidden
+            return self.hub.find(AGGREGATOR_JOB, name, namespace)
+        except AccessForbidden as forbidden:
+            raise AccessForbidden(f"{forbidden}, or name the image of the pod that reads with --image") from forbidden
 
     @contextmanager
-    def _reader(self, place: Place, host: Host, chance: str) -> Iterator[str]:
+    def _reader(self, place: ModelLocation, host: ReaderSettings, name_suffix: str) -> Iterator[str]:
         """The reader's pod while it runs."""
         run = self.run
-        name = pod_name(run, chance)
+        name = reader_pod_name(run, name_suffix)
         body = msgspec.json.encode(reader_pod(run, place, host, name))
-        self.tell(f"starting the pod {name} in {run.metadata.namespace}, which reads {place.claim}")
+        self.report(f"starting the pod {name} in {run.metadata.namespace}, which reads {place.claim}")
         try:
-            what = f"the pod {name}"
-            self.hub.call("create", "-f", "-", *self._here, what=what, standard_input=body, shielded=True)
+            subject = f"the pod {name}"
+            self.hub.call(
+                "create", "-f", "-", *self._namespace, subject=subject, standard_input=body, defer_signals=True
+            )
             self._until_ready(name)
             yield name
         finally:
             self._delete(name)
 
     def _until_ready(self, name: str) -> None:
-        what = f"the pod {name}"
-        condition = ("wait", f"pod/{name}", "--for=condition=Ready", f"--timeout={START_SECONDS}s")
+        subject = f"the pod {name}"
+        condition = ("wait", f"pod/{name}", "--for=condition=Ready", f"--timeout={START_TIMEOUT_SECONDS}s")
         try:
-            self.hub.call(*condition, *self._here, what=what, seconds=START_SECONDS + 30)
-        except Failure as failure:
+            self.hub.call(*condition, *self._namespace, subject=subject, seconds=START_TIMEOUT_SECONDS + 30)
+        except CommandError as failure:
             pod = self.hub.find(RUN_POD, name, self.run.metadata.namespace)
-            why = not_started(pod) if pod is not None else ""
+            why = start_failure(pod) if pod is not None else ""
             remedy = "a claim that is ReadWriteOnce has to be free, or its node have room; --image names another image"
-            raise Failure(f"{what} does not start: {one_line(why) or failure}. {remedy}") from failure
+            raise CommandError(f"{subject} does not start: {one_line(why) or failure}. {remedy}") from failure
 
     def _delete(self, name: str) -> None:
         """Deletes the pod; where that can't be done, what is left goes with the run."""
         arguments = ("delete", "pod", name, "--ignore-not-found", "--wait=false")
         try:
-            self.hub.call(*arguments, *self._here, what=f"the pod {name}", shielded=True)
-        except Failure as failure:
+            self.hub.call(*arguments, *self._namespace, subject=f"the pod {name}", defer_signals=True)
+        except CommandError as failure:
             remedy = f"kubectl delete pod {name} --namespace {self.run.metadata.namespace}"
-            self.tell(f"the pod {name} is left behind: {remedy} ({failure})")
+            self.report(f"the pod {name} is left behind: {remedy} ({failure})")
 
-    def _fetch(self, pod: str, place: Place, length: int, file: int) -> None:
+    def _fetch(self, pod: str, place: ModelLocation, length: int, file: int) -> None:
         """Everything of the file that is not there yet; a stream that breaks goes on where it was."""
         begun = os.lseek(file, 0, os.SEEK_END)
         if begun > length:
             os.ftruncate(file, 0)
             begun = 0
         if begun:
-            self.tell(f"going on after the {byte_size(begun)} that an earlier call has brought")
-        self.tell(f"{byte_size(length)} to read, the model after round {place.round}")
+            self.report(f"going on after the {format_bytes(begun)} that an earlier call has brought")
+        self.report(f"{format_bytes(length)} to read, the model after round {place.round}")
         had, idle = begun, 0
         while had < length:
             broken = self._stream(pod, place, length, file)
@@ -152,38 +158,42 @@ class Download:
             idle = 0 if now > had else idle + 1
             had = now
             if had < length:
-                if idle == TRIES:
-                    raise Failure(f"the model can't be read beyond {byte_size(had)} of {byte_size(length)}: {broken}")
-                self.tell(f"the stream broke at {byte_size(had)} of {byte_size(length)}: {broken}; trying again")
+                if idle == MAX_STALLS:
+                    raise CommandError(
+                        f"the model can't be read beyond {format_bytes(had)} of {format_bytes(length)}: {broken}"
+                    )
+                self.report(
+                    f"the stream broke at {format_bytes(had)} of {format_bytes(length)}: {broken}; trying again"
+                )
                 self.pause(min(30, 2**idle))
 
-    def _stream(self, pod: str, place: Place, length: int, file: int) -> str:
+    def _stream(self, pod: str, place: ModelLocation, length: int, file: int) -> str:
         """Appends what the stream brings; why it ended before the file's end, or `""`."""
         had = os.lseek(file, 0, os.SEEK_END)
-        command = self._in_pod(pod, READ, place.path, str(had))
-        with self.hub.stream(*command, what="the model") as stream:
+        command = self._in_pod(pod, READ_SCRIPT, place.path, str(had))
+        with self.hub.stream(*command, subject="the model") as stream:
             while had < length:
-                piece = stream.piece(SILENCE_SECONDS)
+                piece = stream.read_chunk(READ_TIMEOUT_SECONDS)
                 if piece is None:
-                    return f"nothing came for {SILENCE_SECONDS} s"
+                    return f"nothing came for {READ_TIMEOUT_SECONDS} s"
                 if not piece:
-                    failure = stream.failure()
+                    failure = stream.wait_for_error()
                     return str(failure) if failure is not None else "it ended early"
                 _write(file, piece[: length - had])
                 had += len(piece)
         return ""
 
-    def _output(self, pod: str, script: str, *arguments: str, what: str) -> bytes:
-        found = self.hub.call(*self._in_pod(pod, script, *arguments), what=what)
-        if len(found) > MANIFEST_LIMIT:
-            raise Failure(f"{what}: more than {byte_size(MANIFEST_LIMIT)}")
+    def _output(self, pod: str, script: str, *arguments: str, subject: str) -> bytes:
+        found = self.hub.call(*self._in_pod(pod, script, *arguments), subject=subject)
+        if len(found) > MAX_MANIFEST_BYTES:
+            raise CommandError(f"{subject}: more than {format_bytes(MAX_MANIFEST_BYTES)}")
         return found
 
     def _in_pod(self, pod: str, script: str, *arguments: str) -> tuple[str, ...]:
-        return ("exec", pod, *self._here, "-c", CONTAINER, "--", "python3", "-I", "-c", script, *arguments)
+        return ("exec", pod, *self._namespace, "-c", READER_CONTAINER, "--", "python3", "-I", "-c", script, *arguments)
 
     @property
-    def _here(self) -> tuple[str, str]:
+    def _namespace(self) -> tuple[str, str]:
         return ("--namespace", self.run.metadata.namespace)
 
 
@@ -201,7 +211,7 @@ def _locked(path: Path) -> Iterator[int]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Failure(
+            raise CommandError(
                 f"{path} is being written by another call: wait for it, or choose another --output"
             ) from error
         yield file

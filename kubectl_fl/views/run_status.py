@@ -6,22 +6,30 @@ from typing import Final
 
 from federation.api.federated_learning import FederatedLearning
 from federation.api.run_status import ClusterStatus, FederatedLearningStatus, Metric
-from kubectl_fl.remedies import not_fine, remedy_for
-from kubectl_fl.terminal import ago, byte_size, harmless, lasting, moment, one_line, table
+from kubectl_fl.doctor.remedies import conditions_needing_attention, remedy_for
+from kubectl_fl.terminal_text import (
+    format_age,
+    format_bytes,
+    format_duration,
+    format_table,
+    one_line,
+    parse_timestamp,
+    sanitize,
+)
 
-SITES_ABREAST: Final = 5
+MAX_METRIC_COLUMNS: Final = 5
 """Of how many sites metrics are shown side by side; of more, the least and the greatest value."""
-_BAR: Final = 24
-_ERROR: Final = 300
+_BAR_WIDTH: Final = 24
+_MAX_ERROR_CHARACTERS: Final = 300
 """Characters of a site's error in the table; `kubectl fl logs` has all of it."""
 
 
-def runs_page(runs: Iterable[FederatedLearning], now: datetime, *, everywhere: bool) -> list[str]:
+def render_run_table(runs: Iterable[FederatedLearning], now: datetime, *, everywhere: bool) -> list[str]:
     """A table with a line for each run."""
     rows = []
     for run in sorted(runs, key=lambda run: (run.metadata.namespace, run.metadata.name)):
-        status, created = run.status, moment(run.metadata.creation_timestamp)
-        age = "-" if created is None else lasting(now - created)
+        status, created = run.status, parse_timestamp(run.metadata.creation_timestamp)
+        age = "-" if created is None else format_duration(now - created)
         row = [
             run.metadata.name,
             status.phase or "-",
@@ -34,10 +42,10 @@ def runs_page(runs: Iterable[FederatedLearning], now: datetime, *, everywhere: b
     if not rows:
         return ["No runs" if everywhere else "No runs in this namespace; -A shows those of all namespaces"]
     header = ["NAME", "PHASE", "ROUND", "CLUSTERS", "METRIC", "AGE"]
-    return table(["NAMESPACE", *header] if everywhere else header, rows)
+    return format_table(["NAMESPACE", *header] if everywhere else header, rows)
 
 
-def run_page(run: FederatedLearning, now: datetime) -> list[str]:
+def render_run(run: FederatedLearning, now: datetime) -> list[str]:
     """Everything that a person asks about one run."""
     status = run.status
     lines = [*_headline(run, now), "", *_facts(run, now)]
@@ -54,16 +62,16 @@ def _headline(run: FederatedLearning, now: datetime) -> Iterator[str]:
     status = run.status
     name = f"{run.metadata.namespace}/{run.metadata.name}"
     yield one_line(f"{name}   {status.phase or 'not seen by the hub manager yet'}{_progress(status, now)}")
-    yield from (f"  {line}" for line in harmless(status.message).splitlines())
+    yield from (f"  {line}" for line in sanitize(status.message).splitlines())
 
 
 def _progress(status: FederatedLearningStatus, now: datetime) -> str:
     if not status.rounds:
         return ""
-    done = max(0, min(_BAR, status.progress_percent * _BAR // 100))
-    bar = "#" * done + "." * (_BAR - done)
-    end = moment(status.estimated_completion_time)
-    left = "" if end is None or status.completion_time or end <= now else f", about {lasting(end - now)} left"
+    done = max(0, min(_BAR_WIDTH, status.progress_percent * _BAR_WIDTH // 100))
+    bar = "#" * done + "." * (_BAR_WIDTH - done)
+    end = parse_timestamp(status.estimated_completion_time)
+    left = "" if end is None or status.completion_time or end <= now else f", about {format_duration(end - now)} left"
     return f"   [{bar}] round {status.round} of {status.rounds}, {status.progress_percent} %{left}"
 
 
@@ -74,9 +82,9 @@ def _facts(run: FederatedLearning, now: datetime) -> Iterator[str]:
     else:
         yield _fact("Cohort", f"not fixed; {run.spec.server.quorum} sites are needed")
     if status.start_time:
-        yield _fact("Started", f"{status.start_time} ({ago(status.start_time, now)})")
+        yield _fact("Started", f"{status.start_time} ({format_age(status.start_time, now)})")
     if status.completion_time:
-        yield _fact("Ended", f"{status.completion_time} ({ago(status.completion_time, now)})")
+        yield _fact("Ended", f"{status.completion_time} ({format_age(status.completion_time, now)})")
     if status.attempt > 1:
         yield _fact("Attempt", str(status.attempt))
     for listener in status.listeners:
@@ -85,7 +93,7 @@ def _facts(run: FederatedLearning, now: datetime) -> Iterator[str]:
         model = status.model
         storage = run.spec.server.storage
         where = f"{storage.type} {storage.name or storage.path}"
-        yield _fact("Model", f"after round {model.round}, {byte_size(model.size)}, {model.digest}")
+        yield _fact("Model", f"after round {model.round}, {format_bytes(model.size)}, {model.digest}")
         yield _fact("", f"{model.location} in {where}")
 
 
@@ -94,10 +102,10 @@ def _fact(name: str, value: str) -> str:
 
 
 def _attention(run: FederatedLearning) -> Iterator[str]:
-    for condition in not_fine(run.status.conditions):
+    for condition in conditions_needing_attention(run.status.conditions):
         yield f"  {one_line(f'{condition.type} {condition.status}, {condition.reason}')}"
         if condition.message != run.status.message:
-            yield from (f"    {line}" for line in harmless(condition.message).splitlines())
+            yield from (f"    {line}" for line in sanitize(condition.message).splitlines())
         yield f"    -> {remedy_for(condition)}"
     if run.status.observed_generation < run.metadata.generation:
         yield "  The hub manager has not looked at the spec since it was changed"
@@ -111,40 +119,42 @@ def _clusters(clusters: Sequence[ClusterStatus], now: datetime) -> list[str]:
             cluster.state or "-",
             str(cluster.round or "-"),
             str(cluster.samples or "-"),
-            ago(cluster.last_seen, now),
+            format_age(cluster.last_seen, now),
             _error(cluster),
         ]
         for cluster in clusters
     ]
-    return table(["CLUSTER", "STATE", "ROUND", "SAMPLES", "LAST SEEN", "LAST ERROR"], rows)
+    return format_table(["CLUSTER", "STATE", "ROUND", "SAMPLES", "LAST SEEN", "LAST ERROR"], rows)
 
 
 def _error(cluster: ClusterStatus) -> str:
     if not cluster.last_error:
         return ""
-    return one_line(f"{cluster.reason}: {cluster.last_error}" if cluster.reason else cluster.last_error)[:_ERROR]
+    return one_line(f"{cluster.reason}: {cluster.last_error}" if cluster.reason else cluster.last_error)[
+        :_MAX_ERROR_CHARACTERS
+    ]
 
 
 def _metrics(metrics: Sequence[Metric]) -> list[str]:
     sites = sorted({site.name for metric in metrics for site in metric.clusters})
-    abreast = len(sites) <= SITES_ABREAST
+    abreast = len(sites) <= MAX_METRIC_COLUMNS
     header = ["METRIC", "TASK", "ROUND", "WEIGHTED", *(map(one_line, sites) if abreast else ("LOWEST", "HIGHEST"))]
     rows = []
     for metric in metrics:
-        row = [metric.name, metric.task, str(metric.round), number(metric.value)]
+        row = [metric.name, metric.task, str(metric.round), format_metric(metric.value)]
         values = {site.name: site.value for site in metric.clusters}
         if abreast:
-            row += [number(values[site]) if site in values else "-" for site in sites]
+            row += [format_metric(values[site]) if site in values else "-" for site in sites]
         else:
             least, most = (
                 min(values, key=values.__getitem__, default=""),
                 max(values, key=values.__getitem__, default=""),
             )
-            row += [f"{number(values[name])} {name}" if name else "-" for name in (least, most)]
+            row += [f"{format_metric(values[name])} {name}" if name else "-" for name in (least, most)]
         rows.append(row)
-    return table(header, rows)
+    return format_table(header, rows)
 
 
-def number(value: float) -> str:
+def format_metric(value: float) -> str:
     """A metric's value, to four digits."""
     return f"{value:.4g}"

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from kubectl_fl.doctor.findings import Finding, Verdict
-from kubectl_fl.terminal import one_line
+from kubectl_fl.terminal_text import one_line
 
-_CHECK: Final = 14
-_DETAIL: Final = 600
+_CHECK_WIDTH: Final = 14
+_MAX_DETAIL_CHARACTERS: Final = 600
 """Characters of a finding's detail, which a site may have written."""
 
 
-def page(run: str, whole: Sequence[Finding], clusters: Mapping[str, Sequence[Finding]]) -> list[str]:
+def render_findings(run: str, whole: Sequence[Finding], clusters: Mapping[str, Sequence[Finding]]) -> list[str]:
     """The findings of the run, then of each cluster, then their number."""
     lines = [f"run {one_line(run)}", *_lines(whole)]
     for name, findings in clusters.items():
@@ -24,7 +24,7 @@ def page(run: str, whole: Sequence[Finding], clusters: Mapping[str, Sequence[Fin
 
 def _lines(findings: Sequence[Finding]) -> Iterator[str]:
     for finding in findings:
-        detail = one_line(finding.detail)[:_DETAIL]
-        yield f"  {finding.verdict.value:<8} {finding.check:<{_CHECK}} {detail}".rstrip()
+        detail = one_line(finding.detail)[:_MAX_DETAIL_CHARACTERS]
+        yield f"  {finding.verdict.value:<8} {finding.check:<{_CHECK_WIDTH}} {detail}".rstrip()
         if finding.remedy:
-            yield f"  {'':<8} {'':<{_CHECK}} -> {one_line(finding.remedy)}"
+            yield f"  {'':<8} {'':<{_CHECK_WIDTH}} -> {one_line(finding.remedy)}"

@@ -9,10 +9,10 @@ import pytest
 from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json
 from kubectl_fl.app import main
+from kubectl_fl.commands.watch import RunWatch
 from kubectl_fl.console import Console
-from kubectl_fl.failure import Failure
+from kubectl_fl.errors import CommandError
 from kubectl_fl.kubectl import Kubectl
-from kubectl_fl.watching import Watch
 from tests.support.builders.csr import NOW
 from tests.support.fakes.fake_kubectl import FakeKubectl
 from tests.support.plugin import ended, run, typed
@@ -21,7 +21,7 @@ from tests.support.plugin import ended, run, typed
 def watched(fake: FakeKubectl) -> int:
     """A watch that takes no breath before it is opened anew."""
     console = Console(sys.stdout, sys.stderr)
-    return Watch(Kubectl(fake.program), console, lambda: NOW, lambda _: None).until_end("mnist", "")
+    return RunWatch(Kubectl(fake.program), console, lambda: NOW, lambda _: None).follow("mnist", "")
 
 
 def test_status_shows_the_run_of_the_contexts_namespace(
@@ -137,7 +137,7 @@ def test_on_a_terminal_the_page_is_drawn_over_the_one_before(
     kubectl.watches = [[{"type": "ADDED", "object": run()}, {"type": "MODIFIED", "object": ended("Complete", "done")}]]
     out = Terminal()
 
-    code = Watch(Kubectl(kubectl.program), Console(out, io.StringIO()), lambda: NOW).until_end("mnist", "")
+    code = RunWatch(Kubectl(kubectl.program), Console(out, io.StringIO()), lambda: NOW).follow("mnist", "")
 
     assert code == 0
     first, second = out.getvalue().split("\x1b[J")[1:]
@@ -162,7 +162,7 @@ def test_watch_ends_with_1_and_the_cause_where_the_run_fails(
 def test_watch_says_when_the_run_was_deleted(kubectl: FakeKubectl, events: list[Json]) -> None:
     kubectl.watches = [events]
 
-    with pytest.raises(Failure, match="mnist was deleted"):
+    with pytest.raises(CommandError, match="mnist was deleted"):
         watched(kubectl)
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from federation.kube.kinds import AGGREGATOR_POD
 from kubectl_fl.app import main
-from kubectl_fl.failure import Failure
+from kubectl_fl.commands.download import MAX_STALLS, ModelDownload
+from kubectl_fl.commands.verify import verify_model
+from kubectl_fl.errors import CommandError
 from kubectl_fl.kubectl import Kubectl
-from kubectl_fl.model.check import check
-from kubectl_fl.model.download import TRIES, Download
 from tests.support.fleet.model_hub import Hub
 
 
@@ -50,9 +50,9 @@ def test_a_stream_that_breaks_goes_on_where_it_was(hub: Hub, target: Path, break
 def test_a_stream_that_brings_nothing_again_and_again_is_given_up_and_goes_on_another_time(
     hub: Hub, target: Path
 ) -> None:
-    hub.kubectl.breaking(64, *([0] * TRIES))
+    hub.kubectl.breaking(64, *([0] * MAX_STALLS))
 
-    with pytest.raises(Failure, match=r"can't be read beyond 64 B of .*the line was cut"):
+    with pytest.raises(CommandError, match=r"can't be read beyond 64 B of .*the line was cut"):
         hub.download(target)
     assert not target.exists()
     assert deletes(hub) == 1
@@ -69,7 +69,7 @@ def test_a_damaged_byte_is_found_wherever_it_is(hub: Hub, target: Path, where: i
     raw[where] ^= 1
     hub.file.write_bytes(raw)
 
-    with pytest.raises(Failure, match=r"digest|header"):
+    with pytest.raises(CommandError, match=r"digest|header"):
         hub.download(target)
     assert target.read_bytes() == b"the one before"
     assert beside(target) == ["mnist.safetensors"]
@@ -79,7 +79,7 @@ def test_a_damaged_byte_is_found_wherever_it_is(hub: Hub, target: Path, where: i
 def test_a_manifest_of_another_model_is_refused(hub: Hub, target: Path) -> None:
     hub.body["status"]["model"]["digest"] = "blake3:" + "0" * 64
 
-    with pytest.raises(Failure, match="manifest is of another model"):
+    with pytest.raises(CommandError, match="manifest is of another model"):
         hub.download(target)
 
 
@@ -88,7 +88,7 @@ def test_a_part_that_was_never_of_this_model_does_not_stay(hub: Hub, target: Pat
     part = target.with_name(f".{target.name}.{digest}.partial")
     part.write_bytes(b"x" * 50)
 
-    with pytest.raises(Failure):
+    with pytest.raises(CommandError):
         hub.download(target)
     hub.download(target)
 
@@ -100,10 +100,10 @@ def test_ctrl_c_deletes_the_pod_and_keeps_what_has_come(hub: Hub, target: Path) 
         raise KeyboardInterrupt
 
     hub.kubectl.breaking(64)
-    download = Download(Kubectl(hub.kubectl.program), hub.run, hub.told.append, pause=pressed)
+    download = ModelDownload(Kubectl(hub.kubectl.program), hub.run, hub.told.append, pause=pressed)
 
     with pytest.raises(KeyboardInterrupt):
-        download.to(target, "", "abcde")
+        download.download_to(target, "", "abcde")
     assert deletes(hub) == 1
     assert [path.stat().st_size for path in target.parent.iterdir()] == [64]
 
@@ -152,7 +152,7 @@ def test_a_pod_that_does_not_start_says_why_and_is_deleted(hub: Hub, target: Pat
     hub.kubectl.has(AGGREGATOR_POD, {"metadata": metadata, "status": {"containerStatuses": statuses}})
     hub.kubectl.refusing = {"wait": "error: timed out waiting for the condition"}
 
-    with pytest.raises(Failure, match="container reader: ErrImagePull: no such image"):
+    with pytest.raises(CommandError, match="container reader: ErrImagePull: no such image"):
         hub.download(target)
     assert deletes(hub) == 1
     assert beside(target) == []
@@ -171,7 +171,7 @@ def test_two_calls_do_not_write_one_file(hub: Hub, target: Path) -> None:
     part = target.with_name(f".{target.name}.{digest}.partial")
     with part.open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(Failure, match="another call"):
+        with pytest.raises(CommandError, match="another call"):
             hub.download(target)
 
 
@@ -196,8 +196,8 @@ def test_a_copy_with_a_damaged_tensor_is_not_the_model(hub: Hub, target: Path) -
     target.write_bytes(raw)
     model = hub.run.status.model
 
-    with pytest.raises(Failure, match="the run says"):
-        check(target, model.size, model.digest)
+    with pytest.raises(CommandError, match="the run says"):
+        verify_model(target, model.size, model.digest)
 
 
 def test_a_call_that_is_to_be_done_whole_is_done_before_ctrl_c_counts(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_call_that_is_to_be_done_whole_is_done_before_ctrl_c_counts(tmp_path: 
     program.chmod(0o755)
 
     with pytest.raises(KeyboardInterrupt):
-        Kubectl(str(program)).call("delete", what="the pod", shielded=True)
+        Kubectl(str(program)).call("delete", subject="the pod", defer_signals=True)
     assert done.exists()
 
 

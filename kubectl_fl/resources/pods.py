@@ -50,7 +50,7 @@ class Container(Struct, frozen=True):
     image: str = ""
 
 
-class TemplateSpec(Struct, frozen=True):
+class PodTemplateSpec(Struct, frozen=True):
     """What of the aggregator's pod another pod has to have in common with it to read its volume."""
 
     containers: tuple[Container, ...] = ()
@@ -60,36 +60,36 @@ class TemplateSpec(Struct, frozen=True):
     security_context: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class Template(Struct, frozen=True):
+class PodTemplate(Struct, frozen=True):
     """The template of a Job's pods."""
 
-    spec: TemplateSpec = TemplateSpec()
+    spec: PodTemplateSpec = PodTemplateSpec()
 
 
-class TemplatedJobSpec(Struct, frozen=True):
+class AggregatorJobSpec(Struct, frozen=True):
     """What the Job makes."""
 
-    template: Template = Template()
+    template: PodTemplate = PodTemplate()
 
 
-class TemplatedJob(Resource, frozen=True):
+class AggregatorJob(Resource, frozen=True):
     """The aggregator's Job."""
 
-    spec: TemplatedJobSpec = TemplatedJobSpec()
+    spec: AggregatorJobSpec = AggregatorJobSpec()
 
 
 RUN_POD: Final = Kind(group="", version="v1", kind="Pod", plural="pods", namespaced=True, struct=RunPod)
-TEMPLATED_JOB: Final = Kind(
-    group="batch", version="v1", kind="Job", plural="jobs", namespaced=True, struct=TemplatedJob
+AGGREGATOR_JOB: Final = Kind(
+    group="batch", version="v1", kind="Job", plural="jobs", namespaced=True, struct=AggregatorJob
 )
 
 
-def newest(pods: Iterable[RunPod]) -> RunPod | None:
+def newest_pod(pods: Iterable[RunPod]) -> RunPod | None:
     """The pod that was made last."""
     return max(pods, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name), default=None)
 
 
-def telling_container(pod: RunPod) -> str:
+def log_container(pod: RunPod) -> str:
     """The container of the aggregator's pod whose log tells how far it is."""
     for container in pod.status.init_container_statuses:
         ended = container.state.terminated
@@ -98,7 +98,7 @@ def telling_container(pod: RunPod) -> str:
     return AGGREGATOR_CONTAINER
 
 
-def not_started(pod: RunPod) -> str:
+def start_failure(pod: RunPod) -> str:
     """Why the pod has not started, as Kubernetes says it; `""` where it has, or just takes its time."""
     for condition in pod.status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
@@ -124,7 +124,7 @@ def agent_namespace(addon: ManagedClusterAddOn | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class SiteWords:
+class CollaboratorReport:
     """What a site has said of its part in this attempt, by the feedback of its work; all of it is the site's word."""
 
     state: str = ""
@@ -139,13 +139,13 @@ class SiteWords:
     log: str = ""
 
 
-def site_words(work: ManifestWork, run: FederatedLearning) -> SiteWords | None:
+def collaborator_report(work: ManifestWork, run: FederatedLearning) -> CollaboratorReport | None:
     """What the site says, or None where it has not said anything of this attempt yet."""
     results = work.status.resource_status.manifests
     result = next((r for r in results if r.resource_meta.kind == COLLABORATOR.kind), ManifestResult())
     if _text(result.value("runId")) != run_id(run, run.status.attempt):
         return None
-    return SiteWords(
+    return CollaboratorReport(
         state=_text(result.value("state")),
         reason=_text(result.value("reason")),
         message=_text(result.value("message")),
@@ -175,7 +175,7 @@ _APPROVING: Final = re.compile(
 )
 
 
-def approving(message: str) -> str:
+def approval_command(message: str) -> str:
     """The command in a site's message that approves the request there, or `""`.
 
     A person pastes it into a shell, and the message is the site's word: the command is written anew from its parts, so
@@ -188,6 +188,6 @@ def approving(message: str) -> str:
     return f"kubectl annotate dataset {dataset} --namespace {namespace} {APPROVAL_PREFIX}{request}={APPROVED}"
 
 
-def of_attempt(works: Sequence[ManifestWork], name: str, cluster: str) -> ManifestWork | None:
+def find_work(works: Sequence[ManifestWork], name: str, cluster: str) -> ManifestWork | None:
     """The work of that name for the cluster."""
     return next((w for w in works if (w.metadata.name, w.metadata.namespace) == (name, cluster)), None)

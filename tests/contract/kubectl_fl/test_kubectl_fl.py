@@ -19,8 +19,8 @@ from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json, Kind, ObjectKey, Resource
 from kubectl_fl.app import main
 from kubectl_fl.kubectl import Kubectl
-from kubectl_fl.model.reader_pod import Host, Place, reader_pod
-from kubectl_fl.parts import RUN_POD
+from kubectl_fl.resources.pods import RUN_POD
+from kubectl_fl.resources.reader_pod import ModelLocation, ReaderSettings, reader_pod
 from tests.support.api_server.apiserver import find_programs, loopback_api_server
 from tests.support.builders.run_objects import run_json, run_of
 from tests.support.waiting import until
@@ -63,7 +63,7 @@ async def server() -> AsyncIterator[Hub]:
         await admin.apply(CRD, ObjectKey("", name), DEFINITION, field_manager="user")
         kubectl = Kubectl(str(programs / "kubectl"), (f"--kubeconfig={server.kubeconfig}",))
         wait = ("wait", "crd", name, "--for=condition=Established", "--timeout=30s")
-        await asyncio.to_thread(lambda: kubectl.call(*wait, what="the definition"))
+        await asyncio.to_thread(lambda: kubectl.call(*wait, subject="the definition"))
         yield Hub(admin, server.kubeconfig, kubectl)
 
 
@@ -142,14 +142,19 @@ async def test_the_doctor_of_a_hub_without_ocm_tells_what_it_can_not_see(
 
 async def test_the_server_takes_the_readers_pod(hub: Hub) -> None:
     run = run_of({**run_json(), "metadata": {"name": "mnist", "namespace": "default", "uid": "u-1"}})
-    body = reader_pod(run, Place("model", "/volume/m", "blake3:0", 1, 1), Host("r.example.org/a:1", node="n1"), "r-1")
+    body = reader_pod(
+        run,
+        ModelLocation("model", "/volume/m", "blake3:0", 1, 1),
+        ReaderSettings("r.example.org/a:1", node="n1"),
+        "r-1",
+    )
     create = ("create", "-f", "-", "--namespace", "default", "--validate=strict")
 
-    await asyncio.to_thread(lambda: hub.kubectl.call(*create, what="it", standard_input=json.dumps(body).encode()))
+    await asyncio.to_thread(lambda: hub.kubectl.call(*create, subject="it", standard_input=json.dumps(body).encode()))
     made = await asyncio.to_thread(lambda: hub.kubectl.read(RUN_POD, "r-1", "default"))
     delete = ("delete", "pod", "r-1", "--namespace", "default", "--ignore-not-found", "--wait=false")
-    await asyncio.to_thread(lambda: hub.kubectl.call(*delete, what="it", shielded=True))
-    again = await asyncio.to_thread(lambda: hub.kubectl.call(*delete, what="it", shielded=True))
+    await asyncio.to_thread(lambda: hub.kubectl.call(*delete, subject="it", defer_signals=True))
+    again = await asyncio.to_thread(lambda: hub.kubectl.call(*delete, subject="it", defer_signals=True))
 
     assert made.metadata.labels["app.kubernetes.io/name"] == "kubectl-fl"
     assert again == b""

@@ -17,23 +17,25 @@ from federation.api.run_status import ModelStatus
 from federation.checkpoint import MANIFEST_FILE
 from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json
-from kubectl_fl.failure import Failure
-from kubectl_fl.parts import RunPod, TemplatedJob, TemplateSpec
+from kubectl_fl.errors import CommandError
+from kubectl_fl.resources.pods import AggregatorJob, PodTemplateSpec, RunPod
 
-VOLUME: Final = "/volume"
-CONTAINER: Final = "reader"
-LIFETIME: Final = 3600
+MOUNT_PATH: Final = "/volume"
+READER_CONTAINER: Final = "reader"
+ACTIVE_DEADLINE_SECONDS: Final = 3600
 """Seconds after which Kubernetes ends the pod, should nobody have deleted it."""
 
-WAIT: Final = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); time.sleep(86400)"
-SIZE: Final = """\
+WAIT_SCRIPT: Final = (
+    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); time.sleep(86400)"
+)
+SIZE_SCRIPT: Final = """\
 import os, sys
 try:
     print(os.stat(sys.argv[1]).st_size)
 except OSError as error:
     sys.exit(str(error))
 """
-READ: Final = """\
+READ_SCRIPT: Final = """\
 import shutil, sys
 try:
     with open(sys.argv[1], "rb") as file:
@@ -46,7 +48,7 @@ except OSError as error:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ModelLocation:
     """Where a run's model lies."""
 
     claim: str
@@ -64,49 +66,51 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class ReaderSettings:
     """What the reader's pod has in common with the aggregator's."""
 
     image: str
-    template: TemplateSpec = field(default_factory=TemplateSpec)
+    template: PodTemplateSpec = field(default_factory=PodTemplateSpec)
     node: str = ""
     """Where the claim is mounted already: a ReadWriteOnce volume is on one node at a time."""
 
 
-def described(run: FederatedLearning) -> ModelStatus:
+def recorded_model(run: FederatedLearning) -> ModelStatus:
     """What the run says of its model.
 
     Raises:
-        Failure: There is none yet.
+        CommandError: There is none yet.
     """
     model, name = run.status.model, run.metadata.name
     if model is None or not model.location or not model.digest:
-        raise Failure(f"{name} has no model yet, not even one to start from: see kubectl fl status {name}")
+        raise CommandError(f"{name} has no model yet, not even one to start from: see kubectl fl status {name}")
     return model
 
 
-def place_of(run: FederatedLearning) -> Place:
+def model_location(run: FederatedLearning) -> ModelLocation:
     """Where the run's model lies.
 
     Raises:
-        Failure: There is none yet, or it lies where it can't be read from here.
+        CommandError: There is none yet, or it lies where it can't be read from here.
     """
-    model, storage, name = described(run), run.spec.server.storage, run.metadata.name
+    model, storage, name = recorded_model(run), run.spec.server.storage, run.metadata.name
     if storage.type == "HostPath":
-        raise Failure(
+        raise CommandError(
             f"{name} keeps its model in a folder of a node, which no pod of the restricted standard can mount: copy "
             f"{storage.path}/{model.location} from the node on which its aggregator ran, then check the copy with "
             f"kubectl fl model {name} --check FILE"
         )
     if storage.type != "PersistentVolumeClaim":
-        raise Failure(f"{name} keeps its model in {storage.type}, of which this version knows no way to read it")
+        raise CommandError(f"{name} keeps its model in {storage.type}, of which this version knows no way to read it")
     path = PurePosixPath(model.location)
     if path.is_absolute() or ".." in path.parts or "\0" in model.location:
-        raise Failure("status.model.location leads out of the run's volume: nothing is read")
-    return Place(storage.name, f"{VOLUME}/{path}", model.digest, model.size, model.round)
+        raise CommandError("status.model.location leads out of the run's volume: nothing is read")
+    return ModelLocation(storage.name, f"{MOUNT_PATH}/{path}", model.digest, model.size, model.round)
 
 
-def host_of(job: TemplatedJob | None, pod: RunPod | None, image: str, run: FederatedLearning) -> Host:
+def reader_settings(
+    job: AggregatorJob | None, pod: RunPod | None, image: str, run: FederatedLearning
+) -> ReaderSettings:
     """What the reader's pod has in common with the aggregator's.
 
     Args:
@@ -116,32 +120,32 @@ def host_of(job: TemplatedJob | None, pod: RunPod | None, image: str, run: Feder
         run: The run.
 
     Raises:
-        Failure: There is no image to use.
+        CommandError: There is no image to use.
     """
-    template = TemplateSpec() if job is None else job.spec.template.spec
+    template = PodTemplateSpec() if job is None else job.spec.template.spec
     own = next((c.image for c in template.containers if c.name == AGGREGATOR_CONTAINER), "")
     if not image and not own:
-        raise Failure(
+        raise CommandError(
             f"the Job {run.metadata.name}-server is gone, and says no image any more: name one with --image that has "
             "python3 and runs as user 65532, the hub manager's for example"
         )
     running = pod is not None and pod.status.phase == "Running"
-    return Host(image or own, template, pod.spec.node_name if pod is not None and running else "")
+    return ReaderSettings(image or own, template, pod.spec.node_name if pod is not None and running else "")
 
 
-def pod_name(run: FederatedLearning, chance: str) -> str:
+def reader_pod_name(run: FederatedLearning, name_suffix: str) -> str:
     """The pod's name; `chance` keeps two downloads apart."""
-    return f"{run.metadata.name}-read-{chance}"
+    return f"{run.metadata.name}-read-{name_suffix}"
 
 
-def reader_pod(run: FederatedLearning, place: Place, host: Host, name: str) -> Json:
+def reader_pod(run: FederatedLearning, place: ModelLocation, host: ReaderSettings, name: str) -> Json:
     """The pod."""
     template = host.template
     group = {"fsGroup": FS_GROUP, "fsGroupChangePolicy": "OnRootMismatch"}
     security = dict(template.security_context) if template.containers else group
     spec: Json = {
         "restartPolicy": "Never",
-        "activeDeadlineSeconds": LIFETIME,
+        "activeDeadlineSeconds": ACTIVE_DEADLINE_SECONDS,
         "terminationGracePeriodSeconds": 5,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -158,7 +162,7 @@ def reader_pod(run: FederatedLearning, place: Place, host: Host, name: str) -> J
     if template.image_pull_secrets:
         spec["imagePullSecrets"] = list(template.image_pull_secrets)
     if host.node:
-        spec["affinity"] = _on_node(host.node)
+        spec["affinity"] = _node_affinity(host.node)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -169,7 +173,7 @@ def reader_pod(run: FederatedLearning, place: Place, host: Host, name: str) -> J
                 "app.kubernetes.io/name": "kubectl-fl",
                 "app.kubernetes.io/component": "federated-learning-model-reader",
             },
-            "ownerReferences": [_owner(run)],
+            "ownerReferences": [_owner_reference(run)],
         },
         "spec": spec,
     }
@@ -177,10 +181,10 @@ def reader_pod(run: FederatedLearning, place: Place, host: Host, name: str) -> J
 
 def _container(image: str) -> Json:
     return {
-        "name": CONTAINER,
+        "name": READER_CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-I", "-c", WAIT],
+        "command": ["python3", "-I", "-c", WAIT_SCRIPT],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "privileged": False,
@@ -191,17 +195,17 @@ def _container(image: str) -> Json:
             "requests": {"cpu": "20m", "memory": "64Mi"},
             "limits": {"cpu": "1", "memory": "256Mi"},
         },
-        "volumeMounts": [{"name": "storage", "mountPath": VOLUME, "readOnly": True}],
+        "volumeMounts": [{"name": "storage", "mountPath": MOUNT_PATH, "readOnly": True}],
     }
 
 
-def _on_node(node: str) -> Json:
+def _node_affinity(node: str) -> Json:
     term = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}
     required = {"nodeSelectorTerms": [term]}
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
 
 
-def _owner(run: Resource) -> Json:
+def _owner_reference(run: Resource) -> Json:
     """The run owns the pod: should this program be killed, it goes with the run at the latest."""
     return {
         "apiVersion": FEDERATED_LEARNING.api_version,

@@ -49,7 +49,7 @@ REMEDIES: Final[Mapping[str, str]] = MappingProxyType(
 )
 """By reason of a condition of the run."""
 
-FINE: Final = frozenset(
+NO_ACTION_NEEDED: Final = frozenset(
     {"NotStarted", "NotEnded", "Ended", "ClustersSelected", "CohortFixed", "AggregatorServing", "AggregatorFinished"}
 )
 """Reasons that no one has to do anything about, whatever the status."""
@@ -62,11 +62,11 @@ def remedy_for(condition: Condition) -> str:
     return REMEDIES.get(condition.reason, IN_ITS_MESSAGE)
 
 
-def not_fine(conditions: Sequence[Condition]) -> Iterator[Condition]:
+def conditions_needing_attention(conditions: Sequence[Condition]) -> Iterator[Condition]:
     """The conditions that somebody may have to do something about."""
     for condition in conditions:
         good = "False" if condition.type == FAILED else "True"
-        mild = condition.type == COMPLETE or condition.reason in FINE
+        mild = condition.type == COMPLETE or condition.reason in NO_ACTION_NEEDED
         warned = condition.reason in {"Suspended", "SpecChanged"}
         if (condition.status != good and not mild) or warned:
             yield condition

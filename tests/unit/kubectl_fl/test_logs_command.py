@@ -6,7 +6,7 @@ from federation.api.collaborator import COLLABORATOR_LABEL
 from federation.api.run_names import work_name
 from federation.kube.kinds import AGGREGATOR_POD, MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
 from federation.kube.resource import Json
-from kubectl_fl.logs import LONGEST, whole_lines
+from kubectl_fl.commands.logs import MAX_LINE_LENGTH, split_lines
 from tests.support.builders.run_objects import run_of
 from tests.support.fakes.fake_kubectl import FakeKubectl
 from tests.support.fakes.run_world import feedback
@@ -115,7 +115,7 @@ def test_a_spoke_that_is_reached_gives_the_collaborators_log(
 
 
 def test_a_line_without_an_end_is_cut_into_pieces() -> None:
-    lines, rest = whole_lines("one\n" + "x" * (2 * LONGEST + 1))
+    lines, rest = split_lines("one\n" + "x" * (2 * MAX_LINE_LENGTH + 1))
 
-    assert [len(line) for line in lines] == [3, LONGEST, LONGEST]
+    assert [len(line) for line in lines] == [3, MAX_LINE_LENGTH, MAX_LINE_LENGTH]
     assert rest == "x"

@@ -16,15 +16,15 @@ from federation.kube.kinds import (
     PLACEMENT,
     PLACEMENT_DECISION,
 )
-from kubectl_fl.doctor.findings import Seen, Unseen
-from kubectl_fl.failure import Failure
+from kubectl_fl.doctor.findings import RunObservation, Unreadable
+from kubectl_fl.errors import CommandError
 from kubectl_fl.kubectl import Kubectl
-from kubectl_fl.parts import RUN_POD
+from kubectl_fl.resources.pods import RUN_POD
 
 V = TypeVar("V")
 
 
-def observe(hub: Kubectl, run: FederatedLearning) -> Seen:
+def observe(hub: Kubectl, run: FederatedLearning) -> RunObservation:
     """What there is of the run on the hub."""
     namespace, name = run.metadata.namespace, run.metadata.name
     attempt = {RUN_UID_LABEL: run.metadata.uid, ATTEMPT_LABEL: str(run.status.attempt)}
@@ -33,24 +33,24 @@ def observe(hub: Kubectl, run: FederatedLearning) -> Seen:
         lambda: hub.select(PLACEMENT_DECISION, namespace=namespace, labels={PLACEMENT_LABEL: name}),
     )
     storage = run.spec.server.storage
-    return Seen(
+    return RunObservation(
         run=run,
         bindings=_read(lambda: hub.select(MANAGED_CLUSTER_SET_BINDING, namespace=namespace)),
         placement=_read(lambda: hub.find(PLACEMENT, name, namespace)),
-        selected=decisions if isinstance(decisions, Unseen) else _selected(decisions),
+        selected=decisions if isinstance(decisions, Unreadable) else _selected(decisions),
         clusters=_read(lambda: hub.select(MANAGED_CLUSTER)),
-        addons=addons if isinstance(addons, Unseen) else tuple(a for a in addons if a.metadata.name == ADDON_NAME),
+        addons=addons if isinstance(addons, Unreadable) else tuple(a for a in addons if a.metadata.name == ADDON_NAME),
         works=_read(lambda: hub.select(MANIFEST_WORK, everywhere=True, labels=attempt)),
         pods=_read(lambda: hub.select(RUN_POD, namespace=namespace, labels=attempt)),
         claim=_read(lambda: hub.find(PERSISTENT_VOLUME_CLAIM, storage.name, namespace)) if storage.name else None,
     )
 
 
-def _read(reading: Callable[[], V]) -> V | Unseen:
+def _read(reading: Callable[[], V]) -> V | Unreadable:
     try:
         return reading()
-    except Failure as failure:
-        return Unseen(str(failure))
+    except CommandError as failure:
+        return Unreadable(str(failure))
 
 
 def _selected(decisions: tuple[PlacementDecision, ...]) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json
-from kubectl_fl.answers import Event, events, listed, refusal
-from kubectl_fl.failure import Failure, Forbidden, KubectlFailed, NotFound
+from kubectl_fl.errors import AccessForbidden, CommandError, KubectlError, ObjectNotFound
+from kubectl_fl.resources.kubectl_output import RunEvent, decode_list, error_from_stderr, split_events
 from tests.support.builders.run_objects import run_json
 
 
@@ -28,11 +28,11 @@ WATCHED = [
 ]
 
 
-def read(text: str, cuts: list[int]) -> list[Event]:
+def read(text: str, cuts: list[int]) -> list[RunEvent]:
     places = [0, *sorted(c % (len(text) + 1) for c in cuts), len(text)]
     found, rest = [], ""
     for start, end in pairwise(places):
-        some, rest = events(rest + text[start:end])
+        some, rest = split_events(rest + text[start:end])
         found += some
     assert rest == ""
     return found
@@ -52,33 +52,33 @@ def test_an_object_that_cannot_be_read_hides_no_other() -> None:
     bad = {**run_json("bad"), "status": {"round": "three"}}
     answer = msgspec.json.encode({"items": [bad, run_json("good")]})
 
-    assert [run.metadata.name for run in listed(answer, FEDERATED_LEARNING.struct, "runs")] == ["good"]
+    assert [run.metadata.name for run in decode_list(answer, FEDERATED_LEARNING.struct, "runs")] == ["good"]
 
 
 def test_an_answer_that_is_no_list_is_an_error_that_says_so() -> None:
-    with pytest.raises(Failure, match="list of runs can't be read"):
-        listed(b"<html>", FEDERATED_LEARNING.struct, "runs")
+    with pytest.raises(CommandError, match="list of runs can't be read"):
+        decode_list(b"<html>", FEDERATED_LEARNING.struct, "runs")
 
 
 @pytest.mark.parametrize(
     ("said", "kind", "words"),
     [
-        ('Error from server (NotFound): federatedlearnings "x" not found', NotFound, 'the run: not found (federated'),
-        ('Error from server (Forbidden): User "u" cannot get', Forbidden, "ask whoever administers the cluster"),
-        ('error: the server doesn\'t have a resource type "federatedlearnings"', KubectlFailed, "is this the hub?"),
-        ('error: context "prod" does not exist', KubectlFailed, "kubectl config get-contexts"),
-        ("", KubectlFailed, "kubectl failed without a word"),
-        ("E1125 21:31:23 memcache.go:265] Unhandled\nThe connection to the server x was refused", KubectlFailed,
+        ('Error from server (NotFound): federatedlearnings "x" not found', ObjectNotFound, 'the run: not found (federated'),
+        ('Error from server (Forbidden): User "u" cannot get', AccessForbidden, "ask whoever administers the cluster"),
+        ('error: the server doesn\'t have a resource type "federatedlearnings"', KubectlError, "is this the hub?"),
+        ('error: context "prod" does not exist', KubectlError, "kubectl config get-contexts"),
+        ("", KubectlError, "kubectl failed without a word"),
+        ("E1125 21:31:23 memcache.go:265] Unhandled\nThe connection to the server x was refused", KubectlError,
          "the run: The connection to the server x was refused\n  -> is the cluster up"),
     ],
     ids=["not found", "forbidden", "no kind", "context", "silent", "noise"],
 )  # fmt: skip
 def test_a_refusal_is_told_with_its_remedy(said: str, kind: type[Exception], words: str) -> None:
-    found = refusal(said, "the run")
+    found = error_from_stderr(said, "the run")
 
     assert type(found) is kind
     assert words in str(found)
 
 
 def test_what_kubectl_says_is_made_safe_to_print() -> None:
-    assert "\x1b" not in str(refusal("error: \x1b[2Jgone", "the run"))
+    assert "\x1b" not in str(error_from_stderr("error: \x1b[2Jgone", "the run"))

@@ -7,8 +7,8 @@ from federation.kube.kinds import PERSISTENT_VOLUME_CLAIM
 from federation.kube.resource import Json, ObjectKey
 from kubectl_fl.doctor.cluster_checks import cluster_findings
 from kubectl_fl.doctor.findings import Finding, Verdict
-from kubectl_fl.doctor.page import page
 from kubectl_fl.doctor.run_checks import clusters_to_check, run_findings
+from kubectl_fl.views.doctor_report import render_findings
 from tests.support.builders.csr import NOW
 from tests.support.builders.run_objects import run_json
 from tests.support.doctor import applied, of_cluster, of_run, seen, waiting
@@ -114,7 +114,7 @@ async def test_what_may_not_be_read_is_unknown_and_hides_nothing_else(tmp_path: 
 def test_a_page_shows_findings_by_cluster_counts_them_and_stays_harmless() -> None:
     bad = Finding("answer", Verdict.PROBLEM, "\x1b[2Jgone\nline", "do \x9bthis")
 
-    lines = page("default/mnist", (Finding("spec", Verdict.OK, "taken"),), {"c1": (bad,)})
+    lines = render_findings("default/mnist", (Finding("spec", Verdict.OK, "taken"),), {"c1": (bad,)})
 
     assert lines == [
         "run default/mnist",

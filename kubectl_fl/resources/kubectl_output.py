@@ -13,52 +13,52 @@ import msgspec
 
 from federation.api.federated_learning import FederatedLearning
 from federation.api.meta import Resource, Struct
-from kubectl_fl.failure import Failure, Forbidden, KubectlFailed, NotFound
-from kubectl_fl.terminal import one_line
+from kubectl_fl.errors import AccessForbidden, CommandError, KubectlError, ObjectNotFound
+from kubectl_fl.terminal_text import one_line
 
 T = TypeVar("T", bound=Resource)
 
-_LONGEST: Final = 64 << 20
+_MAX_EVENT_CHARACTERS: Final = 64 << 20
 """Characters of one event; etcd takes objects of 1.5 MB at the most."""
 
 
-class _List(Struct, frozen=True):
+class ObjectList(Struct, frozen=True):
     items: tuple[msgspec.Raw, ...] = ()
 
 
-class Event(Struct, frozen=True):
+class RunEvent(Struct, frozen=True):
     """One event of a watch on a run."""
 
     type: str
     object: FederatedLearning
 
 
-def decoded(answer: bytes, struct: type[T], what: str) -> T:
+def decode_object(answer: bytes, struct: type[T], subject: str) -> T:
     """The object of the answer.
 
     Raises:
-        Failure: It is none.
+        CommandError: It is none.
     """
     try:
         return msgspec.json.decode(answer, type=struct)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Failure(f"the cluster's {what} can't be read: {one_line(str(error))}") from error
+        raise CommandError(f"the cluster's {subject} can't be read: {one_line(str(error))}") from error
 
 
-def listed(answer: bytes, struct: type[T], what: str) -> tuple[T, ...]:
+def decode_list(answer: bytes, struct: type[T], subject: str) -> tuple[T, ...]:
     """The objects of the answer, those left out that can't be decoded.
 
     Raises:
-        Failure: The answer is no list.
+        CommandError: The answer is no list.
     """
     try:
-        items = msgspec.json.decode(answer, type=_List).items
+        items = msgspec.json.decode(answer, type=ObjectList).items
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Failure(f"the cluster's list of {what} can't be read: {one_line(str(error))}") from error
-    return tuple(_readable(items, struct))
+        raise CommandError(f"the cluster's list of {subject} can't be read: {one_line(str(error))}") from error
+    return tuple(_decodable(items, struct))
 
 
-def _readable(items: Sequence[msgspec.Raw], struct: type[T]) -> Iterator[T]:
+def _decodable(items: Sequence[msgspec.Raw], struct: type[T]) -> Iterator[T]:
     for item in items:
         try:
             yield msgspec.json.decode(item, type=struct)
@@ -66,7 +66,7 @@ def _readable(items: Sequence[msgspec.Raw], struct: type[T]) -> Iterator[T]:
             continue
 
 
-def events(text: str) -> tuple[list[Event], str]:
+def split_events(text: str) -> tuple[list[RunEvent], str]:
     """The whole events at the text's beginning, and what is left of it for the next piece to complete.
 
     kubectl writes one JSON document after the other (`--output-watch-events`), each in a line; should it indent them
@@ -74,33 +74,33 @@ def events(text: str) -> tuple[list[Event], str]:
     Status) or can't be decoded is passed over.
 
     Raises:
-        Failure: A document has no end.
+        CommandError: A document has no end.
     """
-    found: list[Event] = []
+    found: list[RunEvent] = []
     pending = ""
     for line in text.splitlines(keepends=True):
         pending += line
         whole = line == "}\n" or (pending == line and line.endswith("}\n"))
         if whole:
-            found += _event(pending)
+            found += _decode_event(pending)
             pending = ""
-    if len(pending) > _LONGEST:
-        raise Failure("kubectl's watch can't be read: an event has no end")
+    if len(pending) > _MAX_EVENT_CHARACTERS:
+        raise CommandError("kubectl's watch can't be read: an event has no end")
     return found, pending
 
 
-def _event(document: str) -> Iterator[Event]:
+def _decode_event(document: str) -> Iterator[RunEvent]:
     try:
-        event = msgspec.json.decode(document, type=Event)
+        event = msgspec.json.decode(document, type=RunEvent)
     except msgspec.MsgspecError:
         return
     if event.type in {"ADDED", "MODIFIED", "DELETED"}:
         yield event
 
 
-_NOISE: Final = re.compile(r"[EWI][0-9]{4} |Warning: ")
+_LOG_LINE: Final = re.compile(r"[EWI][0-9]{4} |Warning: ")
 """How lines of kubectl's own log, and warnings of the server's, begin."""
-_REFUSAL: Final = re.compile(r"Error from server \((\w+)\): ?(.*)", re.DOTALL)
+_SERVER_ERROR: Final = re.compile(r"Error from server \((\w+)\): ?(.*)", re.DOTALL)
 _REMEDIES: Final = MappingProxyType(
     {
         "the server doesn't have a resource type": (
@@ -116,7 +116,7 @@ _REMEDIES: Final = MappingProxyType(
 """What to do, by words of kubectl's that name no reason."""
 
 
-def refusal(said: str, what: str) -> KubectlFailed:
+def error_from_stderr(said: str, subject: str) -> KubectlError:
     """The error for what kubectl said on its standard error.
 
     Args:
@@ -124,12 +124,14 @@ def refusal(said: str, what: str) -> KubectlFailed:
         what: What was to be read or done, for a person.
     """
     lines = said.strip()[-8000:].splitlines()
-    words = one_line(" ".join([line for line in lines if not _NOISE.match(line)] or lines))[-2000:]
-    match = _REFUSAL.search(words)
+    words = one_line(" ".join([line for line in lines if not _LOG_LINE.match(line)] or lines))[-2000:]
+    match = _SERVER_ERROR.search(words)
     reason, rest = match.groups() if match else ("", words)
     if reason == "NotFound":
-        return NotFound(f"{what}: not found ({rest})")
+        return ObjectNotFound(f"{subject}: not found ({rest})")
     if reason == "Forbidden":
-        return Forbidden(f"{what}: {rest}\n  -> ask whoever administers the cluster for the right")
+        return AccessForbidden(f"{subject}: {rest}\n  -> ask whoever administers the cluster for the right")
     remedy = next((remedy for mark, remedy in _REMEDIES.items() if mark in words), "")
-    return KubectlFailed(f"{what}: {words or 'kubectl failed without a word'}" + (f"\n  -> {remedy}" if remedy else ""))
+    return KubectlError(
+        f"{subject}: {words or 'kubectl failed without a word'}" + (f"\n  -> {remedy}" if remedy else "")
+    )

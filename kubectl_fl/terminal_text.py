@@ -11,30 +11,30 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-_SEQUENCE: Final = re.compile(
+_ESCAPE_SEQUENCE: Final = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # control sequences (ECMA-48, 5.4): colours, cursor
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?"  # strings to the terminal: titles, links, the clipboard
     r"|\x1b[ -/]*[0-~]"
 )
 _LINE_END: Final = re.compile(r"\r\n")
-_HARMFUL: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's categories: control, format (which has the turns of direction), surrogates, separators of lines."""
 REPLACEMENT: Final = "\ufffd"
 ELLIPSIS: Final = "…"
 
 
-def harmless(text: str) -> str:
+def sanitize(text: str) -> str:
     """The text without escape sequences; other characters that a terminal obeys are replaced, line feeds stay."""
-    plain = _SEQUENCE.sub("", _LINE_END.sub("\n", text)).replace("\t", "    ")
-    return "".join(c if c == "\n" or unicodedata.category(c) not in _HARMFUL else REPLACEMENT for c in plain)
+    plain = _ESCAPE_SEQUENCE.sub("", _LINE_END.sub("\n", text)).replace("\t", "    ")
+    return "".join(c if c == "\n" or unicodedata.category(c) not in _UNSAFE_CATEGORIES else REPLACEMENT for c in plain)
 
 
 def one_line(text: str) -> str:
     """The text, harmless and in one line."""
-    return " ".join(harmless(text).split())
+    return " ".join(sanitize(text).split())
 
 
-def width(text: str) -> int:
+def display_width(text: str) -> int:
     """Columns that the text takes on a terminal (Unicode TR 11)."""
     return sum(_columns(character) for character in text)
 
@@ -45,9 +45,9 @@ def _columns(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
 
 
-def cut(text: str, columns: int) -> str:
+def truncate(text: str, columns: int) -> str:
     """The text, ended by an ellipsis where it takes more columns."""
-    if width(text) <= columns:
+    if display_width(text) <= columns:
         return text
     kept, taken = [], 0
     for character in text:
@@ -58,11 +58,11 @@ def cut(text: str, columns: int) -> str:
     return "".join(kept) + ELLIPSIS
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> list[str]:
+def format_table(header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> list[str]:
     """Lines with the cells under each other, each harmless; numbers to the right, the rest to the left."""
     body = [[one_line(cell) for cell in row] for row in rows]
     columns = list(zip(header, *body, strict=True))
-    widths = [max(map(width, column)) for column in columns]
+    widths = [max(map(display_width, column)) for column in columns]
     right = [len(column) > 1 and all(_is_number(cell) for cell in column[1:]) for column in columns]
     return [
         (
@@ -74,7 +74,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = ""
 
 
 def _padded(cell: str, size: int, *, right: bool) -> str:
-    space = " " * (size - width(cell))
+    space = " " * (size - display_width(cell))
     return space + cell if right else cell + space
 
 
@@ -82,7 +82,7 @@ def _is_number(cell: str) -> bool:
     return bool(re.fullmatch(r"-?[0-9.]+(e[+-]?[0-9]+)?|-", cell))
 
 
-def moment(text: str) -> datetime | None:
+def parse_timestamp(text: str) -> datetime | None:
     """The time that a text of Kubernetes (RFC 3339) stands for; None where it is none."""
     try:
         found = datetime.fromisoformat(text)
@@ -91,7 +91,7 @@ def moment(text: str) -> datetime | None:
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-def lasting(span: timedelta) -> str:
+def format_duration(span: timedelta) -> str:
     """A span of time in the unit that a person would use."""
     seconds = max(0, round(span.total_seconds()))
     if seconds < 120:
@@ -101,13 +101,13 @@ def lasting(span: timedelta) -> str:
     return f"{seconds // 3600} h" if seconds < 172_800 else f"{seconds // 86_400} d"
 
 
-def ago(text: str, now: datetime) -> str:
+def format_age(text: str, now: datetime) -> str:
     """How long ago a time of Kubernetes was; `-` where there is none."""
-    when = moment(text)
-    return "-" if when is None else f"{lasting(now - when)} ago"
+    when = parse_timestamp(text)
+    return "-" if when is None else f"{format_duration(now - when)} ago"
 
 
-def byte_size(size: int) -> str:
+def format_bytes(size: int) -> str:
     """A number of bytes as a person says it, in powers of 1,024."""
     amount = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
