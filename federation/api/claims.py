@@ -24,10 +24,10 @@ from typing import Any, Final, NewType
 
 import msgspec
 
-from federation.api.meta import Resource, Struct
+from federation.api.meta import FEDERATION_GROUP, Resource, Struct
 from federation.api.quantity import parse_quantity
 
-CLAIM_SUFFIX: Final = ".federation-ai.open-cluster-management.io"
+CLAIM_SUFFIX: Final = f".{FEDERATION_GROUP}"
 CLAIM_VALUE_MAX: Final = 1024
 """Characters that `spec.value` of a ClusterClaim may have (its CRD)."""
 

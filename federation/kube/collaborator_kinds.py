@@ -3,7 +3,7 @@
 from typing import Final
 
 from federation.api.collaborator import Collaborator
-from federation.api.dataset import FEDERATION_GROUP, FEDERATION_VERSION
+from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
 from federation.api.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
 from federation.kube.resource import Kind
 

@@ -3,7 +3,8 @@
 from typing import Final
 
 from federation.api import run_objects
-from federation.api.federated_learning import FEDERATION_GROUP, FEDERATION_VERSION, FederatedLearning
+from federation.api.federated_learning import FederatedLearning
+from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
 from federation.kube.resource import Kind
 
 FEDERATED_LEARNING: Final = Kind(

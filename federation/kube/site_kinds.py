@@ -3,7 +3,8 @@
 from typing import Final
 
 from federation.api.capacity import Node, Pod
-from federation.api.dataset import FEDERATION_GROUP, FEDERATION_VERSION, Dataset
+from federation.api.dataset import Dataset
+from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
 from federation.kube.resource import Kind
 
 DATASET: Final = Kind(

@@ -21,8 +21,8 @@ from federation.api.collaborator import (
     RunPlan,
     RunReference,
 )
-from federation.api.federated_learning import FEDERATION_GROUP, FederatedLearning
-from federation.api.meta import condition_of
+from federation.api.federated_learning import FederatedLearning
+from federation.api.meta import FEDERATION_GROUP, condition_of
 from federation.api.run_names import run_id
 from federation.api.run_status import ClusterState
 from federation.api.work import APPLIED, ManifestResult, ManifestWork

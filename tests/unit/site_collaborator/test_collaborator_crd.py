@@ -1,4 +1,4 @@
-"""The Collaborator's CRD and its structs are two writings of one contract; this holds them together."""
+"""The generated CRD of Collaborator agrees with the structs and with the code that relies on it."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ from federation.api.collaborator import (
     CollaboratorSpec,
     CollaboratorStatus,
 )
-from federation.api.dataset import FEDERATION_GROUP, FEDERATION_VERSION
+from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
 from federation.kube.collaborator_kinds import COLLABORATOR
 from spoke_agent.collaborator.policy import RESERVED_PREFIX
 from tests.support.schema_shapes import shape_of_schema, shape_of_struct, walk

@@ -1,4 +1,4 @@
-"""The CRD and the structs are two writings of one contract; this holds them together."""
+"""The generated CRD of Dataset agrees with the structs and with the code that relies on it."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,8 @@ import msgspec
 import pytest
 import yaml
 
-from federation.api.dataset import FEDERATION_GROUP, FEDERATION_VERSION, Dataset, DatasetSpec, DatasetStatus
+from federation.api.dataset import Dataset, DatasetSpec, DatasetStatus
+from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
 from federation.kube.site_kinds import DATASET
 from spoke_agent.claims import judgement
 from tests.support.schema_shapes import shape_of_schema, shape_of_struct, walk
