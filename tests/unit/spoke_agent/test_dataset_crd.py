@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import yaml
 
-from federation.api.dataset import Dataset, DatasetSpec, DatasetStatus
+from federation.api.dataset import MAX_LABELS, MAX_ROWS, Dataset, DatasetSpec, DatasetStatus
 from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
 from federation.kube.site_kinds import DATASET
 from spoke_agent.claims import judgement
@@ -47,8 +47,8 @@ def test_its_limits_are_those_that_the_agent_judges_by() -> None:
     attributes = SCHEMA["properties"]["spec"]["properties"]["attributes"]["properties"]
     policy = SCHEMA["properties"]["spec"]["properties"]["policy"]["properties"]
 
-    assert attributes["rows"]["maximum"] == judgement.MAX_ROWS
-    assert attributes["labels"]["maxProperties"] == judgement.MAX_LABELS
+    assert attributes["rows"]["maximum"] == MAX_ROWS
+    assert attributes["labels"]["maxProperties"] == MAX_LABELS
     assert judgement._SCHEMA_DIGEST.pattern in attributes["schemaDigest"]["x-kubernetes-validations"][0]["rule"]
     assert judgement._IMAGE.pattern in policy["images"]["items"]["x-kubernetes-validations"][0]["rule"]
     assert judgement._LABEL_KEY.pattern in attributes["labels"]["x-kubernetes-validations"][0]["rule"]
