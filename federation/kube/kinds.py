@@ -10,7 +10,8 @@ from federation.api.claims import AddOnPlacementScore, ClusterClaim
 from federation.api.cluster import ManagedCluster
 from federation.api.collaborator import Collaborator
 from federation.api.dataset import Dataset
-from federation.api.federated_learning import FEDERATION_GROUP, FEDERATION_VERSION, FederatedLearning
+from federation.api.federated_learning import FederatedLearning
+from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
 from federation.api.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
 from federation.api.work import ManifestWork
 from federation.kube.resource import Kind

@@ -24,13 +24,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from federation.api.dns_names import DNS_LABEL, DNS_NAME
 from federation.logging import LOG_LEVELS, LogLevel
 
-_LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_RUN: Final = re.compile(rf"{_LABEL}/[a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?")
+_RUN: Final = re.compile(rf"{DNS_LABEL}/{DNS_NAME}")
 _RUN_ID: Final = re.compile(r"[0-9A-Za-z]([-._0-9A-Za-z]{0,126}[0-9A-Za-z])?")
-_NAME: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
-_CLUSTER: Final = re.compile(_LABEL)
+_NAME: Final = re.compile(rf"{DNS_LABEL}(\.{DNS_LABEL})*")
+_CLUSTER: Final = re.compile(DNS_LABEL)
 _ADDRESS: Final = r"(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9.-]{1,253}):[0-9]{1,5}"
 _ADDRESSES: Final = re.compile(rf"{_ADDRESS}(,{_ADDRESS}){{0,63}}")
 _SECONDS: Final = re.compile(r"[1-9][0-9]{0,6}")

@@ -12,15 +12,20 @@ from enum import StrEnum
 from typing import Final
 
 from federation.api.claims import dataset_name
-from federation.api.dataset import Dataset
+from federation.api.dataset import (
+    ADMITTED_IMAGE,
+    LABEL_KEY,
+    LABEL_VALUE,
+    MAX_LABELS,
+    MAX_ROWS,
+    SCHEMA_DIGEST,
+    Dataset,
+)
 
-MAX_ROWS: Final = 2**53
-"""CEL reads JSON numbers as doubles; beyond this they are no longer exact."""
-MAX_LABELS: Final = 8
-_SCHEMA_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_LABEL_KEY: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
-_IMAGE: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._:/]*(/|@sha256:[0-9a-f]{64})")
+_SCHEMA_DIGEST: Final = re.compile(SCHEMA_DIGEST)
+_LABEL_KEY: Final = re.compile(LABEL_KEY)
+_LABEL_VALUE: Final = re.compile(LABEL_VALUE)
+_IMAGE: Final = re.compile(ADMITTED_IMAGE)
 
 
 class Reason(StrEnum):

@@ -28,8 +28,8 @@ import msgspec
 
 from federation.api.collaborator import APPROVAL_PREFIX, APPROVED, Collaborator
 from federation.api.dataset import Dataset
+from federation.api.dns_names import is_dns_label
 from federation.api.quantity import parse_quantity
-from federation.pki.names import is_label
 from spoke_agent.claims.validation import Reason as DatasetReason
 from spoke_agent.claims.validation import expiry, refusal_of
 from spoke_agent.collaborator import training_plan
@@ -173,14 +173,14 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def _name(case: _Case) -> str | None:
-    if is_label(case.collaborator.metadata.name):
+    if is_dns_label(case.collaborator.metadata.name):
         return None
     return "metadata.name: use at most 63 lower-case letters, digits and '-'"
 
 
 def _run(case: _Case) -> str | None:
     run = case.collaborator.spec.run
-    if not is_label(run.namespace) or not is_label(run.name):
+    if not is_dns_label(run.namespace) or not is_dns_label(run.name):
         return "spec.run: write the namespace and the name of the FederatedLearning, without dots"
     if not _RUN_ID.fullmatch(run.uid) or not _RUN_ID.fullmatch(run.attempt):
         return "spec.run: write the uid, and an id of at most 128 letters, digits, '-', '_' and '.'"

@@ -14,7 +14,6 @@ import msgspec
 
 from federation.api.collaborator import COLLABORATOR_LABEL, AggregatorAddress, Collaborator, ContainerResources
 from federation.api.dataset import (
-    FEDERATION_GROUP,
     ConfigMapVolume,
     CsiVolume,
     Dataset,
@@ -24,6 +23,7 @@ from federation.api.dataset import (
     SecretVolume,
 )
 from federation.api.identity import ADDON_NAME, COLLABORATOR_SIGNER, TRUST_BUNDLE, TRUST_BUNDLE_KEY
+from federation.api.meta import FEDERATION_GROUP
 from federation.api.quantity import parse_quantity
 from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY
 from federation.kube.resource import Json, Kind

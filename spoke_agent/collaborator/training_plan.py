@@ -7,7 +7,7 @@ that was made from it, and nothing else of the site can be read that way. A file
 from typing import Final
 
 from federation.api.collaborator import PLAN_LIMIT, RunPlan
-from federation.api.dataset import FEDERATION_GROUP
+from federation.api.meta import FEDERATION_GROUP
 from federation.kube.resource import Json
 from federation.runtime_contract import PLAN_FILE, PLAN_FOLDER
 

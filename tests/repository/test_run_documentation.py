@@ -34,7 +34,7 @@ from tests.support.builders.run_objects import run_json, run_of
 from tests.support.documentation import DOCS, blocks, code, documented_runs, merged, resources, table, text
 
 PAGES = ("runs.md", "openfl-workspace.md", "migrate.md", "collaborators.md", "datasets.md")
-SCHEMAS = {each.kind.__name__: each.schema for each in RESOURCES}
+SCHEMAS = {each.kind.kind: each.schema for each in RESOURCES}
 SMALLEST = documented_runs("runs.md")[0]
 README, BY_PORT, FLOWERS = map(yaml.safe_load, (README_VARIANT, OPENFL, FLOWER))
 

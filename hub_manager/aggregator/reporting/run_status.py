@@ -6,7 +6,7 @@ The hub manager owns the phase, the conditions and what it knows of clusters; he
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -18,6 +18,7 @@ from federation.api.run_status import (
     ModelStatus,
     RunFailure,
 )
+from federation.kube.conditions import rfc3339
 from federation.kube.resource import Json
 from hub_manager.aggregator.rounds.records import MetricsCounted
 from hub_manager.aggregator.rounds.state import Phase, State
@@ -49,7 +50,7 @@ def status_of(state: State, told: Told, now: datetime) -> Json:
         round=round_,
         rounds=rounds,
         progress_percent=100 * state.model_round // rounds,
-        estimated_completion_time=_rfc3339(now + left * told.pace) if going and told.pace is not None else "",
+        estimated_completion_time=rfc3339(now + left * told.pace) if going and told.pace is not None else "",
         clusters=_clusters(state, told),
         metrics=told.metrics,
         model=_model(state, told.location),
@@ -89,7 +90,7 @@ def _clusters(state: State, told: Told) -> tuple[ClusterStatus, ...]:
             name=name,
             round=contributions.get(name, (0, 0))[0],
             samples=contributions.get(name, (0, 0))[1],
-            last_seen=_rfc3339(seen[name]) if name in seen else "",
+            last_seen=rfc3339(seen[name]) if name in seen else "",
         )
         for name in known
     )
@@ -106,10 +107,6 @@ def _failure(state: State) -> RunFailure | None:
     if state.ended is None or state.ended.failure is None:
         return None
     return RunFailure(reason=state.ended.failure.value, message=state.ended.message)
-
-
-def _rfc3339(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True)

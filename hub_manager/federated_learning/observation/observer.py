@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from federation.api.addon import DEFAULT_INSTALL_NAMESPACE, ManagedClusterAddOn
 from federation.api.cluster import ManagedCluster
 from federation.api.core import ConfigMap, Role, RoleBinding
+from federation.api.dns_names import is_dns_label
 from federation.api.federated_learning import FederatedLearning
 from federation.api.identity import ADDON_NAME
 from federation.api.meta import is_true
@@ -50,7 +51,6 @@ from federation.kube.kinds import (
 )
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource
-from federation.pki.names import is_label
 from hub_manager.federated_learning.dependencies import World
 from hub_manager.federated_learning.observation.observed import Found, Observed
 from hub_manager.federated_learning.resources.names import (
@@ -201,7 +201,7 @@ class Observer:
             name=name,
             accepted=cluster.accepted and addon is not None and not addon.metadata.deleting,
             available=addon is not None and is_true(addon.status.conditions, AVAILABLE),
-            install_namespace=namespace if is_label(namespace) else DEFAULT_INSTALL_NAMESPACE,
+            install_namespace=namespace if is_dns_label(namespace) else DEFAULT_INSTALL_NAMESPACE,
             claims=tuple((claim.name, claim.value) for claim in cluster.status.cluster_claims),
         )
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from federation.api.aggregator_run import RUN_FILE, Cohort
 from federation.api.collaborator import RunPlan
-from federation.api.federated_learning import FEDERATION_GROUP
+from federation.api.meta import FEDERATION_GROUP
 from federation.api.run_status import FederatedLearningStatus, ListenerStatus
 from federation.kube.kinds import (
     CONFIG_MAP,

@@ -18,7 +18,8 @@ from federation.api.aggregator_run import (
     AggregatorRun,
     Cohort,
 )
-from federation.api.federated_learning import FEDERATION_GROUP, FederatedLearning, Listener
+from federation.api.federated_learning import FederatedLearning, Listener
+from federation.api.meta import FEDERATION_GROUP
 from federation.api.run_names import run_id
 from federation.kube.kinds import (
     CONFIG_MAP,

@@ -18,7 +18,8 @@ from federation.api.collaborator import (
     RunPlan,
     RunReference,
 )
-from federation.api.federated_learning import FEDERATION_GROUP, FederatedLearning
+from federation.api.federated_learning import FederatedLearning
+from federation.api.meta import FEDERATION_GROUP
 from federation.api.run_names import run_id
 from federation.kube.encoding import plain
 from federation.kube.kinds import COLLABORATOR, MANIFEST_WORK

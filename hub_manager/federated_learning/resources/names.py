@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from federation.api.federated_learning import FEDERATION_GROUP, FederatedLearning
+from federation.api.federated_learning import FederatedLearning
+from federation.api.meta import FEDERATION_GROUP
 from federation.api.run_names import ATTEMPT_LABEL, RUN_LABEL, RUN_UID_LABEL, server_name, work_name
 from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json, ObjectKey, Resource

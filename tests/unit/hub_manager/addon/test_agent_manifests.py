@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.api.collaborator import COLLABORATOR_LABEL
-from federation.pki.names import is_label
+from federation.api.dns_names import is_dns_label
 from hub_manager.addon.agent_manifests import AgentFacts, render
 from hub_manager.addon.deployment_config import Configuration, decode
 from hub_manager.addon.templates import ALWAYS, BrokenTemplate, load_templates
@@ -92,7 +92,7 @@ def test_a_collaborators_pod_is_confined_whatever_becomes_of_its_runs_own_policy
     }
     assert COLLABORATOR_LABEL in labels(collaborator())
     assert COLLABORATOR_LABEL not in agent
-    assert not is_label(policy["metadata"]["name"]), "a Collaborator's own policy would have its name"
+    assert not is_dns_label(policy["metadata"]["name"]), "a Collaborator's own policy would have its name"
 
 
 def test_everything_is_in_the_install_namespace() -> None:

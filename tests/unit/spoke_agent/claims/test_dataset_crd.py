@@ -1,4 +1,4 @@
-"""The CRD and the structs are two writings of one contract; this holds them together."""
+"""The generated CRD of Dataset agrees with the structs and with the code that relies on it."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,14 @@ import msgspec
 import pytest
 import yaml
 
-from federation.api.dataset import FEDERATION_GROUP, FEDERATION_VERSION, Dataset, DatasetSpec, DatasetStatus
+from federation.api.dataset import (
+    MAX_LABELS,
+    MAX_ROWS,
+    Dataset,
+    DatasetSpec,
+    DatasetStatus,
+)
+from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
 from federation.kube.kinds import DATASET
 from spoke_agent.claims import validation
 from tests.support.api_server.schema_shapes import shape_of_schema, shape_of_struct, walk
@@ -46,8 +53,8 @@ def test_its_limits_are_those_that_the_agent_judges_by() -> None:
     attributes = SCHEMA["properties"]["spec"]["properties"]["attributes"]["properties"]
     policy = SCHEMA["properties"]["spec"]["properties"]["policy"]["properties"]
 
-    assert attributes["rows"]["maximum"] == validation.MAX_ROWS
-    assert attributes["labels"]["maxProperties"] == validation.MAX_LABELS
+    assert attributes["rows"]["maximum"] == MAX_ROWS
+    assert attributes["labels"]["maxProperties"] == MAX_LABELS
     assert validation._SCHEMA_DIGEST.pattern in attributes["schemaDigest"]["x-kubernetes-validations"][0]["rule"]
     assert validation._IMAGE.pattern in policy["images"]["items"]["x-kubernetes-validations"][0]["rule"]
     assert validation._LABEL_KEY.pattern in attributes["labels"]["x-kubernetes-validations"][0]["rule"]

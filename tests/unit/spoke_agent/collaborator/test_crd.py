@@ -1,4 +1,4 @@
-"""The Collaborator's CRD and its structs are two writings of one contract; this holds them together."""
+"""The generated CRD of Collaborator agrees with the structs and with the code that relies on it."""
 
 import re
 from pathlib import Path
@@ -8,14 +8,8 @@ import msgspec
 import pytest
 import yaml
 
-from federation.api.collaborator import (
-    DEFAULT_PATIENCE,
-    FEEDBACK,
-    Collaborator,
-    CollaboratorSpec,
-    CollaboratorStatus,
-)
-from federation.api.dataset import FEDERATION_GROUP, FEDERATION_VERSION
+from federation.api.collaborator import DEFAULT_PATIENCE, FEEDBACK, Collaborator, CollaboratorSpec, CollaboratorStatus
+from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
 from federation.kube.kinds import COLLABORATOR
 from spoke_agent.collaborator.admission import RESERVED_PREFIX
 from tests.support.api_server.schema_shapes import shape_of_schema, shape_of_struct, walk
