@@ -68,11 +68,23 @@ reference-drift: venv ## whether docs/reference and the CRDs' descriptions are t
 	$(RUN)python -m reference check
 
 .PHONY: check
-check: venv proto-drift reference-drift ## formatting, lint, types, layers, generated code and pages
+check: venv proto-drift reference-drift prose ## formatting, lint, types, layers, generated code and pages, English
 	$(RUN)ruff format --check .
 	$(RUN)ruff check .
 	$(RUN)mypy
 	$(RUN)lint-imports --no-logo
+
+PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs examples \
+	$(wildcard federation hub_manager kubectl_fl runtimes spoke_agent)
+
+.tools/vale: tools/go.mod tools/go.sum
+	CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off GOBIN="$(CURDIR)/.tools" \
+		go -C tools install -trimpath -ldflags "-s -w" tool
+	touch $@
+
+.PHONY: prose
+prose: .tools/vale ## check the English of the pages, docstrings and comments
+	.tools/vale --output=line $(PROSE)
 
 .PHONY: fix
 fix: venv ## let ruff mend what it can

@@ -16,18 +16,18 @@ from typing import Final
 from federation.api.federated_learning import FederatedLearning
 from federation.kube.kinds import FEDERATED_LEARNING
 from kubectl_fl.arguments import PROGRAM, kubectl_flags, parser, spoke_flags
+from kubectl_fl.commands.doctor import observe
+from kubectl_fl.commands.logs import LogPrinter
+from kubectl_fl.commands.watch import RunWatch
 from kubectl_fl.console import Console
 from kubectl_fl.doctor.cluster_checks import cluster_findings
 from kubectl_fl.doctor.findings import Verdict
-from kubectl_fl.doctor.observe import observe
-from kubectl_fl.doctor.page import page
 from kubectl_fl.doctor.run_checks import clusters_to_check, run_findings
-from kubectl_fl.failure import Failure, Misused
-from kubectl_fl.kubectl import Kubectl, kind_name
-from kubectl_fl.logs import Logs
-from kubectl_fl.status_view import run_page, runs_page
-from kubectl_fl.terminal import byte_size, one_line
-from kubectl_fl.watching import Watch
+from kubectl_fl.errors import CommandError, UsageError
+from kubectl_fl.kubectl import Kubectl, qualified_kind
+from kubectl_fl.terminal_text import format_bytes, one_line
+from kubectl_fl.views.doctor_report import render_findings
+from kubectl_fl.views.run_status import render_run, render_run_table
 
 FAILED: Final = 1
 MISUSED: Final = 2
@@ -43,18 +43,18 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         arguments = parser().parse_args(words)
         return Commands(arguments, console).run()
-    except Misused as error:
-        console.tell(f"{PROGRAM}: {error}")
+    except UsageError as error:
+        console.report(f"{PROGRAM}: {error}")
         return MISUSED
-    except Failure as error:
-        console.tell(f"{PROGRAM}: {error}")
+    except CommandError as error:
+        console.report(f"{PROGRAM}: {error}")
         return FAILED
     except BrokenPipeError:
         # Whoever read the output has seen enough (`| head`); Python's own flush at the end must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        console.tell(f"{PROGRAM}: {error.strerror}: {error.filename}")
+        console.report(f"{PROGRAM}: {error.strerror}: {error.filename}")
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -76,14 +76,14 @@ class Commands:
         """Runs the command that was typed.
 
         Raises:
-            Misused: What was typed does not go together.
-            Failure: It can't be carried out.
+            UsageError: What was typed does not go together.
+            CommandError: It can't be carried out.
         """
         match self.arguments.command:
             case "status":
                 return self._status()
             case "watch":
-                return Watch(self._hub, self.console, _now).until_end(self.arguments.name, self.arguments.namespace)
+                return RunWatch(self._hub, self.console, _now).follow(self.arguments.name, self.arguments.namespace)
             case "logs":
                 return self._logs()
             case "model":
@@ -94,54 +94,64 @@ class Commands:
     def _status(self) -> int:
         arguments = self.arguments
         if arguments.name and arguments.all_namespaces:
-            raise Misused("NAME and --all-namespaces: leave one out")
+            raise UsageError("NAME and --all-namespaces: leave one out")
         if arguments.output:
             names = [arguments.name] if arguments.name else []
             everywhere = ["--all-namespaces"] if arguments.all_namespaces else []
-            command = ("get", kind_name(FEDERATED_LEARNING), *names, *self._where, *everywhere, "-o", arguments.output)
-            self.console.handed_through(self._hub.call(*command, what="the FederatedLearning").decode(errors="replace"))
+            command = (
+                "get",
+                qualified_kind(FEDERATED_LEARNING),
+                *names,
+                *self._where,
+                *everywhere,
+                "-o",
+                arguments.output,
+            )
+            self.console.print_raw(self._hub.call(*command, subject="the FederatedLearning").decode(errors="replace"))
         elif arguments.name:
-            self.console.lines(run_page(self._read(), _now()))
+            self.console.print_lines(render_run(self._read(), _now()))
         else:
             everywhere = arguments.all_namespaces
             runs = self._hub.select(FEDERATED_LEARNING, namespace=arguments.namespace, everywhere=everywhere)
-            self.console.lines(runs_page(runs, _now(), everywhere=everywhere))
+            self.console.print_lines(render_run_table(runs, _now(), everywhere=everywhere))
         return 0
 
     def _logs(self) -> int:
         arguments = self.arguments
         spoke = spoke_flags(arguments)
         if spoke is not None and not arguments.cluster:
-            raise Misused("--spoke-kubeconfig and --spoke-context lead to the site that --cluster names: add it")
+            raise UsageError("--spoke-kubeconfig and --spoke-context lead to the site that --cluster names: add it")
         if arguments.follow and arguments.cluster and spoke is None:
-            raise Misused(
+            raise UsageError(
                 "--follow: the hub has no log of a site to follow; add --spoke-context, if you reach the spoke"
             )
-        logs = Logs(self._hub, self.console, arguments.follow, arguments.tail)
+        logs = LogPrinter(self._hub, self.console, arguments.follow, arguments.tail)
         if arguments.cluster:
             site = None if spoke is None else Kubectl(_program(), spoke)
-            logs.of_site(self._read(), arguments.cluster, site)
+            logs.print_collaborator_log(self._read(), arguments.cluster, site)
         else:
-            logs.of_aggregator(self._read())
+            logs.print_aggregator_log(self._read())
         return 0
 
     def _model(self) -> int:
         if importlib.util.find_spec("blake3") is None:
-            raise Failure("the model's digest is BLAKE3: pip install 'federated-learning-addon[cli]'")
-        from kubectl_fl.model.check import check  # noqa: PLC0415 - needs blake3, which no other command does
-        from kubectl_fl.model.download import Download  # noqa: PLC0415
-        from kubectl_fl.model.reader_pod import described  # noqa: PLC0415
+            raise CommandError("the model's digest is BLAKE3: pip install 'federated-learning-addon[cli]'")
+        from kubectl_fl.commands.download import ModelDownload  # noqa: PLC0415
+        from kubectl_fl.commands.verify import verify_model  # noqa: PLC0415 - needs blake3, which no other command does
+        from kubectl_fl.resources.reader_pod import recorded_model  # noqa: PLC0415
 
         arguments, run = self.arguments, self._read()
         if arguments.check:
-            model = described(run)
-            check(Path(arguments.check), model.size, model.digest)
-            self.console.lines([f"{arguments.check} is the model of {arguments.name} after round {model.round}"])
+            model = recorded_model(run)
+            verify_model(Path(arguments.check), model.size, model.digest)
+            self.console.print_lines([f"{arguments.check} is the model of {arguments.name} after round {model.round}"])
             return 0
         target = Path(arguments.output or f"{arguments.name}.safetensors")
-        place = Download(self._hub, run, self.console.tell).to(target, arguments.image, secrets.token_hex(3)[:5])
-        size = byte_size(target.stat().st_size)
-        self.console.lines([f"{target}: the model after round {place.round}, {size}, {one_line(place.digest)}"])
+        place = ModelDownload(self._hub, run, self.console.report).download_to(
+            target, arguments.image, secrets.token_hex(3)[:5]
+        )
+        size = format_bytes(target.stat().st_size)
+        self.console.print_lines([f"{target}: the model after round {place.round}, {size}, {one_line(place.digest)}"])
         return 0
 
     def _doctor(self) -> int:
@@ -150,7 +160,7 @@ class Commands:
         names = (self.arguments.cluster,) if self.arguments.cluster else clusters_to_check(seen)
         whole = run_findings(seen)
         clusters = {name: cluster_findings(seen, name, now) for name in names}
-        self.console.lines(page(f"{run.metadata.namespace}/{run.metadata.name}", whole, clusters))
+        self.console.print_lines(render_findings(f"{run.metadata.namespace}/{run.metadata.name}", whole, clusters))
         every = [*whole, *(finding for findings in clusters.values() for finding in findings)]
         return FAILED if any(finding.verdict is Verdict.PROBLEM for finding in every) else 0
 

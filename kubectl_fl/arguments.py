@@ -4,7 +4,7 @@ import argparse
 from typing import Final
 
 PROGRAM: Final = "kubectl fl"
-_HANDED_ON: Final = (
+_KUBECTL_FLAGS: Final = (
     "kubeconfig",
     "context",
     "user",
@@ -39,7 +39,7 @@ at, ok, problem or unknown, and for a problem the remedy. Exit code 1 where ther
 
 def parser() -> argparse.ArgumentParser:
     """The command line; what is handed on to kubectl may stand before the command, or after it."""
-    before, after = _common(None), _common(argparse.SUPPRESS)
+    before, after = _common_flags(None), _common_flags(argparse.SUPPRESS)
     top = argparse.ArgumentParser(prog=PROGRAM, description=_DESCRIPTION, parents=[before], allow_abbrev=False)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -52,10 +52,10 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("-o", "--output", choices=("json", "yaml"), help="the resource as it is")
 
     watch = command("watch", "follow a run until it ends", "Follows a run until it ends; exit code 1 where it failed.")
-    _named(watch)
+    _add_run_name(watch)
 
     logs = command("logs", "the aggregator's log, or what there is of a site's", _LOGS)
-    _named(logs)
+    _add_run_name(logs)
     which = logs.add_mutually_exclusive_group()
     which.add_argument("--aggregator", action="store_true", help="the aggregator's (default)")
     which.add_argument("--cluster", metavar="CLUSTER", help="the managed cluster whose words are wanted")
@@ -65,14 +65,14 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("--spoke-context", metavar="CONTEXT", help="of --cluster: the context that reaches it")
 
     model = command("model", "download the model, checked", _MODEL)
-    _named(model)
+    _add_run_name(model)
     where = model.add_mutually_exclusive_group()
     where.add_argument("--output", metavar="FILE", help="where it goes (default: NAME.safetensors)")
     where.add_argument("--check", metavar="FILE", help="check a file that is here already, and download nothing")
     model.add_argument("--image", default="", help="of the pod that reads, where the aggregator's Job is gone")
 
     doctor = command("doctor", "what keeps a run from starting, and what to do", _DOCTOR)
-    _named(doctor)
+    _add_run_name(doctor)
     doctor.add_argument("--cluster", metavar="CLUSTER", help="look at this managed cluster alone")
     return top
 
@@ -80,8 +80,8 @@ def parser() -> argparse.ArgumentParser:
 def kubectl_flags(arguments: argparse.Namespace) -> tuple[str, ...]:
     """What is handed on to each call of kubectl, but for the namespace."""
     flags = []
-    for name in _HANDED_ON:
-        value = getattr(arguments, _attribute(name))
+    for name in _KUBECTL_FLAGS:
+        value = getattr(arguments, _dest(name))
         flags += [f"--{name}={value}"] if value is not None else []
     groups = (*(arguments.groups_before or ()), *getattr(arguments, "groups_after", ()))
     flags += [f"--as-group={group}" for group in groups]
@@ -95,24 +95,24 @@ def spoke_flags(arguments: argparse.Namespace) -> tuple[str, ...] | None:
     file, context = arguments.spoke_kubeconfig, arguments.spoke_context
     if file is None and context is None:
         return None
-    file = file if file is not None else getattr(arguments, _attribute("kubeconfig"))
+    file = file if file is not None else getattr(arguments, _dest("kubeconfig"))
     flags = [f"--kubeconfig={file}"] if file is not None else []
     return (*flags, *([f"--context={context}"] if context is not None else []))
 
 
-def _named(command: argparse.ArgumentParser) -> None:
+def _add_run_name(command: argparse.ArgumentParser) -> None:
     command.add_argument("name", metavar="NAME", help="the FederatedLearning")
 
 
-def _common(default: str | None) -> argparse.ArgumentParser:
+def _common_flags(default: str | None) -> argparse.ArgumentParser:
     """What stands before the command, or after it: there with SUPPRESS, so that what is left out overwrites nothing."""
     common = argparse.ArgumentParser(add_help=False, argument_default=default)
     common.add_argument(
         "-n", "--namespace", default=default or "", help="of the run; by default that of kubectl's context"
     )
     handed = common.add_argument_group("handed on to kubectl")
-    for name in _HANDED_ON:
-        handed.add_argument(f"--{name}", dest=_attribute(name), metavar="VALUE", help=argparse.SUPPRESS)
+    for name in _KUBECTL_FLAGS:
+        handed.add_argument(f"--{name}", dest=_dest(name), metavar="VALUE", help=argparse.SUPPRESS)
     # Those after the command would replace those before it, as each parser appends to a list of its own.
     groups = "groups_before" if default is None else "groups_after"
     handed.add_argument("--as-group", dest=groups, action="append", metavar="GROUP", help=argparse.SUPPRESS)
@@ -122,10 +122,10 @@ def _common(default: str | None) -> argparse.ArgumentParser:
         action="store_true",
         help=argparse.SUPPRESS,
     )
-    listed = ", ".join(f"--{name}" for name in (*_HANDED_ON, "as-group", "insecure-skip-tls-verify"))
+    listed = ", ".join(f"--{name}" for name in (*_KUBECTL_FLAGS, "as-group", "insecure-skip-tls-verify"))
     handed.description = f"{listed}: as kubectl has them"
     return common
 
 
-def _attribute(name: str) -> str:
+def _dest(name: str) -> str:
     return "kubectl_" + name.replace("-", "_")

@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from federation.kube.resource import Kind, T
-from kubectl_fl.answers import decoded, listed, refusal
-from kubectl_fl.failure import Failure, Forbidden, NotFound
+from kubectl_fl.errors import AccessForbidden, CommandError, ObjectNotFound
+from kubectl_fl.resources.kubectl_output import decode_list, decode_object, error_from_stderr
 
-CALL_SECONDS: Final = 60
+CALL_TIMEOUT_SECONDS: Final = 60
 """How long a call may take that neither follows nor waits."""
-_PIECE: Final = 1 << 16
-_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_CHUNK_BYTES: Final = 1 << 16
+_TERMINATING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that end a program."""
 
 
-def kind_name(kind: Kind[Any]) -> str:
+def qualified_kind(kind: Kind[Any]) -> str:
     """The kind as kubectl is told of it: with version and group, so that no other kind of the name is meant."""
     return f"{kind.plural}.{kind.version}.{kind.group}" if kind.group else kind.plural
 
@@ -40,10 +40,10 @@ class Kubectl:
     def call(
         self,
         *arguments: str,
-        what: str,
+        subject: str,
         standard_input: bytes | None = None,
-        seconds: float = CALL_SECONDS,
-        shielded: bool = False,
+        seconds: float = CALL_TIMEOUT_SECONDS,
+        defer_signals: bool = False,
     ) -> bytes:
         """What the call prints.
 
@@ -55,10 +55,10 @@ class Kubectl:
             shielded: Whether it is to be done whole: Ctrl-C and the like count once it is.
 
         Raises:
-            Failure: kubectl is not there, says no, or takes longer.
+            CommandError: kubectl is not there, says no, or takes longer.
         """
         try:
-            with undisturbed() if shielded else nullcontext():
+            with signals_blocked() if defer_signals else nullcontext():
                 done = subprocess.run(
                     self._command(arguments),
                     input=standard_input,
@@ -68,35 +68,39 @@ class Kubectl:
                     check=False,
                 )
         except subprocess.TimeoutExpired as error:
-            raise Failure(f"{what}: kubectl has not answered for {seconds:g} s: is the cluster reached?") from error
+            raise CommandError(
+                f"{subject}: kubectl has not answered for {seconds:g} s: is the cluster reached?"
+            ) from error
         except OSError as error:
-            raise self._absent(error) from error
+            raise self._not_runnable(error) from error
         if done.returncode != 0:
-            raise refusal(done.stderr.decode(errors="replace"), what)
+            raise error_from_stderr(done.stderr.decode(errors="replace"), subject)
         return done.stdout
 
     def read(self, kind: Kind[T], name: str, namespace: str = "") -> T:
         """One object; in the namespace of kubectl's own configuration where none is named.
 
         Raises:
-            Failure: It can't be read; `NotFound` where there is none.
+            CommandError: It can't be read; `NotFound` where there is none.
         """
-        answer = self.call("get", kind_name(kind), name, *_in(namespace), "-o", "json", what=f"{kind.kind} {name}")
-        return decoded(answer, kind.struct, f"{kind.kind} {name}")
+        answer = self.call(
+            "get", qualified_kind(kind), name, *namespace_flags(namespace), "-o", "json", subject=f"{kind.kind} {name}"
+        )
+        return decode_object(answer, kind.struct, f"{kind.kind} {name}")
 
     def find(self, kind: Kind[T], name: str, namespace: str = "") -> T | None:
         """One object, or None where there is none.
 
         Raises:
-            Failure: It can't be read.
+            CommandError: It can't be read.
         """
         try:
             return self.read(kind, name, namespace)
-        except NotFound:
+        except ObjectNotFound:
             return None
 
     def find_if_allowed(
-        self, kind: Kind[T], name: str, namespace: str, *, tell: Callable[[str], None], without: str
+        self, kind: Kind[T], name: str, namespace: str, *, report: Callable[[str], None], without: str
     ) -> T | None:
         """One object, or None where there is none or it may not be read, which is told.
 
@@ -104,17 +108,17 @@ class Kubectl:
             kind: Its kind.
             name: Its name.
             namespace: Its namespace.
-            tell: Takes a sentence for the person, who may lack the right.
+            report: Takes a sentence for the person, who may lack the right.
             without: What becomes of the command without the object.
 
         Raises:
-            Failure: It can't be read for another reason.
+            CommandError: It can't be read for another reason.
         """
         try:
             return self.find(kind, name, namespace)
-        except Forbidden:
+        except AccessForbidden:
             resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-            tell(f"you may not read the {kind.kind} {name} (get on {resource} in {namespace}): {without}")
+            report(f"you may not read the {kind.kind} {name} (get on {resource} in {namespace}): {without}")
             return None
 
     def select(
@@ -123,91 +127,91 @@ class Kubectl:
         """The objects of a kind.
 
         Raises:
-            Failure: They can't be read.
+            CommandError: They can't be read.
         """
-        where = ("--all-namespaces",) if everywhere else _in(namespace)
-        selector = ("-l", selection(labels)) if labels else ()
-        what = f"the {kind.plural}"
-        answer = self.call("get", kind_name(kind), *where, *selector, "-o", "json", what=what)
-        return listed(answer, kind.struct, kind.plural)
+        where = ("--all-namespaces",) if everywhere else namespace_flags(namespace)
+        selector = ("-l", label_selector(labels)) if labels else ()
+        subject = f"the {kind.plural}"
+        answer = self.call("get", qualified_kind(kind), *where, *selector, "-o", "json", subject=subject)
+        return decode_list(answer, kind.struct, kind.plural)
 
     @contextmanager
-    def stream(self, *arguments: str, what: str) -> Iterator["Stream"]:
+    def stream(self, *arguments: str, subject: str) -> Iterator["KubectlStream"]:
         """The call's output while it goes on; the child is ended with the context.
 
         Raises:
-            Failure: kubectl is not there.
+            CommandError: kubectl is not there.
         """
         stream = None
         try:
-            with _held():
-                stream = Stream(self._started(arguments), what)
+            with _signals_deferred():
+                stream = KubectlStream(self._start(arguments), subject)
             yield stream
         finally:
             if stream is not None:
                 stream.close()
 
-    def _started(self, arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
+    def _start(self, arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
         try:
             return subprocess.Popen(
                 self._command(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
         except OSError as error:
-            raise self._absent(error) from error
+            raise self._not_runnable(error) from error
 
     def _command(self, arguments: Sequence[str]) -> list[str]:
         return [self.program, *self.flags, *arguments]
 
-    def _absent(self, error: OSError) -> Failure:
-        return Failure(
+    def _not_runnable(self, error: OSError) -> CommandError:
+        return CommandError(
             f"{self.program} can't be run ({error.strerror}): install kubectl, or set KUBECTL to where it is"
         )
 
 
-class Stream:
+class KubectlStream:
     """A call of kubectl that goes on."""
 
-    def __init__(self, child: "subprocess.Popen[bytes]", what: str) -> None:
+    def __init__(self, child: "subprocess.Popen[bytes]", subject: str) -> None:
         """Read from the child; its standard error is kept for the end."""
         assert child.stdout is not None  # noqa: S101 -- both are pipes
         assert child.stderr is not None  # noqa: S101
-        self._child, self._what = child, what
+        self._child, self._subject = child, subject
         self._out, self._err = child.stdout, child.stderr
         self._said = b""
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._out, selectors.EVENT_READ)
         self._selector.register(self._err, selectors.EVENT_READ)
 
-    def piece(self, seconds: float | None) -> bytes | None:
+    def read_chunk(self, seconds: float | None) -> bytes | None:
         """The next piece: empty at the end, None where none has come in that time."""
         while True:
             ready = [key.fileobj for key, _ in self._selector.select(seconds)]
             if not ready:
                 return None
             if self._err in ready:
-                said = os.read(self._err.fileno(), _PIECE)
-                self._said = (self._said + said)[-_PIECE:]
+                said = os.read(self._err.fileno(), _CHUNK_BYTES)
+                self._said = (self._said + said)[-_CHUNK_BYTES:]
                 if not said:
                     self._selector.unregister(self._err)
             if self._out in ready:
-                piece = os.read(self._out.fileno(), _PIECE)
-                if not piece:
+                chunk = os.read(self._out.fileno(), _CHUNK_BYTES)
+                if not chunk:
                     self._selector.unregister(self._out)
-                return piece
+                return chunk
 
-    def failure(self) -> Failure | None:
+    def wait_for_error(self) -> CommandError | None:
         """Why the call ended, once its output has; None where it ended well.
 
         Raises:
-            Failure: It closed its output and did not end.
+            CommandError: It closed its output and did not end.
         """
         try:
-            _, rest = self._child.communicate(timeout=CALL_SECONDS)
+            _, rest = self._child.communicate(timeout=CALL_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired as error:
-            raise Failure(f"{self._what}: kubectl does not end") from error
+            raise CommandError(f"{self._subject}: kubectl does not end") from error
         if self._child.returncode == 0:
             return None
-        return refusal((self._said + rest).decode(errors="replace"), self._what)
+        return error_from_stderr((self._said + rest).decode(errors="replace"), self._subject)
 
     def close(self) -> None:
         """Ends the child where it still runs."""
@@ -218,19 +222,19 @@ class Stream:
                 self._child.wait(timeout=2)
         if self._child.poll() is None:
             self._child.kill()
-            self._child.wait(timeout=CALL_SECONDS)
+            self._child.wait(timeout=CALL_TIMEOUT_SECONDS)
         self._out.close()
         self._err.close()
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def signals_blocked() -> Iterator[None]:
     """Signals that end a program wait until the body is done; what it starts inherits that they do.
 
     The mask is this thread's and its children's; a signal that another thread takes meanwhile is remembered.
     """
-    with _held():
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    with _signals_deferred():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINATING_SIGNALS)
         try:
             yield
         finally:
@@ -238,13 +242,15 @@ def undisturbed() -> Iterator[None]:
 
 
 @contextmanager
-def _held() -> Iterator[None]:
+def _signals_deferred() -> Iterator[None]:
     """Signals that end a program count once the body is done, but for what it starts; only the main thread has any."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     taken: list[int] = []
-    handlers = {number: signal.signal(number, lambda number, _frame: taken.append(number)) for number in _ENDING}
+    handlers = {
+        number: signal.signal(number, lambda number, _frame: taken.append(number)) for number in _TERMINATING_SIGNALS
+    }
     try:
         yield
     finally:
@@ -254,10 +260,10 @@ def _held() -> Iterator[None]:
             signal.raise_signal(late)
 
 
-def selection(labels: Mapping[str, str]) -> str:
+def label_selector(labels: Mapping[str, str]) -> str:
     """The labels as a selector."""
     return ",".join(f"{name}={value}" for name, value in labels.items())
 
 
-def _in(namespace: str) -> tuple[str, ...]:
+def namespace_flags(namespace: str) -> tuple[str, ...]:
     return ("--namespace", namespace) if namespace else ()

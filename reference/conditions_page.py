@@ -18,9 +18,9 @@ from hub_manager.aggregator.rounds.records import Failure
 from hub_manager.aggregator.storage.initial_model import ModelUnusable
 from hub_manager.aggregator.validation import refusal as updates
 from hub_manager.certificates import refusal as certificates
+from hub_manager.federated_learning import site
 from hub_manager.federated_learning.planning import cohort, conditions
 from hub_manager.federated_learning.planning.validate import FaultReason
-from hub_manager.federated_learning.resources import manifest_work
 from reference.docstrings import meaning, member_meanings, summary
 from reference.markdown import code, page, paragraph, sentence, table
 from runtimes.kit import failure
@@ -36,7 +36,7 @@ _SITE_REASONS: Final = (
     (cohort, "NOT_ACCEPTED"),
     (cohort, "NOT_CHOSEN"),
     (cohort, "DATA_UNNAMED"),
-    (manifest_work, "NOT_APPLIED"),
+    (site, "NOT_APPLIED"),
 )
 _OF_EXPORT: Final = (
     failure.Reason.SETTINGS_REFUSED,

@@ -21,10 +21,19 @@ from federation.api.meta import condition_of
 from federation.api.quantity import parse_quantity
 from federation.api.run_names import work_name
 from federation.api.work import APPLIED
-from kubectl_fl.doctor.findings import Finding, Seen, Unseen, known, ok, problem, unknown, words
-from kubectl_fl.doctor.run_checks import enabling
-from kubectl_fl.parts import SiteWords, approving, of_attempt, site_words
-from kubectl_fl.terminal import ago
+from kubectl_fl.doctor.findings import (
+    Finding,
+    RunObservation,
+    Unreadable,
+    describe_condition,
+    ok,
+    problem,
+    readable,
+    unknown,
+)
+from kubectl_fl.doctor.run_checks import enable_command
+from kubectl_fl.resources.pods import CollaboratorReport, approval_command, collaborator_report, find_work
+from kubectl_fl.terminal_text import format_age
 
 SET_LABEL: Final = "cluster.open-cluster-management.io/clusterset"
 GLOBAL_SET: Final = "global"
@@ -33,22 +42,22 @@ _UNITS: Final = {CPU_CLAIM: "cores", MEMORY_CLAIM: "GiB of memory", GPU_CLAIM: "
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class ObservedCluster:
     """One cluster of what was seen."""
 
-    seen: Seen
+    seen: RunObservation
     name: str
     now: datetime
 
     @property
     def cluster(self) -> ManagedCluster | None:
         """The hub's ManagedCluster."""
-        return next((c for c in known(self.seen.clusters) if c.name == self.name), None)
+        return next((c for c in readable(self.seen.clusters) if c.name == self.name), None)
 
     @property
     def addon(self) -> ManagedClusterAddOn | None:
         """Its add-on."""
-        return next((a for a in known(self.seen.addons) if a.cluster == self.name), None)
+        return next((a for a in readable(self.seen.addons) if a.cluster == self.name), None)
 
     @property
     def claims(self) -> dict[str, str]:
@@ -57,15 +66,15 @@ class Case:
         return {} if cluster is None else {claim.name: claim.value for claim in cluster.status.cluster_claims}
 
 
-def cluster_findings(seen: Seen, name: str, now: datetime) -> tuple[Finding, ...]:
+def cluster_findings(seen: RunObservation, name: str, now: datetime) -> tuple[Finding, ...]:
     """What is found of one cluster."""
-    case = Case(seen, name, now)
+    case = ObservedCluster(seen, name, now)
     return tuple(finding for check in _CHECKS for finding in check(case))
 
 
-def _membership(case: Case) -> Iterator[Finding]:
+def _membership(case: ObservedCluster) -> Iterator[Finding]:
     cluster = case.cluster
-    if isinstance(case.seen.clusters, Unseen):
+    if isinstance(case.seen.clusters, Unreadable):
         yield unknown("membership", case.seen.clusters.why)
     elif cluster is None:
         yield problem("membership", "the hub has no ManagedCluster of the name", "register it: clusteradm join")
@@ -83,45 +92,51 @@ def _membership(case: Case) -> Iterator[Finding]:
         yield ok("membership", "accepted and available")
 
 
-def _addon(case: Case) -> Iterator[Finding]:
+def _addon(case: ObservedCluster) -> Iterator[Finding]:
     addon = case.addon
-    if isinstance(case.seen.addons, Unseen):
+    if isinstance(case.seen.addons, Unreadable):
         yield unknown("add-on", case.seen.addons.why)
     elif addon is None:
-        yield problem("add-on", "it is not enabled", enabling([case.name]))
+        yield problem("add-on", "it is not enabled", enable_command([case.name]))
     else:
         conditions = addon.status.conditions
         for kind in ("ConfigurationAccepted", "ManifestApplied"):
             found = condition_of(conditions, kind)
             if found is not None and found.status == "False":
-                yield problem("add-on", f"{kind}: {words(found)}", "docs/enable.md has the remedy for each reason")
+                yield problem(
+                    "add-on", f"{kind}: {describe_condition(found)}", "docs/enable.md has the remedy for each reason"
+                )
         available = condition_of(conditions, "Available")
         if available is not None and available.status == "True":
             yield ok("add-on", "enabled and available")
         else:
-            said = "nothing is heard of its agent yet" if available is None else words(available)
+            said = "nothing is heard of its agent yet" if available is None else describe_condition(available)
             remedy = "see the agent's pod there, and the line `certificate` below; docs/enable.md"
             yield problem("add-on", f"enabled, not available: {said}", remedy)
 
 
-def _certificate(case: Case) -> Iterator[Finding]:
+def _certificate(case: ObservedCluster) -> Iterator[Finding]:
     if case.addon is None:
         return
     conditions = case.addon.status.conditions
     registered = condition_of(conditions, "RegistrationApplied")
     issued = condition_of(conditions, "ClusterCertificateRotated")
     if registered is None or registered.status != "True":
-        said = "not asked for: the registration is not in place" + (f" ({words(registered)})" if registered else "")
+        said = "not asked for: the registration is not in place" + (
+            f" ({describe_condition(registered)})" if registered else ""
+        )
         yield problem("certificate", said, "see that the hub manager runs, and that the cluster is accepted")
     elif issued is None:
         yield unknown("certificate", "the klusterlet has not said anything of it yet")
     elif issued.status == "True":
         yield ok("certificate", "issued")
     else:
-        yield problem("certificate", words(issued), "docs/certificates.md has the reasons for which none is given")
+        yield problem(
+            "certificate", describe_condition(issued), "docs/certificates.md has the reasons for which none is given"
+        )
 
 
-def _dataset(case: Case) -> Iterator[Finding]:
+def _dataset(case: ObservedCluster) -> Iterator[Finding]:
     if case.cluster is None:
         return
     client = case.seen.run.spec.client
@@ -146,7 +161,7 @@ def _dataset(case: Case) -> Iterator[Finding]:
             )
 
 
-def _capacity(case: Case) -> Iterator[Finding]:
+def _capacity(case: ObservedCluster) -> Iterator[Finding]:
     if case.cluster is None:
         return
     reserved = case.seen.run.spec.client.resources.reserved
@@ -168,10 +183,12 @@ def _capacity(case: Case) -> Iterator[Finding]:
         said = f"{', '.join(unclaimed)} are asked for, and the cluster claims nothing of it"
         yield problem("capacity", said, "see that the add-on's agent runs there: it makes the claims")
     else:
-        yield ok("capacity", "enough for what spec.client.resources asks for" if wanted else _uncompared(reserved))
+        yield ok(
+            "capacity", "enough for what spec.client.resources asks for" if wanted else _describe_uncompared(reserved)
+        )
 
 
-def _uncompared(reserved: Mapping[str, str | int]) -> str:
+def _describe_uncompared(reserved: Mapping[str, str | int]) -> str:
     """What is said of amounts for which the placement leaves no cluster out (`required_amounts`)."""
     asked = ", ".join(f"{name} {amount}" for name, amount in reserved.items() if parse_quantity(str(amount)) > 0)
     if not asked:
@@ -180,9 +197,9 @@ def _uncompared(reserved: Mapping[str, str | int]) -> str:
     return f"asked for: {asked}; only {compared} are compared, so no cluster is left out for it"
 
 
-def _selected(case: Case) -> Iterator[Finding]:
+def _selected(case: ObservedCluster) -> Iterator[Finding]:
     seen = case.seen
-    if isinstance(seen.selected, Unseen):
+    if isinstance(seen.selected, Unreadable):
         yield unknown("selected", seen.selected.why)
         return
     if case.name in seen.selected:
@@ -219,14 +236,16 @@ def _tolerated(taint: Taint, tolerations: tuple[dict[str, Any], ...] | list[dict
     return False
 
 
-def _work(case: Case) -> Iterator[Finding]:
+def _work(case: ObservedCluster) -> Iterator[Finding]:
     seen = case.seen
-    if seen.ended or (not isinstance(seen.selected, Unseen) and case.name not in seen.selected and not _member(case)):
+    if seen.ended or (
+        not isinstance(seen.selected, Unreadable) and case.name not in seen.selected and not _member(case)
+    ):
         return
-    if isinstance(seen.works, Unseen):
+    if isinstance(seen.works, Unreadable):
         yield unknown("asked", seen.works.why)
         return
-    work = of_attempt(seen.works, work_name(seen.run, seen.run.status.attempt), case.name)
+    work = find_work(seen.works, work_name(seen.run, seen.run.status.attempt), case.name)
     if work is None:
         remedy = "mend what is found for the run above"
         yield unknown("asked", "the hub manager has not asked it yet", "" if seen.started else remedy)
@@ -236,16 +255,16 @@ def _work(case: Case) -> Iterator[Finding]:
         yield unknown("asked", "the cluster's work agent has not taken the work yet", "see `membership`")
     elif applied.status == "False":
         remedy = "the work agent there lacks a right, or the add-on's resource definitions: see `add-on`"
-        yield problem("asked", f"its work agent can't apply the work: {words(applied)}", remedy)
+        yield problem("asked", f"its work agent can't apply the work: {describe_condition(applied)}", remedy)
     else:
-        yield from _answer(case, site_words(work, seen.run))
+        yield from _collaborator(case, collaborator_report(work, seen.run))
 
 
-def _member(case: Case) -> bool:
+def _member(case: ObservedCluster) -> bool:
     return case.name in case.seen.run.status.cohort
 
 
-def _answer(case: Case, said: SiteWords | None) -> Iterator[Finding]:
+def _collaborator(case: ObservedCluster, said: CollaboratorReport | None) -> Iterator[Finding]:
     """The site's answer, in its own words."""
     name = case.seen.run.metadata.name
     if said is None:
@@ -255,7 +274,7 @@ def _answer(case: Case, said: SiteWords | None) -> Iterator[Finding]:
     logs = f"kubectl fl logs {name} --cluster {case.name}"
     match said.state:
         case CollaboratorState.PENDING:
-            command = approving(said.message)
+            command = approval_command(said.message)
             remedy = f"at the site: {command}" if command else "someone at the site has to approve it"
             yield problem("answer", "Pending: someone at the site has to approve it" if command else own, remedy)
         case CollaboratorState.REFUSED:
@@ -271,23 +290,23 @@ def _answer(case: Case, said: SiteWords | None) -> Iterator[Finding]:
             yield ok("answer", own)
         case CollaboratorState.RUNNING:
             yield ok("answer", own)
-            yield _heard(case)
+            yield _connection(case)
         case _:
             yield unknown("answer", own)
 
 
-def _heard(case: Case) -> Finding:
+def _connection(case: ObservedCluster) -> Finding:
     """Whether a collaborator that runs has reached the aggregator."""
     status = case.seen.run.status
     last = next((c.last_seen for c in status.clusters if c.name == case.name), "")
     if last:
-        return ok("connection", f"the aggregator heard of it {ago(last, case.now)}")
+        return ok("connection", f"the aggregator heard of it {format_age(last, case.now)}")
     where = ", ".join(f"{listener.address}:{listener.port}" for listener in status.listeners) or "its address"
     remedy = f"see that the site may connect out to {where} (firewall, proxy), and its log: kubectl fl logs --cluster"
     return problem("connection", "its collaborator runs, and the aggregator has not heard of it", remedy)
 
 
-_CHECKS: Final[tuple[Callable[[Case], Iterator[Finding]], ...]] = (
+_CHECKS: Final[tuple[Callable[[ObservedCluster], Iterator[Finding]], ...]] = (
     _membership,
     _addon,
     _certificate,

@@ -11,7 +11,7 @@ from federation.api.meta import Condition, is_true
 from federation.api.run_objects import ManagedClusterSetBinding, PersistentVolumeClaim, Placement
 from federation.api.run_status import COMPLETE, FAILED
 from federation.api.work import ManifestWork
-from kubectl_fl.parts import RunPod
+from kubectl_fl.resources.pods import RunPod
 
 
 class Verdict(Enum):
@@ -35,29 +35,29 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Unseen:
+class Unreadable:
     """What could not be read, and why."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RunObservation:
     """What was read of the hub for one run."""
 
     run: FederatedLearning
-    bindings: tuple[ManagedClusterSetBinding, ...] | Unseen
-    placement: Placement | Unseen | None
-    selected: tuple[str, ...] | Unseen
+    bindings: tuple[ManagedClusterSetBinding, ...] | Unreadable
+    placement: Placement | Unreadable | None
+    selected: tuple[str, ...] | Unreadable
     """The clusters that the placement has chosen, by name."""
-    clusters: tuple[ManagedCluster, ...] | Unseen
-    addons: tuple[ManagedClusterAddOn, ...] | Unseen
+    clusters: tuple[ManagedCluster, ...] | Unreadable
+    addons: tuple[ManagedClusterAddOn, ...] | Unreadable
     """The federated-learning add-on of every cluster that has it."""
-    works: tuple[ManifestWork, ...] | Unseen
+    works: tuple[ManifestWork, ...] | Unreadable
     """Of this attempt."""
-    pods: tuple[RunPod, ...] | Unseen
+    pods: tuple[RunPod, ...] | Unreadable
     """The aggregator's, of this attempt."""
-    claim: PersistentVolumeClaim | Unseen | None
+    claim: PersistentVolumeClaim | Unreadable | None
 
     @property
     def started(self) -> bool:
@@ -90,11 +90,11 @@ def unknown(check: str, detail: str, remedy: str = "") -> Finding:
 T = TypeVar("T")
 
 
-def known(seen: tuple[T, ...] | Unseen) -> tuple[T, ...]:
+def readable(seen: tuple[T, ...] | Unreadable) -> tuple[T, ...]:
     """What could be read; nothing where nothing could."""
-    return () if isinstance(seen, Unseen) else seen
+    return () if isinstance(seen, Unreadable) else seen
 
 
-def words(condition: Condition) -> str:
+def describe_condition(condition: Condition) -> str:
     """A condition's reason and message."""
     return f"{condition.reason}: {condition.message}" if condition.message else condition.reason

@@ -6,37 +6,48 @@ from typing import Final
 from federation.api.addon import ManagedClusterAddOn
 from federation.api.meta import condition_of
 from federation.api.run_status import FAILED, SCHEDULED, SERVER_READY
-from kubectl_fl.doctor.findings import Finding, Seen, Unseen, known, ok, problem, unknown, words
-from kubectl_fl.parts import failed_container, newest, not_started
-from kubectl_fl.remedies import remedy_for
+from kubectl_fl.doctor.findings import (
+    Finding,
+    RunObservation,
+    Unreadable,
+    describe_condition,
+    ok,
+    problem,
+    readable,
+    unknown,
+)
+from kubectl_fl.doctor.remedies import remedy_for
+from kubectl_fl.resources.pods import failed_container, newest_pod, start_failure
 
 SATISFIED: Final = "PlacementSatisfied"
 MISCONFIGURED: Final = "PlacementMisconfigured"
 """Conditions of OCM's Placement (api `cluster/v1beta1/types_placement.go`)."""
 _FINISHED: Final = "AggregatorFinished"
 """The reason of ServerReady once the aggregator has ended well."""
-_NAMED: Final = 5
+_MAX_NAMED_CLUSTERS: Final = 5
 """How many clusters a finding names."""
-_OF_PLACEMENT: Final = frozenset({"TooFewClusters", "PlacementNotDecided", "ClusterSetNotBound", "RefusedByServer"})
+_PLACEMENT_REASONS: Final = frozenset(
+    {"TooFewClusters", "PlacementNotDecided", "ClusterSetNotBound", "RefusedByServer"}
+)
 """Reasons of Scheduled that say nothing against the spec."""
 
 
-def run_findings(seen: Seen) -> tuple[Finding, ...]:
+def run_findings(seen: RunObservation) -> tuple[Finding, ...]:
     """What is found of the run as a whole."""
     return tuple(finding for check in _CHECKS for finding in check(seen))
 
 
-def _end(seen: Seen) -> Iterator[Finding]:
+def _end(seen: RunObservation) -> Iterator[Finding]:
     if not seen.ended:
         return
     failed = condition_of(seen.run.status.conditions, FAILED)
     if failed is not None and failed.status == "True":
-        yield problem("end", f"the run has failed. {words(failed)}", remedy_for(failed))
+        yield problem("end", f"the run has failed. {describe_condition(failed)}", remedy_for(failed))
     else:
         yield ok("end", "the run is complete")
 
 
-def _spec(seen: Seen) -> Iterator[Finding]:
+def _spec(seen: RunObservation) -> Iterator[Finding]:
     run = seen.run
     scheduled = condition_of(run.status.conditions, SCHEDULED)
     if run.status.observed_generation < run.metadata.generation or not run.status.conditions:
@@ -45,18 +56,18 @@ def _spec(seen: Seen) -> Iterator[Finding]:
             "federated-learning-hub-manager"
         )
         yield unknown("spec", "the hub manager has not looked at it as it is now", remedy)
-    elif scheduled is not None and scheduled.status == "False" and scheduled.reason not in _OF_PLACEMENT:
-        yield problem("spec", words(scheduled), remedy_for(scheduled))
+    elif scheduled is not None and scheduled.status == "False" and scheduled.reason not in _PLACEMENT_REASONS:
+        yield problem("spec", describe_condition(scheduled), remedy_for(scheduled))
     elif run.spec.suspend:
         yield problem("spec", "spec.suspend is set", "set spec.suspend to false")
     else:
         yield ok("spec", "the hub manager takes it as it is")
 
 
-def _sets(seen: Seen) -> Iterator[Finding]:
+def _cluster_sets(seen: RunObservation) -> Iterator[Finding]:
     wanted = tuple(seen.run.spec.client.placement.get("clusterSets") or ())
     namespace = seen.run.metadata.namespace
-    if isinstance(seen.bindings, Unseen):
+    if isinstance(seen.bindings, Unreadable):
         yield unknown("cluster sets", seen.bindings.why)
         return
     bound = {binding.spec.cluster_set for binding in seen.bindings}
@@ -69,9 +80,9 @@ def _sets(seen: Seen) -> Iterator[Finding]:
         yield ok("cluster sets", f"bound to {', '.join(sorted(set(wanted) or bound))}")
 
 
-def _placement(seen: Seen) -> Iterator[Finding]:
+def _placement(seen: RunObservation) -> Iterator[Finding]:
     needed, name = seen.run.spec.server.quorum, seen.run.metadata.name
-    if isinstance(seen.placement, Unseen):
+    if isinstance(seen.placement, Unreadable):
         yield unknown("placement", seen.placement.why)
         return
     if seen.placement is None:
@@ -80,11 +91,11 @@ def _placement(seen: Seen) -> Iterator[Finding]:
     conditions = seen.placement.status.conditions
     wrong, why = condition_of(conditions, MISCONFIGURED), condition_of(conditions, SATISFIED)
     if wrong is not None and wrong.status == "True":
-        yield problem("placement", words(wrong), "mend spec.client.placement")
-    elif isinstance(seen.selected, Unseen):
+        yield problem("placement", describe_condition(wrong), "mend spec.client.placement")
+    elif isinstance(seen.selected, Unreadable):
         yield unknown("placement", seen.selected.why)
     elif len(seen.selected) < needed:
-        said = f" ({words(why)})" if why is not None else ""
+        said = f" ({describe_condition(why)})" if why is not None else ""
         remedy = (
             f"see below what keeps each cluster out, or lower spec.server.minAvailableClients; "
             f"kubectl describe placement {name} --namespace {seen.run.metadata.namespace}"
@@ -94,34 +105,34 @@ def _placement(seen: Seen) -> Iterator[Finding]:
         yield ok("placement", f"{len(seen.selected)} clusters are selected, {needed} are needed")
 
 
-def _addon(seen: Seen) -> Iterator[Finding]:
+def _addon(seen: RunObservation) -> Iterator[Finding]:
     """Where the add-on is, of the clusters that the hub has: one without it is not listed by itself."""
-    if isinstance(seen.addons, Unseen) or isinstance(seen.clusters, Unseen):
-        why = seen.addons if isinstance(seen.addons, Unseen) else seen.clusters
-        yield unknown("add-on", why.why if isinstance(why, Unseen) else "")
+    if isinstance(seen.addons, Unreadable) or isinstance(seen.clusters, Unreadable):
+        why = seen.addons if isinstance(seen.addons, Unreadable) else seen.clusters
+        yield unknown("add-on", why.why if isinstance(why, Unreadable) else "")
         return
     having = {addon.cluster for addon in seen.addons}
     without = sorted(cluster.name for cluster in seen.clusters if cluster.name not in having)
     detail = f"enabled on {len(having)} of {len(seen.clusters)} clusters"
     if without:
-        more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
-        detail += f"; not on {', '.join(without[:_NAMED])}{more}"
+        more = f" and {len(without) - _MAX_NAMED_CLUSTERS} more" if len(without) > _MAX_NAMED_CLUSTERS else ""
+        detail += f"; not on {', '.join(without[:_MAX_NAMED_CLUSTERS])}{more}"
     if len(having) >= seen.run.spec.server.quorum:
         yield ok("add-on", detail)
     else:
-        yield problem("add-on", detail, enabling(without[:_NAMED] or ["CLUSTER"]))
+        yield problem("add-on", detail, enable_command(without[:_MAX_NAMED_CLUSTERS] or ["CLUSTER"]))
 
 
-def enabling(clusters: list[str]) -> str:
+def enable_command(clusters: list[str]) -> str:
     """The command that enables the add-on."""
     return f"clusteradm addon enable --names federated-learning --clusters {','.join(clusters)}"
 
 
-def _volume(seen: Seen) -> Iterator[Finding]:
+def _volume(seen: RunObservation) -> Iterator[Finding]:
     storage = seen.run.spec.server.storage
     if storage.type != "PersistentVolumeClaim" or seen.ended:
         return
-    if isinstance(seen.claim, Unseen):
+    if isinstance(seen.claim, Unreadable):
         yield unknown("volume", seen.claim.why)
     elif seen.claim is None:
         said = f"there is no PersistentVolumeClaim {storage.name}"
@@ -139,7 +150,7 @@ def _volume(seen: Seen) -> Iterator[Finding]:
                       "classes wait for the first pod")  # fmt: skip
 
 
-def _listeners(seen: Seen) -> Iterator[Finding]:
+def _listeners(seen: RunObservation) -> Iterator[Finding]:
     if seen.ended:
         return
     reached = {listener.name: listener for listener in seen.run.status.listeners}
@@ -156,39 +167,41 @@ def _listeners(seen: Seen) -> Iterator[Finding]:
         yield problem("listener", f"none has an address ({kinds})", remedy)
 
 
-def _aggregator(seen: Seen) -> Iterator[Finding]:
+def _aggregator(seen: RunObservation) -> Iterator[Finding]:
     if seen.ended:
         return
     if not seen.started:
         yield unknown("aggregator", "it starts once enough sites have accepted")
         return
-    if isinstance(seen.pods, Unseen):
+    if isinstance(seen.pods, Unreadable):
         yield unknown("aggregator", seen.pods.why)
         return
-    pod = newest(seen.pods)
+    pod = newest_pod(seen.pods)
     ready = condition_of(seen.run.status.conditions, SERVER_READY)
     name = seen.run.metadata.name
     if ready is not None and (ready.status == "True" or ready.reason == _FINISHED):
-        yield ok("aggregator", words(ready))
+        yield ok("aggregator", describe_condition(ready))
     elif pod is None:
-        said = words(ready) if ready is not None else "it has no pod"
+        said = describe_condition(ready) if ready is not None else "it has no pod"
         yield problem(
             "aggregator", said, f"kubectl describe job {name}-server names what keeps its pod from being made"
         )
-    elif why := not_started(pod):
+    elif why := start_failure(pod):
         yield problem("aggregator", why, f"kubectl describe pod {pod.metadata.name}")
     elif (failed := failed_container(pod)) is not None and failed.state.terminated is not None:
         ended = failed.state.terminated
         said = f"container {failed.name} ended ({ended.reason}, exit code {ended.exit_code}): {ended.message}"
         yield problem("aggregator", said, f"kubectl fl logs {name}")
     else:
-        yield unknown("aggregator", words(ready) if ready is not None else "it starts", f"kubectl fl logs {name}")
+        yield unknown(
+            "aggregator", describe_condition(ready) if ready is not None else "it starts", f"kubectl fl logs {name}"
+        )
 
 
-_CHECKS: Final[tuple[Callable[[Seen], Iterator[Finding]], ...]] = (
+_CHECKS: Final[tuple[Callable[[RunObservation], Iterator[Finding]], ...]] = (
     _end,
     _spec,
-    _sets,
+    _cluster_sets,
     _addon,
     _placement,
     _volume,
@@ -197,8 +210,8 @@ _CHECKS: Final[tuple[Callable[[Seen], Iterator[Finding]], ...]] = (
 )
 
 
-def clusters_to_check(seen: Seen) -> tuple[str, ...]:
+def clusters_to_check(seen: RunObservation) -> tuple[str, ...]:
     """The clusters that matter to the run: selected, asked, or with the add-on; by name."""
-    addons: tuple[ManagedClusterAddOn, ...] = known(seen.addons)
-    names = {addon.cluster for addon in addons} | set(known(seen.selected))
+    addons: tuple[ManagedClusterAddOn, ...] = readable(seen.addons)
+    names = {addon.cluster for addon in addons} | set(readable(seen.selected))
     return tuple(sorted(names | {cluster.name for cluster in seen.run.status.clusters}))

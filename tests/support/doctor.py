@@ -16,9 +16,9 @@ from federation.kube.kinds import (
     PLACEMENT_DECISION,
 )
 from federation.kube.resource import Json
+from kubectl_fl.commands.doctor import observe
 from kubectl_fl.doctor.cluster_checks import cluster_findings
-from kubectl_fl.doctor.findings import Finding, Seen
-from kubectl_fl.doctor.observe import observe
+from kubectl_fl.doctor.findings import Finding, RunObservation
 from kubectl_fl.doctor.run_checks import run_findings
 from tests.support.builders.csr import NOW
 from tests.support.fakes.fake_kubectl import FakeKubectl, InProcess
@@ -61,7 +61,7 @@ def enabled(world: RunWorld, name: str, told: list[Json]) -> None:
     world.api.seed(MANAGED_CLUSTER_ADD_ON, {"metadata": metadata, "spec": {}, "status": status})
 
 
-def seen(world: RunWorld, folder: Path, *denied: str) -> Seen:
+def seen(world: RunWorld, folder: Path, *denied: str) -> RunObservation:
     """What the doctor sees of the world by kubectl, which may not read what is denied."""
     kubectl = FakeKubectl(folder, denied=list(denied))
     for kind in KINDS:
@@ -84,12 +84,12 @@ def _found(findings: tuple[Finding, ...], check: str) -> Finding:
     return next(finding for finding in findings if finding.check == check)
 
 
-def of_run(what: Seen, check: str) -> Finding:
+def of_run(what: RunObservation, check: str) -> Finding:
     """What the check of the run finds."""
     return _found(run_findings(what), check)
 
 
-def of_cluster(what: Seen, name: str, check: str) -> Finding:
+def of_cluster(what: RunObservation, name: str, check: str) -> Finding:
     """What the check of the cluster finds."""
     return _found(cluster_findings(what, name, NOW), check)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from federation.kube.resource import Json, Kind
-from kubectl_fl.answers import refusal
 from kubectl_fl.kubectl import Kubectl
+from kubectl_fl.resources.kubectl_output import error_from_stderr
 from tests.support.fakes import kubectl_program
 
 
@@ -80,11 +80,11 @@ class InProcess(Kubectl):
 
     fake: FakeKubectl | None = None
 
-    def call(self, *arguments: str, what: str, **_: object) -> bytes:
+    def call(self, *arguments: str, subject: str, **_: object) -> bytes:
         assert self.fake is not None
         (verb, *names), options = kubectl_program.parsed(list(arguments))
         assert verb == "get"
         text, error = kubectl_program.got(self.fake.told, names, options)
         if error:
-            raise refusal(error, what)
+            raise error_from_stderr(error, subject)
         return text.encode()

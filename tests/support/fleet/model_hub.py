@@ -7,8 +7,8 @@ from federation.kube.kinds import FEDERATED_LEARNING, JOB
 from hub_manager.aggregator.storage.checkpoint import CheckpointStore
 from hub_manager.federated_learning.resources.aggregator_job import job
 from hub_manager.federated_learning.settings import Images
+from kubectl_fl.commands.download import ModelDownload
 from kubectl_fl.kubectl import Kubectl
-from kubectl_fl.model.download import Download
 from tests.support.builders.models import MIXED, Held, elements, packed, rounded
 from tests.support.builders.run_objects import run_json, run_of
 from tests.support.fakes.fake_kubectl import FakeKubectl
@@ -39,7 +39,7 @@ class Hub:
     def run(self) -> Any:
         return run_of(self.body)
 
-    def download(self, target: Path, image: str = "") -> Download:
-        found = Download(Kubectl(self.kubectl.program), self.run, self.told.append, pause=lambda _: None)
-        found.to(target, image, "abcde")
+    def download(self, target: Path, image: str = "") -> ModelDownload:
+        found = ModelDownload(Kubectl(self.kubectl.program), self.run, self.told.append, pause=lambda _: None)
+        found.download_to(target, image, "abcde")
         return found

@@ -9,9 +9,9 @@ from federation.kube.kinds import AGGREGATOR_POD, JOB
 from federation.kube.resource import Json
 from hub_manager.federated_learning.resources.aggregator_job import job
 from hub_manager.federated_learning.settings import Images
-from kubectl_fl.failure import Failure
-from kubectl_fl.model.reader_pod import place_of
-from kubectl_fl.parts import TEMPLATED_JOB
+from kubectl_fl.errors import CommandError
+from kubectl_fl.resources.pods import AGGREGATOR_JOB
+from kubectl_fl.resources.reader_pod import model_location
 from tests.support.fleet.model_hub import IMAGE, Hub
 
 
@@ -57,7 +57,7 @@ def test_the_pod_has_the_aggregators_group_and_place_but_none_of_its_labels(tmp_
 def test_without_the_job_an_image_is_asked_for_and_the_usual_group_is_used(hub: Hub, target: Path) -> None:
     hub.kubectl.objects[JOB.plural] = []
 
-    with pytest.raises(Failure, match="--image"):
+    with pytest.raises(CommandError, match="--image"):
         hub.download(target)
     hub.download(target, "registry.example.org/python:1")
 
@@ -68,7 +68,7 @@ def test_without_the_job_an_image_is_asked_for_and_the_usual_group_is_used(hub: 
 def test_a_job_that_may_not_be_read_is_done_without_where_an_image_is_named(hub: Hub, target: Path) -> None:
     hub.kubectl.denied.append(JOB.plural)
 
-    with pytest.raises(Failure, match=r"for the right, or name the image .* --image"):
+    with pytest.raises(CommandError, match=r"for the right, or name the image .* --image"):
         hub.download(target)
     hub.download(target, "registry.example.org/python:1")
 
@@ -79,7 +79,7 @@ def test_a_job_that_may_not_be_read_is_done_without_where_an_image_is_named(hub:
 def test_the_job_of_an_earlier_run_of_the_name_is_not_taken(hub: Hub, target: Path) -> None:
     hub.kubectl.objects[JOB.plural][0]["metadata"]["labels"][RUN_UID_LABEL] = "another"
 
-    with pytest.raises(Failure, match="--image"):
+    with pytest.raises(CommandError, match="--image"):
         hub.download(target)
 
 
@@ -98,10 +98,10 @@ def test_what_cannot_be_read_is_said_with_the_remedy(tmp_path: Path, server: Jso
     hub = Hub(tmp_path, **server)
     hub.body["status"]["model"] |= model
 
-    with pytest.raises(Failure, match=words):
-        place_of(hub.run)
+    with pytest.raises(CommandError, match=words):
+        model_location(hub.run)
 
 
 def test_the_reader_finds_the_job_by_the_name_that_the_hub_gives_it(hub: Hub) -> None:
     assert server_name(hub.run) == job(hub.run, 1, Images(aggregator=IMAGE))["metadata"]["name"]
-    assert TEMPLATED_JOB.plural == JOB.plural
+    assert AGGREGATOR_JOB.plural == JOB.plural

@@ -1,0 +1,1 @@
+"""One module for each command: they call kubectl, write files and print."""

@@ -1,0 +1,1 @@
+"""The Kubernetes objects that kubectl returns and creates, as values."""

@@ -1,0 +1,1 @@
+"""Pages, tables and lines for a terminal, rendered from values."""

@@ -1,0 +1,128 @@
+"""What keeps a run from starting, found in what the hub manager itself has made of it, with the remedy."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from federation.kube.kinds import PERSISTENT_VOLUME_CLAIM
+from federation.kube.resource import Json, ObjectKey
+from kubectl_fl.doctor.cluster_checks import cluster_findings
+from kubectl_fl.doctor.findings import Finding, Verdict
+from kubectl_fl.doctor.run_checks import clusters_to_check, run_findings
+from kubectl_fl.views.doctor_report import render_findings
+from tests.support.builders.csr import NOW
+from tests.support.builders.run_objects import run_json
+from tests.support.doctor import applied, of_cluster, of_run, seen, waiting
+from tests.support.fakes.run_world import started
+
+
+async def test_a_run_that_goes_well_has_no_problem(tmp_path: Path) -> None:
+    world = await waiting()
+    world.job_says(ready=1, active=1)
+    await world.settle()
+    claim = world.one(PERSISTENT_VOLUME_CLAIM, ObjectKey("default", "model"))
+    world.api.seed(PERSISTENT_VOLUME_CLAIM, claim | {"status": {"phase": "Bound"}})
+    last = (world.now - timedelta(seconds=4)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    await world.aggregator_says(clusters=[{"name": name, "lastSeen": last} for name in ("c1", "c2")])
+
+    await applied(world)
+
+    what = seen(world, tmp_path)
+    every = [*run_findings(what), *cluster_findings(what, "c1", world.now)]
+
+    assert [finding for finding in every if finding.verdict is not Verdict.OK] == []
+    assert {"answer", "connection", "dataset", "listener", "volume"} <= {finding.check for finding in every}
+    assert clusters_to_check(what) == ("c1", "c2")
+
+
+async def test_too_few_clusters_are_a_problem_of_the_placement(tmp_path: Path) -> None:
+    world = await waiting(selected={"default/mnist": ("c1",)})
+
+    problem = of_run(seen(world, tmp_path), "placement")
+
+    assert problem.verdict is Verdict.PROBLEM
+    assert problem.detail.startswith("1 clusters are selected, 2 are needed")
+
+
+async def test_a_spec_that_cannot_run_and_one_that_is_suspended_are_problems(tmp_path: Path) -> None:
+    cases: tuple[tuple[Json, str], ...] = (
+        ({"framework": "flower"}, "FrameworkNotServed: spec.framework"),
+        ({"suspend": True}, "spec.suspend is set"),
+    )
+    for spec, words in cases:
+        what = seen(await waiting(run_json(**spec)), tmp_path)
+        assert of_run(what, "spec").verdict is Verdict.PROBLEM
+        assert words in of_run(what, "spec").detail
+
+
+async def test_an_aggregator_that_no_node_takes_is_told_as_kubernetes_says_it(tmp_path: Path) -> None:
+    world = await started()
+    world.job_says(active=1)
+    world.pod_says(scheduled="0/1 nodes are available")
+    await world.settle()
+
+    problem = of_run(seen(world, tmp_path), "aggregator")
+
+    assert (problem.verdict, problem.detail) == (Verdict.PROBLEM, "Unschedulable: 0/1 nodes are available")
+
+
+async def test_an_init_container_that_failed_is_found(tmp_path: Path) -> None:
+    world = await started()
+    world.job_says(active=1)
+    world.pod_says(init={"terminated": {"exitCode": 3, "reason": "Error", "message": "no plan"}})
+    await world.settle()
+
+    problem = of_run(seen(world, tmp_path), "aggregator")
+
+    assert problem.detail == "container workspace ended (Error, exit code 3): no plan"
+    assert problem.remedy == "kubectl fl logs mnist"
+
+
+async def test_an_aggregator_that_has_ended_well_is_no_problem(tmp_path: Path) -> None:
+    world = await started()
+    world.job_says()
+    world.pod_says(phase="Succeeded")
+    await world.settle()
+
+    aggregator = of_run(seen(world, tmp_path), "aggregator")
+
+    assert aggregator.verdict is Verdict.OK
+    assert aggregator.detail.startswith("AggregatorFinished: ")
+
+
+async def test_a_run_that_failed_says_so_first_and_asks_no_site_any_more(tmp_path: Path) -> None:
+    world = await started()
+    world.job_says("Failed", message="BackoffLimitExceeded")
+    await world.settle()
+    what = seen(world, tmp_path)
+
+    assert run_findings(what)[0].check == "end"
+    assert run_findings(what)[0].verdict is Verdict.PROBLEM
+    assert "asked" not in {finding.check for finding in cluster_findings(what, "c1", NOW)}
+
+
+async def test_what_may_not_be_read_is_unknown_and_hides_nothing_else(tmp_path: Path) -> None:
+    world = await waiting(selected={"default/mnist": ("c1",)})
+    what = seen(world, tmp_path, "managedclusters", "manifestworks", "placements", "persistentvolumeclaims", "pods")
+
+    unread = of_cluster(what, "c1", "membership")
+    assert (unread.verdict, "managedclusters is forbidden" in unread.detail) == (Verdict.UNKNOWN, True)
+    assert of_cluster(what, "c1", "asked").verdict is Verdict.UNKNOWN
+    assert of_run(what, "placement").verdict is Verdict.UNKNOWN
+    assert of_cluster(what, "c1", "add-on").verdict is Verdict.OK
+
+
+def test_a_page_shows_findings_by_cluster_counts_them_and_stays_harmless() -> None:
+    bad = Finding("answer", Verdict.PROBLEM, "\x1b[2Jgone\nline", "do \x9bthis")
+
+    lines = render_findings("default/mnist", (Finding("spec", Verdict.OK, "taken"),), {"c1": (bad,)})
+
+    assert lines == [
+        "run default/mnist",
+        "  ok       spec           taken",
+        "",
+        "cluster c1",
+        "  problem  answer         gone line",
+        "                          -> do \ufffdthis",
+        "",
+        "1 problem, 0 unknown",
+    ]
