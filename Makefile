@@ -74,7 +74,7 @@ check: venv proto-drift reference-drift prose ## formatting, lint, types, layers
 	$(RUN)mypy
 	$(RUN)lint-imports --no-logo
 
-PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs examples \
+PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs examples proto \
 	$(wildcard federation hub_manager kubectl_fl runtimes spoke_agent)
 
 .tools/vale: tools/go.mod tools/go.sum
