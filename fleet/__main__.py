@@ -6,13 +6,14 @@ import os
 import sys
 from pathlib import Path
 
-from fleet import daemons, lifecycle, requirements, status
+from fleet import lifecycle, requirements, status
+from fleet.cluster import daemons
+from fleet.cluster.daemons import DaemonDied
+from fleet.cluster.network import Link
 from fleet.command import CommandFailed
-from fleet.daemons import DaemonDied
 from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB, MAX_SPOKES, Layout, default_layout
-from fleet.network import Link
 
 
 def say(line: str) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet import control_plane, daemons, images, network, node
+from fleet import images
+from fleet.cluster import control_plane, daemons, network, node
+from fleet.cluster.network import Link
 from fleet.command import run
 from fleet.images import Image, Recipe
 from fleet.layout import HUB, Layout
-from fleet.network import Link
 from fleet.waiting import PATIENT
 
 

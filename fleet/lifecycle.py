@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from fleet import cgroups, cluster, daemons, images, network, ocm, programs
-from fleet.cluster import Parts
+from fleet import images, ocm, programs
+from fleet.cluster import cgroups, daemons, network
+from fleet.cluster import lifecycle as cluster
+from fleet.cluster.lifecycle import Parts
 from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HOST_LINK, HUB, SWITCH, Layout, spoke_names

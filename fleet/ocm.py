@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from fleet import control_plane, manifest
-from fleet.cluster import Parts, wait_for
+from fleet import manifest
+from fleet.cluster import control_plane
+from fleet.cluster.lifecycle import Parts, wait_for
 from fleet.command import run
 from fleet.layout import ClusterLayout
 from fleet.programs import module_folder

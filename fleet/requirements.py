@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from fleet import cgroups
+from fleet.cluster import cgroups
+from fleet.cluster.node import CNI_PLUGINS
 from fleet.layout import Layout
-from fleet.node import CNI_PLUGINS
 
 # Program -> the Debian package that has it.
 PACKAGES: Final = {

@@ -4,7 +4,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 
-from fleet import cgroups, daemons
+from fleet.cluster import cgroups, daemons
 from fleet.command import CommandFailed
 from fleet.fleet import Fleet
 from fleet.layout import HUB

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet import cgroups, daemons, lifecycle
+from fleet import lifecycle
+from fleet.cluster import cgroups, daemons
 from fleet.command import run
 from fleet.fleet import Fleet
 from fleet.layout import HUB

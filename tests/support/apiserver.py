@@ -19,7 +19,7 @@ from typing import Final
 import aiohttp
 
 from fleet import programs
-from fleet.credentials import Authority, kubeconfig, private_key, write_private
+from fleet.cluster.credentials import Authority, kubeconfig, private_key, write_private
 from fleet.layout import default_layout
 from fleet.waiting import PATIENCE
 

@@ -14,7 +14,7 @@ from federation.kube.errors import NotFound
 from federation.kube.kinds import NAMESPACE, ROLE, ROLE_BINDING
 from federation.kube.resource import Json, Kind, Resource
 from federation.kube.site_kinds import DATASET
-from fleet.credentials import kubeconfig, write_private
+from fleet.cluster.credentials import kubeconfig, write_private
 from spoke_agent.claims.ownership import CLUSTER_ROLE
 from tests.support.apiserver import LoopbackApiServer
 

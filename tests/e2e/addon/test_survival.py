@@ -14,11 +14,11 @@ import pytest
 from demo import install
 from demo.images import REPOSITORY
 from demo.install import ADD_ON, HUB_NAMESPACE
-from fleet import daemons
+from fleet.cluster import daemons
+from fleet.cluster.network import Link
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
-from fleet.network import Link
 from fleet.waiting import WAIT, until
 from tests.support.fleet_processes import process_of
 from tests.support.hub_process import installed_stopped, manager_kubeconfig

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from demo.install import HUB_NAMESPACE
+from fleet.cluster.network import Link
 from fleet.fleet import Fleet
 from fleet.layout import HUB
-from fleet.network import Link
 from fleet.waiting import PATIENCE, until
 from tests.support.fleet_processes import process_of
 from tests.support.fleet_runs import FleetRun, Model, Sites, cluster_of, condition, equal

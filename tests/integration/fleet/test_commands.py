@@ -4,11 +4,12 @@ import sys
 
 import pytest
 
-from fleet import daemons, lifecycle
+from fleet import lifecycle
+from fleet.cluster import daemons
+from fleet.cluster.network import inside
 from fleet.command import CommandFailed, run
 from fleet.fleet import Fleet
 from fleet.layout import HUB
-from fleet.network import inside
 from fleet.waiting import until
 
 pytestmark = pytest.mark.fleet

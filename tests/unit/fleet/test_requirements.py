@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet import cgroups, requirements
+from fleet import requirements
+from fleet.cluster import cgroups
 from fleet.layout import Layout
 
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from fleet import daemons
+from fleet.cluster import daemons
 from fleet.command import run, succeeds
 from fleet.layout import CLUSTER_DOMAIN, DNS_SERVICE, NODE_PORTS, POD_RANGE, SERVICE_RANGE, ClusterLayout
 from fleet.waiting import until

@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 from typing import Final
 
-from fleet import daemons
+from fleet.cluster import daemons
+from fleet.cluster.credentials import Authority, kubeconfig, private_key, write_private
 from fleet.command import run, succeeds
-from fleet.credentials import Authority, kubeconfig, private_key, write_private
 from fleet.layout import (
     API_SERVER_PORT,
     API_SERVER_SERVICE,

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fleet import cgroups
+from fleet.cluster import cgroups
+from fleet.cluster.network import inside
 from fleet.command import run
 from fleet.layout import ClusterLayout
-from fleet.network import inside
 
 
 @dataclass(frozen=True, slots=True)

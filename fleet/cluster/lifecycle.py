@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fleet import cgroups, control_plane, daemons, manifest, network, node
+from fleet import manifest
+from fleet.cluster import cgroups, control_plane, daemons, network, node
 from fleet.command import CommandFailed, run
 from fleet.images import Image
 from fleet.layout import ClusterLayout, Layout
