@@ -16,7 +16,7 @@ from fleet.images import Image
 from fleet.layout import HUB, MAX_SPOKES, Layout, default_layout
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     """Tells the person at the terminal at once."""
     print(line, flush=True)
 
@@ -58,21 +58,21 @@ def _add_line_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPa
         command.add_argument("spoke")
 
 
-async def cut(fleet: Fleet, spoke: str, *, after: float, seconds: float | None) -> None:
+async def partition(fleet: Fleet, spoke: str, *, after: float, seconds: float | None) -> None:
     """Partitions a spoke, and with `seconds` heals it again, even when interrupted."""
     await asyncio.sleep(after)
     await fleet.set_link(spoke, Link(cut=True))
-    say(f"{spoke} is cut off")
+    report(f"{spoke} is cut off")
     if seconds is None:
         return
     try:
         await asyncio.sleep(seconds)
     finally:
         await fleet.set_link(spoke, Link())
-        say(f"{spoke} is back")
+        report(f"{spoke} is back")
 
 
-def required(layout: Layout) -> Fleet:
+def running_fleet(layout: Layout) -> Fleet:
     """The fleet that was started.
 
     Raises:
@@ -96,7 +96,7 @@ def show_logs(fleet: Fleet, cluster: str, daemon: str | None) -> None:
     """Prints a daemon's log, or the names of those there are."""
     layout = fleet.layout.cluster(cluster)
     if daemon is None:
-        say("\n".join(d.name for d in daemons.every(layout)))
+        report("\n".join(d.name for d in daemons.recorded(layout)))
     else:
         sys.stdout.write(daemons.log_of(layout, daemon).read_text(errors="replace"))
 
@@ -107,25 +107,25 @@ async def run(arguments: argparse.Namespace) -> None:
     match arguments.command:
         case "up":
             requirements.check(layout)
-            await lifecycle.up(layout, spokes=arguments.spokes, say=say)
+            await lifecycle.up(layout, spokes=arguments.spokes, report=report)
         case "down":
-            await lifecycle.down(layout, say=say)
+            await lifecycle.down(layout, report=report)
         case "build":
             requirements.check(layout)
-            await lifecycle.build(layout, say)
+            await lifecycle.build(layout, report)
         case "packages":
-            say("\n".join(requirements.missing_packages()))
+            report("\n".join(requirements.missing_packages()))
         case _:
-            await run_on(required(layout), arguments)
+            await run_on(running_fleet(layout), arguments)
 
 
 async def run_on(fleet: Fleet, arguments: argparse.Namespace) -> None:
     """Does what the command line says to a fleet that is up."""
     match arguments.command:
         case "status":
-            say(await status.table(fleet))
+            report(await status.render_table(fleet))
         case "kubeconfig":
-            say(str(fleet.kubeconfig(arguments.cluster)))
+            report(str(fleet.kubeconfig(arguments.cluster)))
         case "exec":
             enter(fleet, arguments.cluster, arguments.words)
         case "load-image":
@@ -133,7 +133,7 @@ async def run_on(fleet: Fleet, arguments: argparse.Namespace) -> None:
         case "logs":
             show_logs(fleet, arguments.cluster, arguments.daemon)
         case "partition":
-            await cut(fleet, arguments.spoke, after=arguments.after, seconds=arguments.seconds)
+            await partition(fleet, arguments.spoke, after=arguments.after, seconds=arguments.seconds)
         case "slow":
             await fleet.set_link(arguments.spoke, Link(rate=arguments.rate))
         case "lossy":
@@ -142,7 +142,7 @@ async def run_on(fleet: Fleet, arguments: argparse.Namespace) -> None:
             await fleet.set_link(arguments.spoke, Link())
 
 
-_SAID_PLAINLY = (requirements.Unfit, CommandFailed, DaemonDied, LookupError, OSError, ValueError)
+_EXPECTED_ERRORS = (requirements.RequirementsNotMet, CommandFailed, DaemonDied, LookupError, OSError, ValueError)
 
 
 def main() -> int:
@@ -151,19 +151,19 @@ def main() -> int:
         asyncio.run(run(parser().parse_args()))
     except KeyboardInterrupt:
         return 130
-    except (*_SAID_PLAINLY, ExceptionGroup) as error:
-        plain, unexpected = ExceptionGroup("", [error]).split(_SAID_PLAINLY)
+    except (*_EXPECTED_ERRORS, ExceptionGroup) as error:
+        plain, unexpected = ExceptionGroup("", [error]).split(_EXPECTED_ERRORS)
         if unexpected is not None:
             raise
-        sys.stderr.writelines(f"{leaf}\n" for leaf in leaves(plain))
+        sys.stderr.writelines(f"{leaf}\n" for leaf in flatten(plain))
         return 1
     return 0
 
 
-def leaves(error: BaseException | None) -> list[BaseException]:
+def flatten(error: BaseException | None) -> list[BaseException]:
     """The errors in a group of groups, one after the other."""
     if isinstance(error, BaseExceptionGroup):
-        return [leaf for part in error.exceptions for leaf in leaves(part)]
+        return [leaf for part in error.exceptions for leaf in flatten(part)]
     return [error] if error is not None else []
 
 

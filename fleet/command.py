@@ -5,16 +5,16 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fleet.waiting import PATIENT
+from fleet.waiting import PROGRAM_TIMEOUT
 
 
 class CommandFailed(Exception):
     """A program ended with an error or not at all; the message holds the end of what it printed."""
 
     def __init__(self, argv: Sequence[str], code: int | None, output: str) -> None:
-        said = output.strip()[-2000:] or "(it printed nothing)"
+        output = output.strip()[-2000:] or "(it printed nothing)"
         end = f"ended with {code}" if code is not None else "did not end in time"
-        super().__init__(f"{' '.join(argv[:12])} {end}: {said}")
+        super().__init__(f"{' '.join(argv[:12])} {end}: {output}")
         self.code = code
         self.output = output
 
@@ -24,7 +24,7 @@ async def run(
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    deadline: float = PATIENT,
+    deadline: float = PROGRAM_TIMEOUT,
 ) -> str:
     """What the program prints on its standard output.
 
@@ -61,7 +61,7 @@ async def run(
     return out.decode(errors="replace")
 
 
-async def succeeds(*argv: str | Path, deadline: float = PATIENT) -> bool:
+async def succeeds(*argv: str | Path, deadline: float = PROGRAM_TIMEOUT) -> bool:
     """Whether the program ends with 0."""
     try:
         await run(*argv, deadline=deadline)

@@ -13,7 +13,7 @@ from pathlib import Path
 from fleet.command import run
 from fleet.images import Image, Recipe, build
 from fleet.layout import HUB, Layout, default_layout
-from fleet.waiting import PATIENT
+from fleet.waiting import PROGRAM_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,9 @@ class ExistingFleet:
         """The kubectl that speaks to these clusters."""
         return "kubectl"
 
-    async def kubectl(self, name: str, *arguments: str, stdin: str | None = None, deadline: float = PATIENT) -> str:
+    async def kubectl(
+        self, name: str, *arguments: str, stdin: str | None = None, deadline: float = PROGRAM_TIMEOUT
+    ) -> str:
         """What kubectl prints, run on a cluster.
 
         Raises:
@@ -67,7 +69,7 @@ class ExistingFleet:
         """Puts the image on the nodes of the named clusters, or of all.
 
         Raises:
-            LookupError: nobody said how.
+            LookupError: nobody output how.
         """
         if not self.image_loader:
             raise LookupError("FLEET_LOAD_IMAGE is not set: give the command that loads an image archive on a cluster")

@@ -11,7 +11,7 @@ from fleet.cluster.network import Link
 from fleet.command import run
 from fleet.images import Image, Recipe
 from fleet.layout import HUB, Layout
-from fleet.waiting import PATIENT
+from fleet.waiting import PROGRAM_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,9 @@ class Fleet:
         """The kubectl that speaks to these clusters."""
         return str(self.programs / "kubectl")
 
-    async def kubectl(self, name: str, *arguments: str, stdin: str | None = None, deadline: float = PATIENT) -> str:
+    async def kubectl(
+        self, name: str, *arguments: str, stdin: str | None = None, deadline: float = PROGRAM_TIMEOUT
+    ) -> str:
         """What kubectl prints, run on a cluster.
 
         Raises:

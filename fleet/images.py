@@ -20,7 +20,7 @@ CONTAINERFILES: Final = Path(__file__).parent / "containerfiles"
 PREFIX: Final = "localhost/fleet"
 PYTHON_PACKAGES: Final = ("python3", "python3-minimal", "libstdc++6", "ca-certificates", "tzdata")
 _DEBIAN: Final = "bookworm"
-_LEFT_OUT: Final = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+_EXCLUDED: Final = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 _USERS: Final = "root:x:0:0::/:/nologin\nnonroot:x:65532:65532::/tmp:/nologin\n"
 _GROUPS: Final = "root:x:0:\nnonroot:x:65532:\n"
 
@@ -150,14 +150,14 @@ async def pause(layout: Layout) -> Recipe:
 async def python(layout: Layout) -> Recipe:
     """The base image of everything in Python, where no registry has one."""
     folder = (
-        layout.cache / "python" / hashlib.sha256(repr((_DEBIAN, PYTHON_PACKAGES, _LEFT_OUT)).encode()).hexdigest()[:16]
+        layout.cache / "python" / hashlib.sha256(repr((_DEBIAN, PYTHON_PACKAGES, _EXCLUDED)).encode()).hexdigest()[:16]
     )
     rootfs = folder / "rootfs.tar"
     if not rootfs.exists():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "passwd").write_text(_USERS)
         (folder / "group").write_text(_GROUPS)
-        excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
+        excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDED]
         packages = f"--include={','.join(PYTHON_PACKAGES)}"
         part = folder / "rootfs.part.tar"
         await run("mmdebstrap", "--variant=extract", packages, *excluded, _DEBIAN, part, deadline=600)

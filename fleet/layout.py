@@ -86,7 +86,7 @@ class Layout:
             raise ValueError(f"no cluster {name!r}: a fleet has {HUB!r} and {', '.join(spoke_names(MAX_SPOKES))}")
         return ClusterLayout(name, f"{self.subnet}.{10 + number}", self.folder / name)
 
-    def every_cluster(self) -> tuple[ClusterLayout, ...]:
+    def all_clusters(self) -> tuple[ClusterLayout, ...]:
         """All that this machine could hold, whether up or not."""
         return tuple(self.cluster(name) for name in (HUB, *spoke_names(MAX_SPOKES)))
 

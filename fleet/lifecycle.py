@@ -16,19 +16,19 @@ from pathlib import Path
 from fleet import images, ocm, programs
 from fleet.cluster import cgroups, daemons, network
 from fleet.cluster import lifecycle as cluster
-from fleet.cluster.lifecycle import Parts
+from fleet.cluster.lifecycle import Artifacts
 from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HOST_LINK, HUB, SWITCH, Layout, spoke_names
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class Steps:
     """Tells each step as it begins and ends, with the seconds since the first and its own."""
 
-    def __init__(self, say: Say) -> None:
-        self._say = say
+    def __init__(self, report: Report) -> None:
+        self._report = report
         self._start = time.monotonic()
 
     @contextlib.contextmanager
@@ -37,7 +37,7 @@ class Steps:
         began = time.monotonic()
         yield
         now = time.monotonic()
-        self._say(f"{now - self._start:6.1f} s  {what} ({now - began:.1f} s)")
+        self._report(f"{now - self._start:6.1f} s  {what} ({now - began:.1f} s)")
 
 
 @contextlib.contextmanager
@@ -70,7 +70,7 @@ def find(layout: Layout) -> Fleet | None:
     fleet = recorded(layout)
     if fleet is None or not _completed(layout).exists():
         return None
-    running = (daemons.every(layout.cluster(name)) for name in fleet.clusters)
+    running = (daemons.recorded(layout.cluster(name)) for name in fleet.clusters)
     return fleet if all(found and all(d.alive for d in found) for found in running) else None
 
 
@@ -85,18 +85,18 @@ def _completed(layout: Layout) -> Path:
     return layout.folder / "complete"
 
 
-async def build(layout: Layout, say: Say) -> Parts:
+async def build(layout: Layout, report: Report) -> Artifacts:
     """The programs and the images of the fleet, from the cache or built now."""
-    folder = await programs.build(layout, say=say)
+    folder = await programs.build(layout, report=report)
     recipes = [images.program(folder, name) for name in ("coredns", *ocm.HUB_PROGRAMS)]
     recipes += [await images.pause(layout), await images.python(layout)]
     built: dict[str, Image] = {}
     for recipe in recipes:
         built[recipe.name] = await images.build(layout, recipe)
-    return Parts(folder, built)
+    return Artifacts(folder, built)
 
 
-async def up(layout: Layout, *, spokes: int, say: Say) -> Fleet:
+async def up(layout: Layout, *, spokes: int, report: Report) -> Fleet:
     """The fleet with a hub and that many spokes, started where it isn't up already.
 
     Raises:
@@ -107,40 +107,40 @@ async def up(layout: Layout, *, spokes: int, say: Say) -> Fleet:
     with locked(layout):
         fleet = find(layout)
         if fleet is not None and fleet.spokes == spoke_names(spokes):
-            say(f"the fleet is up: {', '.join(fleet.clusters)}")
+            report(f"the fleet is up: {', '.join(fleet.clusters)}")
             return fleet
-        parts = await build(layout, say)
-        steps = Steps(say)
+        artifacts = await build(layout, report)
+        steps = Steps(report)
         with steps.step("cleared what was left"):
             await _clear(layout)
-        fleet = Fleet(layout, parts.programs, spoke_names(spokes))
+        fleet = Fleet(layout, artifacts.programs, spoke_names(spokes))
         _record(fleet)
         await network.create_switch(layout)
-        await _start(fleet, parts, steps)
+        await _start(fleet, artifacts, steps)
         _completed(layout).touch()
         return fleet
 
 
-async def _start(fleet: Fleet, parts: Parts, steps: Steps) -> None:
+async def _start(fleet: Fleet, artifacts: Artifacts, steps: Steps) -> None:
     layout = fleet.layout
     hub = layout.cluster(HUB)
     hub_takes_members = asyncio.Event()
 
     async def start_hub() -> None:
         with steps.step("hub: cluster"):
-            await cluster.start(layout, hub, parts, ocm.HUB_PROGRAMS)
+            await cluster.start(layout, hub, artifacts, ocm.HUB_PROGRAMS)
         with steps.step("hub: OCM"):
-            await ocm.start_hub(hub, parts)
+            await ocm.start_hub(hub, artifacts)
         hub_takes_members.set()
 
     async def start_spoke(name: str) -> None:
         spoke = layout.cluster(name)
         with steps.step(f"{name}: cluster"):
-            await cluster.start(layout, spoke, parts, ocm.SPOKE_PROGRAMS)
-        await ocm.start_spoke_operator(spoke, parts)
+            await cluster.start(layout, spoke, artifacts, ocm.SPOKE_PROGRAMS)
+        await ocm.start_spoke_operator(spoke, artifacts)
         await hub_takes_members.wait()
         with steps.step(f"{name}: joined the hub"):
-            await ocm.join(hub, spoke, parts)
+            await ocm.join(hub, spoke, artifacts)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(start_hub())
@@ -148,18 +148,18 @@ async def _start(fleet: Fleet, parts: Parts, steps: Steps) -> None:
             tasks.create_task(start_spoke(name))
 
 
-async def down(layout: Layout, *, say: Say) -> None:
+async def down(layout: Layout, *, report: Report) -> None:
     """Takes the fleet down and leaves nothing of it but the cache.
 
     Raises:
         BlockingIOError: another `up` or `down` is at work.
     """
-    with locked(layout), Steps(say).step("the fleet is down"):
+    with locked(layout), Steps(report).step("the fleet is down"):
         await _clear(layout)
 
 
 async def _clear(layout: Layout) -> None:
-    present = [c for c in layout.every_cluster() if c.folder.exists() or cgroups.exists(c.cgroup)]
+    present = [c for c in layout.all_clusters() if c.folder.exists() or cgroups.exists(c.cgroup)]
     async with asyncio.TaskGroup() as tasks:
         for layout_of_cluster in present:
             tasks.create_task(cluster.stop(layout_of_cluster))
@@ -170,8 +170,8 @@ async def _clear(layout: Layout) -> None:
 
 def leftovers(layout: Layout) -> Sequence[str]:
     """What of a fleet is on the machine: processes, namespaces, links, cgroups, mounts, files; empty after `down`."""
-    names = [c.namespace for c in layout.every_cluster()]
-    found = [f"process {pid}" for c in layout.every_cluster() for pid in cgroups.processes(c.cgroup)]
+    names = [c.namespace for c in layout.all_clusters()]
+    found = [f"process {pid}" for c in layout.all_clusters() for pid in cgroups.processes(c.cgroup)]
     found += [f"cgroup {name}" for name in names if cgroups.exists(name)]
     found += [f"namespace {name}" for name in (SWITCH, *names) if Path("/run/netns", name).exists()]
     found += [f"link {HOST_LINK}"] if Path("/sys/class/net", HOST_LINK).exists() else []

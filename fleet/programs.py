@@ -40,12 +40,12 @@ async def key() -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-async def build(layout: Layout, *, say: Callable[[str], None]) -> Path:
+async def build(layout: Layout, *, report: Callable[[str], None]) -> Path:
     """The folder of the programs, built first where it isn't there yet.
 
     Args:
         layout: whose cache keeps them.
-        say: told how the build goes on, a line at a time.
+        report: told how the build goes on, a line at a time.
 
     Raises:
         CommandFailed: the Go toolchain could not build them.
@@ -53,9 +53,9 @@ async def build(layout: Layout, *, say: Callable[[str], None]) -> Path:
     folder = layout.cache / "programs" / await key()
     if folder.exists():
         return folder
-    say("building Kubernetes and OCM with the Go toolchain (minutes the first time, seconds with Go's cache warm)")
+    report("building Kubernetes and OCM with the Go toolchain (minutes the first time, seconds with Go's cache warm)")
     with new_folder(folder) as scratch:
-        await _install(scratch, say)
+        await _install(scratch, report)
         for built, name in _RENAMED.items():
             (scratch / built).rename(scratch / name)
     return folder
@@ -73,7 +73,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-async def _install(folder: Path, say: Callable[[str], None]) -> None:
+async def _install(folder: Path, report: Callable[[str], None]) -> None:
     argv = ["go", "install", "-v", "-trimpath", "-ldflags", _linker_flags(), "tool"]
     process = await asyncio.create_subprocess_exec(
         *argv,
@@ -91,7 +91,7 @@ async def _install(folder: Path, say: Callable[[str], None]) -> None:
                 last = line.decode(errors="replace").strip() or last
                 compiled += 1
                 if compiled % 200 == 0:
-                    say(f"{compiled} packages, now {last}")
+                    report(f"{compiled} packages, now {last}")
             code = await process.wait()
     finally:
         if process.returncode is None:

@@ -65,7 +65,7 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-class Unfit(Exception):
+class RequirementsNotMet(Exception):
     """This machine can't run a fleet; the message says why and what to do."""
 
 
@@ -73,7 +73,7 @@ def check(layout: Layout) -> None:
     """Does nothing on a machine that can run a fleet.
 
     Raises:
-        Unfit: it can't.
+        RequirementsNotMet: it can't.
     """
     if reasons := list(unmet(layout)):
-        raise Unfit("\n".join([*(f"- {reason}" for reason in reasons), ALTERNATIVE]))
+        raise RequirementsNotMet("\n".join([*(f"- {reason}" for reason in reasons), ALTERNATIVE]))

@@ -25,10 +25,10 @@ class ClusterStatus:
     dead: tuple[str, ...]
 
 
-async def of_cluster(fleet: Fleet, name: str) -> ClusterStatus:
+async def cluster_status(fleet: Fleet, name: str) -> ClusterStatus:
     """The cluster as it is now; `?` where its API server doesn't answer."""
     layout = fleet.layout.cluster(name)
-    dead = tuple(d.name for d in daemons.every(layout) if not d.alive)
+    dead = tuple(d.name for d in daemons.recorded(layout) if not d.alive)
     try:
         nodes = json.loads(await fleet.kubectl(name, "get", "nodes", "--output=json", deadline=10))["items"]
         pods = json.loads(await fleet.kubectl(name, "get", "pods", "-A", "--output=json", deadline=10))["items"]
@@ -56,9 +56,9 @@ def _condition(item: dict[str, object], kind: str) -> str:
     return next((c["status"] for c in conditions if c["type"] == kind), "Unknown")
 
 
-async def table(fleet: Fleet) -> str:
+async def render_table(fleet: Fleet) -> str:
     """The fleet as a table, a line a cluster."""
-    rows = await asyncio.gather(*(of_cluster(fleet, name) for name in fleet.clusters))
+    rows = await asyncio.gather(*(cluster_status(fleet, name) for name in fleet.clusters))
     lines = [f"{'CLUSTER':<9}{'NODE':<10}{'MEMBER':<19}{'PODS READY':<12}{'MEMORY':>9}{'CPU':>9}"]
     for row in rows:
         size, cpu = f"{row.memory_mib} MiB", f"{row.cpu_seconds:.0f} s"

@@ -14,10 +14,10 @@ from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.manifest import Json
-from fleet.waiting import WAIT
+from fleet.waiting import TIMEOUT_FLAG
 
 _FOLDER: Final = "volumes"
-_ANYONE: Final = 0o755
+_WORLD_READABLE: Final = 0o755
 
 
 async def place_data(clusters: Fleet | ExistingFleet, spoke: str, name: str, namespace: str, source: Path) -> Json:
@@ -45,7 +45,7 @@ async def offer_volume(clusters: Fleet | ExistingFleet, namespace: str, claim: s
         return
     name = f"{namespace}-{claim}"
     folder = volume_folder(clusters, namespace, claim)
-    await clusters.kubectl(HUB, "delete", "persistentvolume", name, "--ignore-not-found", WAIT)
+    await clusters.kubectl(HUB, "delete", "persistentvolume", name, "--ignore-not-found", TIMEOUT_FLAG)
     await asyncio.to_thread(_clear, folder)
     volume = {
         "apiVersion": "v1",
@@ -78,7 +78,7 @@ def _copy(source: Path, folder: Path) -> None:
     _clear(folder)
     shutil.copytree(source, folder, dirs_exist_ok=True)
     for path in (folder, *folder.rglob("*")):
-        path.chmod(_ANYONE)
+        path.chmod(_WORLD_READABLE)
 
 
 def _clear(folder: Path) -> None:

@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-PATIENCE: Final = 240.0
+TIMEOUT: Final = 240.0
 """Seconds that a step may take on a machine that does much else; what takes longer has hung."""
-WAIT: Final = f"--timeout={PATIENCE:.0f}s"
+TIMEOUT_FLAG: Final = f"--timeout={TIMEOUT:.0f}s"
 """The same patience, as kubectl is told of it."""
-PATIENT: Final = PATIENCE + 10
+PROGRAM_TIMEOUT: Final = TIMEOUT + 10
 """Seconds for a program that has to be as patient: it says itself what did not come."""
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 0.5
 
 
-async def until(holds: Callable[[], Awaitable[bool]], what: str, *, deadline: float = PATIENCE) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], what: str, *, deadline: float = TIMEOUT) -> None:
     """Returns once `holds` says so; asks ever more seldom, twice a second at the least.
 
     Raises:

@@ -52,9 +52,9 @@ async def clusters() -> AsyncIterator[Fleet | ExistingFleet]:
     layout = default_layout()
     requirements.check(layout)
     already_up = lifecycle.find(layout) is not None
-    yield await lifecycle.up(layout, spokes=2, say=print)
+    yield await lifecycle.up(layout, spokes=2, report=print)
     if not already_up:
-        await lifecycle.down(layout, say=print)
+        await lifecycle.down(layout, report=print)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from fleet.cluster import daemons
-from fleet.cluster.credentials import Authority, kubeconfig, private_key, write_private
+from fleet.cluster.credentials import Authority, kubeconfig, new_private_key, write_private
 from fleet.command import run, succeeds
 from fleet.layout import (
     API_SERVER_PORT,
@@ -37,7 +37,7 @@ def write_credentials(cluster: ClusterLayout) -> None:
     authority.issue("apiserver-kubelet-client", groups=["system:masters"]).write(folder, "apiserver-kubelet-client")
     node, node_hosts = f"system:node:{cluster.name}", [cluster.name, cluster.address]
     authority.issue(node, groups=["system:nodes"], hosts=node_hosts).write(folder, "kubelet")
-    write_private(folder / "service-accounts.key", private_key()[1])
+    write_private(folder / "service-accounts.key", new_private_key()[1])
     for client, (user, groups) in {**_CLIENTS, "kubelet": (node, ("system:nodes",))}.items():
         text = kubeconfig(cluster.server, authority.pair.certificate, authority.issue(user, groups=groups))
         write_private(cluster.folder / f"{client}.kubeconfig", text.encode())
@@ -138,8 +138,8 @@ async def until_ready(programs: Path, cluster: ClusterLayout) -> None:
     ready = (*kubectl(programs, cluster), "get", "--raw=/readyz")
 
     async def listening() -> bool:
-        daemons.must_live(cluster, "etcd")
-        daemons.must_live(cluster, "kube-apiserver")
+        daemons.require_alive(cluster, "etcd")
+        daemons.require_alive(cluster, "kube-apiserver")
         try:
             _, writer = await asyncio.open_connection(cluster.address, API_SERVER_PORT)
         except OSError:

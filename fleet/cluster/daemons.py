@@ -65,13 +65,13 @@ def find(cluster: ClusterLayout, name: str) -> Daemon | None:
     return Daemon(fields["name"], fields["pid"], fields["started"], tuple(fields["argv"]), tuple(fields["wrapper"]))
 
 
-def every(cluster: ClusterLayout) -> tuple[Daemon, ...]:
+def recorded(cluster: ClusterLayout) -> tuple[Daemon, ...]:
     """All daemons that were started for the cluster."""
     records = sorted((cluster.folder / "daemons").glob("*.json"))
     return tuple(daemon for record in records if (daemon := find(cluster, record.stem)))
 
 
-def must_live(cluster: ClusterLayout, name: str) -> None:
+def require_alive(cluster: ClusterLayout, name: str) -> None:
     """Does nothing while the daemon runs.
 
     Raises:
@@ -79,8 +79,8 @@ def must_live(cluster: ClusterLayout, name: str) -> None:
     """
     daemon = find(cluster, name)
     if daemon is None or not daemon.alive:
-        said = log_of(cluster, name).read_text(errors="replace")[-2000:]
-        raise DaemonDied(f"{name} of {cluster.name} has ended; its log ({log_of(cluster, name)}) ends with:\n{said}")
+        output = log_of(cluster, name).read_text(errors="replace")[-2000:]
+        raise DaemonDied(f"{name} of {cluster.name} has ended; its log ({log_of(cluster, name)}) ends with:\n{output}")
 
 
 async def start(
@@ -113,7 +113,7 @@ async def restart(cluster: ClusterLayout, name: str) -> Daemon:
     """
     daemon = find(cluster, name)
     if daemon is None:
-        raise LookupError(f"{cluster.name} has no daemon {name!r}: it has {[d.name for d in every(cluster)]}")
+        raise LookupError(f"{cluster.name} has no daemon {name!r}: it has {[d.name for d in recorded(cluster)]}")
     if daemon.alive:
         await end([daemon.pid])
     return await start(cluster, name, daemon.argv, wrapper=daemon.wrapper)

@@ -11,21 +11,21 @@ from fleet.cluster import cgroups, control_plane, daemons, network, node
 from fleet.command import CommandFailed, run
 from fleet.images import Image
 from fleet.layout import ClusterLayout, Layout
-from fleet.waiting import PATIENT, WAIT, until
+from fleet.waiting import PROGRAM_TIMEOUT, TIMEOUT_FLAG, until
 
 _NO_CONDITIONS_YET: Final = "accessor error: <nil>"
 """What `kubectl wait` says, and ends, of an object so new that its conditions are null."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Artifacts:
     """What every cluster of a fleet is made of: the programs' folder, and the built images by name."""
 
     programs: Path
     images: dict[str, Image]
 
 
-async def start(layout: Layout, cluster: ClusterLayout, parts: Parts, preload: Sequence[str]) -> None:
+async def start(layout: Layout, cluster: ClusterLayout, artifacts: Artifacts, preload: Sequence[str]) -> None:
     """Brings the cluster up to a node that takes pods, with the named images loaded, DNS applied and policies enforced.
 
     Raises:
@@ -35,21 +35,21 @@ async def start(layout: Layout, cluster: ClusterLayout, parts: Parts, preload: S
     cgroups.create(cluster.cgroup)
     await network.connect_cluster(layout, cluster)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(control_plane.start(parts.programs, cluster))
-        tasks.create_task(_prepare_node(cluster, parts, preload))
-    await node.start_kubelet(parts.programs, cluster)
+        tasks.create_task(control_plane.start(artifacts.programs, cluster))
+        tasks.create_task(_prepare_node(cluster, artifacts, preload))
+    await node.start_kubelet(artifacts.programs, cluster)
     network_parts = manifest.read(manifest.FOLDER / "dns.yaml", manifest.FOLDER / "network-policies.yaml")
-    images = {"coredns": parts.images["coredns"].reference}
-    await control_plane.apply(parts.programs, cluster, manifest.text(manifest.with_images(network_parts, images)))
-    await node.start_kube_router(parts.programs, cluster)
-    await wait_for(parts.programs, cluster, "create", f"node/{cluster.name}")
-    await wait_for(parts.programs, cluster, "condition=Ready", f"node/{cluster.name}")
+    images = {"coredns": artifacts.images["coredns"].reference}
+    await control_plane.apply(artifacts.programs, cluster, manifest.text(manifest.with_images(network_parts, images)))
+    await node.start_kube_router(artifacts.programs, cluster)
+    await wait_for(artifacts.programs, cluster, "create", f"node/{cluster.name}")
+    await wait_for(artifacts.programs, cluster, "condition=Ready", f"node/{cluster.name}")
 
 
-async def _prepare_node(cluster: ClusterLayout, parts: Parts, preload: Sequence[str]) -> None:
-    await node.start_containerd(cluster, parts.images["pause"].reference)
+async def _prepare_node(cluster: ClusterLayout, artifacts: Artifacts, preload: Sequence[str]) -> None:
+    await node.start_containerd(cluster, artifacts.images["pause"].reference)
     for name in ("pause", "coredns", *preload):
-        await node.load_image(cluster, parts.images[name].archive)
+        await node.load_image(cluster, artifacts.images[name].archive)
 
 
 async def wait_for(programs: Path, cluster: ClusterLayout, condition: str, *what: str, namespace: str = "") -> None:
@@ -59,7 +59,7 @@ async def wait_for(programs: Path, cluster: ClusterLayout, condition: str, *what
         CommandFailed: it was not so in time; kubectl's words name what was missing.
     """
     scope = (f"--namespace={namespace}",) if namespace else ()
-    words = ("wait", f"--for={condition}", WAIT, *scope, *what)
+    words = ("wait", f"--for={condition}", TIMEOUT_FLAG, *scope, *what)
 
     async def came() -> bool:
         try:
@@ -70,12 +70,12 @@ async def wait_for(programs: Path, cluster: ClusterLayout, condition: str, *what
             return False
         return True
 
-    await until(came, f"{condition} of {', '.join(what)} on {cluster.name}", deadline=PATIENT)
+    await until(came, f"{condition} of {', '.join(what)} on {cluster.name}", deadline=PROGRAM_TIMEOUT)
 
 
 async def stop(cluster: ClusterLayout) -> None:
     """Ends every process of the cluster: the daemons first, then whatever still runs below its cgroup."""
-    running = [daemon.pid for daemon in daemons.every(cluster) if daemon.alive]
+    running = [daemon.pid for daemon in daemons.recorded(cluster) if daemon.alive]
     # etcd and the node's programs have nothing to save: the fleet's folder goes with them.
     await daemons.end(running, grace=2.0)
 

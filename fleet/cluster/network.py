@@ -127,6 +127,6 @@ async def remove(layout: Layout) -> None:
     if await succeeds("ip", "link", "show", HOST_LINK):
         await run("ip", "link", "delete", HOST_LINK)
     present = {line.split()[0] for line in (await run("ip", "netns", "list")).splitlines() if line.strip()}
-    for namespace in (SWITCH, *(cluster.namespace for cluster in layout.every_cluster())):
+    for namespace in (SWITCH, *(cluster.namespace for cluster in layout.all_clusters())):
         if namespace in present:
             await run("ip", "netns", "delete", namespace)

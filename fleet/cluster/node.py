@@ -158,7 +158,7 @@ async def start_containerd(cluster: ClusterLayout, pause_image: str) -> None:
     )
 
     async def answers() -> bool:
-        daemons.must_live(cluster, "containerd")
+        daemons.require_alive(cluster, "containerd")
         return await succeeds(*ctr(cluster), "version")
 
     await until(answers, f"containerd of {cluster.name} answers")

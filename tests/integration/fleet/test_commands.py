@@ -18,7 +18,7 @@ COMMAND = (sys.executable, "-m", "fleet")
 
 def started(fleet: Fleet) -> dict[tuple[str, str], int]:
     """The process id of each daemon."""
-    return {(name, d.name): d.pid for name in fleet.clusters for d in daemons.every(fleet.layout.cluster(name))}
+    return {(name, d.name): d.pid for name in fleet.clusters for d in daemons.recorded(fleet.layout.cluster(name))}
 
 
 async def test_a_second_up_starts_nothing_anew(fleet: Fleet) -> None:

@@ -57,5 +57,5 @@ def test_a_full_disk_is_told_with_the_folder(monkeypatch: pytest.MonkeyPatch, la
 
 def test_every_refusal_names_the_alternative(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(requirements.Unfit, match="FLEET=existing"):
+    with pytest.raises(requirements.RequirementsNotMet, match="FLEET=existing"):
         requirements.check(layout)
