@@ -1,4 +1,4 @@
-"""The fleet's command line: `python -m fleet --help` lists what it does."""
+"""The command line of the fleet; `python -m fleet --help` lists the commands."""
 
 import argparse
 import asyncio
@@ -17,49 +17,51 @@ from fleet.layout import HUB, MAX_SPOKES, Layout, default_layout
 
 
 def report(line: str) -> None:
-    """Tells the person at the terminal at once."""
+    """Print a line and flush it, so that progress is seen at once."""
     print(line, flush=True)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    top = argparse.ArgumentParser(prog="python -m fleet", description="A fleet of real clusters on this machine.")
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(prog="python -m fleet", description="Test clusters on this machine.")
     commands = top.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up", help="start a hub and its spokes, where they aren't up already")
-    up.add_argument("--spokes", type=int, default=2, choices=range(1, MAX_SPOKES + 1), help="how many (default 2)")
-    commands.add_parser("down", help="take the fleet down and leave nothing but the cache")
-    commands.add_parser("build", help="build the programs and images that `up` needs, and no more")
-    commands.add_parser("packages", help="the Debian packages that this machine lacks, a line each")
-    commands.add_parser("status", help="each cluster's node, membership, pods, memory and CPU")
-    kubeconfig = commands.add_parser("kubeconfig", help="the path of a cluster's administrator kubeconfig")
+    up = commands.add_parser("up", help="start a hub and its spokes, unless they are up")
+    up.add_argument(
+        "--spokes", type=int, default=2, choices=range(1, MAX_SPOKES + 1), help="number of spokes (default 2)"
+    )
+    commands.add_parser("down", help="stop the fleet and remove everything but the cache")
+    commands.add_parser("build", help="build the programs and images that `up` needs")
+    commands.add_parser("packages", help="list the Debian packages that are missing, one per line")
+    commands.add_parser("status", help="show each cluster's node, membership, pods, memory and CPU")
+    kubeconfig = commands.add_parser("kubeconfig", help="print the path of a cluster's administrator kubeconfig")
     kubeconfig.add_argument("cluster", nargs="?", default=HUB)
-    execute = commands.add_parser("exec", help="run a command in a cluster's network, with its KUBECONFIG")
+    execute = commands.add_parser("exec", help="run a command in a cluster's network with its KUBECONFIG")
     execute.add_argument("cluster")
     execute.add_argument("words", nargs=argparse.REMAINDER, metavar="command")
-    load = commands.add_parser("load-image", help="put an image archive on the nodes")
+    load = commands.add_parser("load-image", help="load an image archive on the nodes")
     load.add_argument("archive", type=Path)
-    load.add_argument("clusters", nargs="*", help="all when none is named")
-    logs = commands.add_parser("logs", help="what a cluster's daemon has printed")
+    load.add_argument("clusters", nargs="*", help="default: all clusters")
+    logs = commands.add_parser("logs", help="print the log of a cluster's daemon")
     logs.add_argument("cluster")
-    logs.add_argument("daemon", nargs="?", help="listed when none is named")
+    logs.add_argument("daemon", nargs="?", help="default: list the daemons")
     _add_line_commands(commands)
     return top
 
 
 def _add_line_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    partition = commands.add_parser("partition", help="cut a spoke off from the other clusters")
-    partition.add_argument("--after", type=float, default=0, metavar="SECONDS", help="wait that long first")
-    partition.add_argument("--for", type=float, dest="seconds", metavar="SECONDS", help="heal after that long")
-    slow = commands.add_parser("slow", help="limit the rate of a spoke's line")
-    slow.add_argument("rate", help="as tc writes it: 10mbit")
-    lossy = commands.add_parser("lossy", help="lose a share of a spoke's packets, in each direction")
-    lossy.add_argument("share", type=float, help="from 0 to 1")
-    for command in (partition, slow, lossy, commands.add_parser("heal", help="restore a spoke's line")):
+    partition = commands.add_parser("partition", help="drop all packets between a spoke and the other clusters")
+    partition.add_argument("--after", type=float, default=0, metavar="SECONDS", help="delay before the partition")
+    partition.add_argument("--for", type=float, dest="seconds", metavar="SECONDS", help="duration of the partition")
+    slow = commands.add_parser("slow", help="limit the bandwidth of a spoke's link")
+    slow.add_argument("rate", help="a rate in tc's notation, such as 10mbit")
+    lossy = commands.add_parser("lossy", help="drop a share of a spoke's packets in each direction")
+    lossy.add_argument("share", type=float, help="a number from 0 to 1")
+    for command in (partition, slow, lossy, commands.add_parser("heal", help="restore a spoke's link")):
         command.add_argument("spoke")
 
 
 async def partition(fleet: Fleet, spoke: str, *, after: float, seconds: float | None) -> None:
-    """Partitions a spoke, and with `seconds` heals it again, even when interrupted."""
+    """Partition a spoke; with `seconds`, heal it afterwards, even when interrupted."""
     await asyncio.sleep(after)
     await fleet.set_link(spoke, Link(cut=True))
     report(f"{spoke} is cut off")
@@ -69,14 +71,14 @@ async def partition(fleet: Fleet, spoke: str, *, after: float, seconds: float | 
         await asyncio.sleep(seconds)
     finally:
         await fleet.set_link(spoke, Link())
-        report(f"{spoke} is back")
+        report(f"{spoke} is connected again")
 
 
 def running_fleet(layout: Layout) -> Fleet:
-    """The fleet that was started.
+    """Return the fleet that was started.
 
     Raises:
-        LookupError: none was.
+        LookupError: no fleet was started.
     """
     fleet = lifecycle.recorded(layout)
     if fleet is None:
@@ -85,7 +87,7 @@ def running_fleet(layout: Layout) -> Fleet:
 
 
 def enter(fleet: Fleet, cluster: str, words: list[str]) -> None:
-    """Becomes the command, in the cluster's network namespace and with its kubeconfig; doesn't return."""
+    """Replace this process with the command, in the cluster's network namespace and with its kubeconfig."""
     layout = fleet.layout.cluster(cluster)
     os.environ["KUBECONFIG"] = str(layout.kubeconfig)
     os.environ["PATH"] = f"{fleet.programs}:{os.environ['PATH']}"
@@ -93,7 +95,7 @@ def enter(fleet: Fleet, cluster: str, words: list[str]) -> None:
 
 
 def show_logs(fleet: Fleet, cluster: str, daemon: str | None) -> None:
-    """Prints a daemon's log, or the names of those there are."""
+    """Print a daemon's log, or the names of the cluster's daemons."""
     layout = fleet.layout.cluster(cluster)
     if daemon is None:
         report("\n".join(d.name for d in daemons.recorded(layout)))
@@ -102,7 +104,7 @@ def show_logs(fleet: Fleet, cluster: str, daemon: str | None) -> None:
 
 
 async def run(arguments: argparse.Namespace) -> None:
-    """Does what the command line says."""
+    """Execute the command."""
     layout = default_layout()
     match arguments.command:
         case "up":
@@ -120,7 +122,7 @@ async def run(arguments: argparse.Namespace) -> None:
 
 
 async def run_on(fleet: Fleet, arguments: argparse.Namespace) -> None:
-    """Does what the command line says to a fleet that is up."""
+    """Execute a command that needs a running fleet."""
     match arguments.command:
         case "status":
             report(await status.render_table(fleet))
@@ -146,7 +148,7 @@ _EXPECTED_ERRORS = (requirements.RequirementsNotMet, CommandFailed, DaemonDied, 
 
 
 def main() -> int:
-    """The exit status: 0, or 1 after saying what went wrong."""
+    """Run the command line and return the exit status: 0, or 1 after printing the error."""
     try:
         asyncio.run(run(parser().parse_args()))
     except KeyboardInterrupt:
@@ -161,7 +163,7 @@ def main() -> int:
 
 
 def flatten(error: BaseException | None) -> list[BaseException]:
-    """The errors in a group of groups, one after the other."""
+    """Return the errors inside nested exception groups, in order."""
     if isinstance(error, BaseExceptionGroup):
         return [leaf for part in error.exceptions for leaf in flatten(part)]
     return [error] if error is not None else []

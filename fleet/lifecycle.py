@@ -1,7 +1,7 @@
-"""Bringing a fleet up and taking it down, whatever state the machine was left in.
+"""Starts and stops a fleet, from any state that a crash left.
 
-`up` records what it has started before it starts it, so that a later `down` or `up` clears what a crash left. Cluster
-names, namespaces and cgroups are fixed: what belongs to the fleet is known even without the record.
+`up` records the fleet before it starts anything, so that a later `down` or `up` can clean up. Cluster names, namespaces
+and cgroups are fixed, so leftovers are found even without the record.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ Report = Callable[[str], None]
 
 
 class Steps:
-    """Tells each step as it begins and ends, with the seconds since the first and its own."""
+    """Reports each completed step, with the seconds since the start and its own duration."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -33,7 +33,7 @@ class Steps:
 
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Times what happens inside."""
+        """Time the body and report it."""
         began = time.monotonic()
         yield
         now = time.monotonic()
@@ -42,22 +42,22 @@ class Steps:
 
 @contextlib.contextmanager
 def locked(layout: Layout) -> Iterator[None]:
-    """Holds the machine's one fleet against a second `up` or `down`.
+    """Lock this user's fleet against a concurrent `up` or `down`.
 
     Raises:
-        BlockingIOError: another one is at work.
+        BlockingIOError: another `up` or `down` is running.
     """
     layout.cache.mkdir(parents=True, exist_ok=True)
     with (layout.cache / "fleet.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BlockingIOError("another `fleet up` or `fleet down` is at work: wait for it to end") from error
+            raise BlockingIOError("another `fleet up` or `fleet down` is running: wait for it to finish") from error
         yield
 
 
 def recorded(layout: Layout) -> Fleet | None:
-    """The fleet that was last started and not taken down, whether whole or not."""
+    """Return the fleet that was last started and not stopped, complete or not."""
     try:
         record = json.loads((layout.folder / "fleet.json").read_text())
     except FileNotFoundError:
@@ -66,7 +66,7 @@ def recorded(layout: Layout) -> Fleet | None:
 
 
 def find(layout: Layout) -> Fleet | None:
-    """The fleet that is up, whole; None if there is none, or a part of it has died."""
+    """Return the running fleet; None if there is none, or one of its daemons has died."""
     fleet = recorded(layout)
     if fleet is None or not _completed(layout).exists():
         return None
@@ -81,12 +81,12 @@ def _record(fleet: Fleet) -> None:
 
 
 def _completed(layout: Layout) -> Path:
-    """The file that says that the last `up` came to its end."""
+    """Return the path of the marker that the last `up` succeeded."""
     return layout.folder / "complete"
 
 
 async def build(layout: Layout, report: Report) -> Artifacts:
-    """The programs and the images of the fleet, from the cache or built now."""
+    """Return the programs and images of the fleet, from the cache or newly built."""
     folder = await programs.build(layout, report=report)
     recipes = [images.program(folder, name) for name in ("coredns", *ocm.HUB_PROGRAMS)]
     recipes += [await images.pause(layout), await images.python(layout)]
@@ -97,12 +97,12 @@ async def build(layout: Layout, report: Report) -> Artifacts:
 
 
 async def up(layout: Layout, *, spokes: int, report: Report) -> Fleet:
-    """The fleet with a hub and that many spokes, started where it isn't up already.
+    """Return the fleet with a hub and that many spokes; start it unless it is running.
 
     Raises:
-        BlockingIOError: another `up` or `down` is at work.
-        CommandFailed, TimeoutError: something could not be started; what was, is left for a look, and the next `up` or
-            `down` clears it.
+        BlockingIOError: another `up` or `down` is running.
+        CommandFailed, TimeoutError: a part failed to start; the others are left for inspection, and the next `up` or
+            `down` removes them.
     """
     with locked(layout):
         fleet = find(layout)
@@ -111,7 +111,7 @@ async def up(layout: Layout, *, spokes: int, report: Report) -> Fleet:
             return fleet
         artifacts = await build(layout, report)
         steps = Steps(report)
-        with steps.step("cleared what was left"):
+        with steps.step("removed leftovers"):
             await _clear(layout)
         fleet = Fleet(layout, artifacts.programs, spoke_names(spokes))
         _record(fleet)
@@ -149,10 +149,10 @@ async def _start(fleet: Fleet, artifacts: Artifacts, steps: Steps) -> None:
 
 
 async def down(layout: Layout, *, report: Report) -> None:
-    """Takes the fleet down and leaves nothing of it but the cache.
+    """Stop the fleet and remove everything but the cache.
 
     Raises:
-        BlockingIOError: another `up` or `down` is at work.
+        BlockingIOError: another `up` or `down` is running.
     """
     with locked(layout), Steps(report).step("the fleet is down"):
         await _clear(layout)
@@ -169,7 +169,7 @@ async def _clear(layout: Layout) -> None:
 
 
 def leftovers(layout: Layout) -> Sequence[str]:
-    """What of a fleet is on the machine: processes, namespaces, links, cgroups, mounts, files; empty after `down`."""
+    """Return the fleet's processes, namespaces, links, cgroups, mounts and files; empty after `down`."""
     names = [c.namespace for c in layout.all_clusters()]
     found = [f"process {pid}" for c in layout.all_clusters() for pid in cgroups.processes(c.cgroup)]
     found += [f"cgroup {name}" for name in names if cgroups.exists(name)]

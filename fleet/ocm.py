@@ -1,8 +1,8 @@
-"""Open Cluster Management on a fleet: its operators from its own manifests, and the real way to join.
+"""Open Cluster Management on a fleet: OCM's operators from OCM's manifests, and OCM's registration of spokes.
 
-The hub's operator deploys registration, placement, work, the add-on manager and the webhooks; a spoke's deploys the
-registration and the work agent, with the RBAC that OCM gives them. A spoke joins with a bootstrap token, and is a
-member once an administrator has approved its certificate request and accepted it.
+The hub's operator deploys registration, placement, work, the add-on manager and the webhooks; a spoke's operator
+deploys the registration and work agents, with OCM's RBAC. A spoke joins with a bootstrap token; the administrator then
+approves its certificate request and accepts the cluster.
 """
 
 import base64
@@ -38,7 +38,7 @@ _SPOKE_DEPLOYMENTS: Final = ("klusterlet-registration-agent", "klusterlet-work-a
 
 
 async def operator_manifests(artifacts: Artifacts, name: str) -> list[manifest.Json]:
-    """What OCM installs of its operator `cluster-manager` or `klusterlet`, with one replica and our images."""
+    """Return OCM's manifests of `cluster-manager` or `klusterlet`, with one replica and the fleet's images."""
     folder = await module_folder(MODULE) / "deploy" / name / "config"
     kustomization = manifest.read(folder / "kustomization.yaml")[0]
     objects = manifest.read(*(folder / resource for resource in kustomization["resources"]))
@@ -48,7 +48,7 @@ async def operator_manifests(artifacts: Artifacts, name: str) -> list[manifest.J
 
 
 def cluster_manager(artifacts: Artifacts) -> manifest.Json:
-    """The ClusterManager: everything the hub runs, the work controller among it."""
+    """Return the ClusterManager, with the work controller enabled."""
     gate = {"feature": "ManifestWorkReplicaSet", "mode": "Enable"}
     return {
         "apiVersion": "operator.open-cluster-management.io/v1",
@@ -95,7 +95,7 @@ async def start_spoke_operator(spoke: ClusterLayout, artifacts: Artifacts) -> No
 
 
 async def join(hub: ClusterLayout, spoke: ClusterLayout, artifacts: Artifacts) -> None:
-    """Joins a spoke whose operator is installed: it asks, and the hub's administrator accepts."""
+    """Register a spoke whose operator is installed: apply its Klusterlet, then approve and accept it on the hub."""
     programs = artifacts.programs
     await control_plane.apply(programs, spoke, manifest.text(await _klusterlet(hub, spoke, artifacts)))
     await wait_for(programs, hub, "create", f"managedcluster/{spoke.name}")
@@ -135,7 +135,7 @@ async def _klusterlet(hub: ClusterLayout, spoke: ClusterLayout, artifacts: Artif
                 "imagePullSpec": artifacts.images["registration-operator"].reference,
                 "clusterName": spoke.name,
                 "namespace": AGENT_NAMESPACE,
-                # OCM's own is a minute; tests would spend it waiting for status feedback.
+                # OCM's default is a minute, for which tests would wait for status feedback.
                 "workConfiguration": {"statusSyncInterval": "5s"},
             },
         },
@@ -143,7 +143,7 @@ async def _klusterlet(hub: ClusterLayout, spoke: ClusterLayout, artifacts: Artif
 
 
 def bootstrap_kubeconfig(hub: ClusterLayout, token: str) -> dict[str, Any]:
-    """The kubeconfig with which a cluster asks to join."""
+    """Return the bootstrap kubeconfig with which a cluster requests to join."""
     authority = base64.b64encode(Path(hub.folder / "pki" / "ca.crt").read_bytes()).decode()
     return {
         "apiVersion": "v1",
@@ -156,7 +156,7 @@ def bootstrap_kubeconfig(hub: ClusterLayout, token: str) -> dict[str, Any]:
 
 
 async def _approve_request(hub: ClusterLayout, spoke: ClusterLayout, programs: Path) -> bool:
-    """Approves the spoke's pending request as an administrator does; says whether there was one."""
+    """Approve the spoke's certificate requests as the administrator; return whether there was one."""
     kubectl = control_plane.kubectl(programs, hub)
     selector = f"--selector=open-cluster-management.io/cluster-name={spoke.name}"
     listed = json.loads(await run(*kubectl, "get", "csr", selector, "--output=json"))

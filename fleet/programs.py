@@ -1,7 +1,7 @@
-"""The Kubernetes and OCM programs: built once by the Go toolchain from `go.mod`, kept by content.
+"""The Kubernetes and OCM programs, built by the Go toolchain from `go.mod` and cached.
 
-The key is everything that decides what comes out: go.mod, go.sum, the toolchain and the flags. A second clone on the
-same machine builds nothing.
+The cache key covers all inputs: go.mod, go.sum, the toolchain and the flags. A second clone on the same machine builds
+nothing.
 """
 
 import asyncio
@@ -34,26 +34,26 @@ def _linker_flags() -> str:
 
 
 async def key() -> str:
-    """What the built programs depend on, as one name."""
+    """Return the cache key of the programs."""
     toolchain = await run("go", "env", "GOVERSION", "GOOS", "GOARCH", cwd=MODULE)
     parts = [toolchain, _linker_flags(), *((MODULE / name).read_text() for name in ("go.mod", "go.sum"))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 async def build(layout: Layout, *, report: Callable[[str], None]) -> Path:
-    """The folder of the programs, built first where it isn't there yet.
+    """Return the folder of the programs; build them unless they are cached.
 
     Args:
-        layout: whose cache keeps them.
-        report: told how the build goes on, a line at a time.
+        layout: the fleet whose cache is used.
+        report: called with each line of progress.
 
     Raises:
-        CommandFailed: the Go toolchain could not build them.
+        CommandFailed: the build failed.
     """
     folder = layout.cache / "programs" / await key()
     if folder.exists():
         return folder
-    report("building Kubernetes and OCM with the Go toolchain (minutes the first time, seconds with Go's cache warm)")
+    report("building Kubernetes and OCM with the Go toolchain (minutes the first time, seconds with a warm Go cache)")
     with new_folder(folder) as scratch:
         await _install(scratch, report)
         for built, name in _RENAMED.items():
@@ -63,7 +63,7 @@ async def build(layout: Layout, *, report: Callable[[str], None]) -> Path:
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A scratch folder that becomes `folder` once all that was to be put in it is there, and vanishes otherwise."""
+    """Yield a scratch folder; rename it to `folder` if the body succeeds, and delete it otherwise."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
     try:
@@ -102,10 +102,10 @@ async def _install(folder: Path, report: Callable[[str], None]) -> None:
 
 
 async def module_folder(module: str) -> Path:
-    """Where the Go toolchain keeps the source of a module that go.mod names: manifests are read from there.
+    """Return the folder with the source of a module in go.mod, downloaded if necessary.
 
     Raises:
-        CommandFailed: go.mod doesn't name it, or it can't be downloaded.
+        CommandFailed: go.mod does not name the module, or its download failed.
     """
     found = json.loads(await run("go", "mod", "download", "-json", f"{module}@{await _version(module)}", cwd=MODULE))
     return Path(found["Dir"])

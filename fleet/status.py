@@ -1,4 +1,4 @@
-"""What an administrator wants to see of a fleet at a glance."""
+"""An overview of a fleet for its administrator."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ _AVAILABLE = "ManagedClusterConditionAvailable"
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """One cluster: its node, its membership, and what it takes of the machine."""
+    """The node, membership and resource usage of one cluster."""
 
     name: str
     node: str
@@ -26,7 +26,7 @@ class ClusterStatus:
 
 
 async def cluster_status(fleet: Fleet, name: str) -> ClusterStatus:
-    """The cluster as it is now; `?` where its API server doesn't answer."""
+    """Return the status of a cluster; fields are `?` if its API server does not answer."""
     layout = fleet.layout.cluster(name)
     dead = tuple(d.name for d in daemons.recorded(layout) if not d.alive)
     try:
@@ -57,7 +57,7 @@ def _condition(item: dict[str, object], kind: str) -> str:
 
 
 async def render_table(fleet: Fleet) -> str:
-    """The fleet as a table, a line a cluster."""
+    """Return the fleet's status as a table, one line per cluster."""
     rows = await asyncio.gather(*(cluster_status(fleet, name) for name in fleet.clusters))
     lines = [f"{'CLUSTER':<9}{'NODE':<10}{'MEMBER':<19}{'PODS READY':<12}{'MEMORY':>9}{'CPU':>9}"]
     for row in rows:

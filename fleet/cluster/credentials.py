@@ -1,4 +1,4 @@
-"""The keys and certificates of one cluster: a CA of its own, and a kubeconfig for each that talks to the API server.
+"""The keys and certificates of one cluster: its own CA, and a kubeconfig for each client of the API server.
 
 Identities are those of kubeadm (kubernetes.io, "PKI certificates and requirements"), so that RBAC and the node
 authorizer treat them as in any cluster.
@@ -22,26 +22,26 @@ LIFETIME = timedelta(days=365)
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """A certificate and its key, both PEM."""
+    """A certificate and its private key, both PEM."""
 
     certificate: bytes
     key: bytes
 
     def write(self, folder: Path, name: str) -> None:
-        """Leaves `NAME.crt` and `NAME.key` in the folder."""
+        """Write `NAME.crt` and `NAME.key` to the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.crt").write_bytes(self.certificate)
         write_private(folder / f"{name}.key", self.key)
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner reads."""
+    """Write a file that only its owner can read."""
     path.touch(mode=0o600)
     path.write_bytes(content)
 
 
 def new_private_key() -> tuple[ec.EllipticCurvePrivateKey, bytes]:
-    """A P-256 key, and its PEM in SEC 1 form: kube-apiserver reads service accounts' keys in no other."""
+    """Generate a P-256 key; return it with its SEC 1 PEM, the format that kube-apiserver reads for service accounts."""
     key = ec.generate_private_key(ec.SECP256R1())
     return key, key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
@@ -49,7 +49,7 @@ def new_private_key() -> tuple[ec.EllipticCurvePrivateKey, bytes]:
 
 
 class Authority:
-    """A certificate authority that lives as long as its fleet; its key is never written to disk but where asked."""
+    """A certificate authority whose key is written to disk only by an explicit `pair.write`."""
 
     def __init__(self, name: str) -> None:
         self._key, key_pem = new_private_key()
@@ -64,7 +64,7 @@ class Authority:
         self.pair = KeyPair(certificate.public_bytes(serialization.Encoding.PEM), key_pem)
 
     def issue(self, name: str, *, groups: Sequence[str] = (), hosts: Sequence[str] = ()) -> KeyPair:
-        """A certificate for a client, and with `hosts` (DNS names, IP addresses) for a server too."""
+        """Issue a client certificate; with `hosts` (DNS names, IP addresses) it is valid for a server too."""
         key, key_pem = new_private_key()
         subject = x509.Name(
             [
@@ -107,7 +107,7 @@ def _host(host: str) -> x509.GeneralName:
 
 
 def kubeconfig(server: str, authority: bytes, client: KeyPair) -> str:
-    """A kubeconfig that holds its certificate and key, as JSON (which is YAML)."""
+    """Return a kubeconfig with embedded certificate and key, as JSON (which is valid YAML)."""
 
     def text(pem: bytes) -> str:
         return base64.b64encode(pem).decode()

@@ -1,4 +1,4 @@
-"""One real cluster: its namespaces, control plane and node, with DNS and NetworkPolicies for its pods."""
+"""Starts and stops one cluster: namespaces, control plane and node, with DNS and NetworkPolicies for its pods."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,22 +14,22 @@ from fleet.layout import ClusterLayout, Layout
 from fleet.waiting import PROGRAM_TIMEOUT, TIMEOUT_FLAG, until
 
 _NO_CONDITIONS_YET: Final = "accessor error: <nil>"
-"""What `kubectl wait` says, and ends, of an object so new that its conditions are null."""
+"""The error with which `kubectl wait` exits for an object whose conditions are still null."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifacts:
-    """What every cluster of a fleet is made of: the programs' folder, and the built images by name."""
+    """The build results that every cluster needs: the programs' folder, and the images by name."""
 
     programs: Path
     images: dict[str, Image]
 
 
 async def start(layout: Layout, cluster: ClusterLayout, artifacts: Artifacts, preload: Sequence[str]) -> None:
-    """Brings the cluster up to a node that takes pods, with the named images loaded, DNS applied and policies enforced.
+    """Start the cluster and wait until its node is Ready, with images loaded, DNS applied and NetworkPolicies enforced.
 
     Raises:
-        CommandFailed, TimeoutError: a program could not be started, or did not get ready in time.
+        CommandFailed, TimeoutError: a program failed to start, or was not ready in time.
     """
     cluster.folder.mkdir(parents=True, exist_ok=True)
     cgroups.create(cluster.cgroup)
@@ -53,10 +53,10 @@ async def _prepare_node(cluster: ClusterLayout, artifacts: Artifacts, preload: S
 
 
 async def wait_for(programs: Path, cluster: ClusterLayout, condition: str, *what: str, namespace: str = "") -> None:
-    """Waits by watch, as `kubectl wait --for=…` does.
+    """Wait for a condition with `kubectl wait --for=…`.
 
     Raises:
-        CommandFailed: it was not so in time; kubectl's words name what was missing.
+        CommandFailed: the condition was not met in time; the message contains kubectl's output.
     """
     scope = (f"--namespace={namespace}",) if namespace else ()
     words = ("wait", f"--for={condition}", TIMEOUT_FLAG, *scope, *what)
@@ -74,13 +74,13 @@ async def wait_for(programs: Path, cluster: ClusterLayout, condition: str, *what
 
 
 async def stop(cluster: ClusterLayout) -> None:
-    """Ends every process of the cluster: the daemons first, then whatever still runs below its cgroup."""
+    """Stop every process of the cluster: the daemons first, then all others below its cgroup."""
     running = [daemon.pid for daemon in daemons.recorded(cluster) if daemon.alive]
-    # etcd and the node's programs have nothing to save: the fleet's folder goes with them.
+    # A short grace period: the fleet's folder is deleted anyway, so the programs have nothing to save.
     await daemons.end(running, grace=2.0)
 
     async def gone() -> bool:
         await daemons.end(cgroups.processes(cluster.cgroup), grace=0.0)
         return cgroups.remove(cluster.cgroup)
 
-    await until(gone, f"every process of {cluster.name} ends")
+    await until(gone, f"every process of {cluster.name} exits")

@@ -45,7 +45,7 @@ async def test_exec_runs_in_the_clusters_network_as_its_administrator(fleet: Fle
 async def test_a_timed_partition_cuts_and_heals(fleet: Fleet) -> None:
     spoke = fleet.spokes[1]
     said = await run(*COMMAND, "partition", spoke, "--after", "0.2", "--for", "0.2")
-    assert said.splitlines() == [f"{spoke} is cut off", f"{spoke} is back"]
+    assert said.splitlines() == [f"{spoke} is cut off", f"{spoke} is connected again"]
     hub = fleet.layout.cluster(HUB)
     dial = "import socket, sys; socket.create_connection((sys.argv[1], 6443), 5)"
     await run(*inside(fleet.layout.cluster(spoke)), "python3", "-c", dial, hub.address)
