@@ -8,6 +8,8 @@ VENV ?= .venv
 OPENFL_VENV ?= .venv-openfl
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(VENV)/bin/
+# All tests on the fleet go to one worker, and mostly wait; the others run the rest meanwhile (tests/conftest.py).
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 FLEET_COMMAND := $(RUN)python -m fleet
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
 	--python-version 3.11 --custom-compile-command "make lock" pyproject.toml
@@ -93,7 +95,7 @@ fix: venv ## let ruff mend what it can
 
 .PHONY: test-unit
 test-unit: venv ## the tests that need neither root nor a fleet
-	$(RUN)pytest -m "not fleet and not apiserver and not openfl"
+	$(RUN)pytest $(SIDE_BY_SIDE) -m "not fleet and not apiserver and not openfl"
 
 $(OPENFL_VENV)/.synced: locks/openfl-test.txt pyproject.toml | $(filter .tools/%,$(UV))
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(OPENFL_VENV)
@@ -102,11 +104,11 @@ $(OPENFL_VENV)/.synced: locks/openfl-test.txt pyproject.toml | $(filter .tools/%
 
 .PHONY: test-openfl
 test-openfl: $(OPENFL_VENV)/.synced ## the collaborator on OpenFL itself, in an environment of its own
-	$(OPENFL_VENV)/bin/pytest -m openfl tests/contract/openfl
+	$(OPENFL_VENV)/bin/pytest $(SIDE_BY_SIDE) -m openfl tests/contract/openfl
 
 .PHONY: test
 test: check test-openfl images ## everything, on a fleet that comes up and goes down with it
-	$(RUN)pytest -m "not openfl" --durations=10
+	$(RUN)pytest $(SIDE_BY_SIDE) -m "not openfl" --durations=10
 
 .PHONY: fleet-packages
 fleet-packages: venv ## install, as root and by name, the Debian packages that a fleet needs

@@ -25,14 +25,19 @@ settings.load_profile("house")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that take the fleet down come last, whatever folder they are in; all else keeps its order.
+    """Give each shared server one worker, and run the tests that take the fleet down last.
 
-    Those on the fleet wait for many things in turn, each with a deadline of its own.
+    With `--dist=loadgroup` one worker runs all tests on the fleet, in this order, and one all tests on a real API
+    server; the others share the rest. A test on the fleet has several waits, each with its own deadline.
     """
     for item in items:
         if item.get_closest_marker("fleet"):
             item.add_marker(pytest.mark.timeout(1200, func_only=True))
+            item.add_marker(pytest.mark.xdist_group("fleet"))
+        elif item.get_closest_marker("apiserver"):
+            item.add_marker(pytest.mark.xdist_group("apiserver"))
     items.sort(key=lambda item: item.get_closest_marker("ends_fleet") is not None)
 
 
@@ -48,9 +53,9 @@ async def clusters() -> AsyncIterator[Fleet | ExistingFleet]:
     layout = default_layout()
     requirements.check(layout)
     already_up = lifecycle.find(layout) is not None
-    yield await lifecycle.up(layout, spokes=2, say=print)
+    yield await lifecycle.up(layout, spokes=2, report=print)
     if not already_up:
-        await lifecycle.down(layout, say=print)
+        await lifecycle.down(layout, report=print)
 
 
 @pytest.fixture

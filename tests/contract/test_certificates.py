@@ -26,7 +26,7 @@ from federation.kube.resource import Json, Kind, ObjectKey
 from federation.kube.store import Store
 from federation.pki.chain import Purpose, parse_bundle, verify_leaf
 from federation.pki.names import collaborator_of
-from fleet.credentials import kubeconfig, write_private
+from fleet.cluster.credentials import kubeconfig, write_private
 from hub_manager.certificates.controllers import RANDOM
 from hub_manager.certificates.requests import Requests, Stores, World, request_indexes
 from hub_manager.certificates.settings import CertificateSettings

@@ -9,11 +9,11 @@ from functools import partial
 import pytest
 import pytest_asyncio
 
+from fleet.cluster.network import Link, inside
 from fleet.command import CommandFailed, run
 from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB
-from fleet.network import Link, inside
 from fleet.waiting import until
 from tests.support.fleet.workloads import SERVE, STAND, pod, reaches, running, service
 

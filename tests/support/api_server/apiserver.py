@@ -19,9 +19,9 @@ from typing import Final
 import aiohttp
 
 from fleet import programs
-from fleet.credentials import Authority, kubeconfig, private_key, write_private
+from fleet.cluster.credentials import Authority, kubeconfig, new_private_key, write_private
 from fleet.layout import default_layout
-from fleet.waiting import PATIENCE
+from fleet.waiting import TIMEOUT
 
 WITHOUT: Final = ("ServiceAccount", "PodSecurity", "MutatingAdmissionWebhook", "ValidatingAdmissionWebhook")
 """Admission plugins that need controllers, or that no test is about."""
@@ -31,7 +31,7 @@ async def find_programs() -> Path:
     """The folder with `etcd` and `kube-apiserver`: FLEET_PROGRAMS, or else what the fleet builds from source."""
     if folder := os.environ.get("FLEET_PROGRAMS"):
         return Path(folder)
-    return await programs.build(default_layout(), say=print)
+    return await programs.build(default_layout(), report=print)
 
 
 def free_ports(count: int) -> list[int]:
@@ -117,7 +117,7 @@ class LoopbackApiServer:
         self.authority.pair.write(self.folder, "ca")
         self.authority.issue("kube-apiserver", hosts=["localhost", "127.0.0.1"]).write(self.folder, "serving")
         self.authority.issue("admin", groups=["system:masters"]).write(self.folder, "admin")
-        write_private(self.folder / "service-accounts.key", private_key()[1])
+        write_private(self.folder / "service-accounts.key", new_private_key()[1])
         self.write_kubeconfig(self.kubeconfig, self.url)
 
     def _etcd_arguments(self) -> list[str]:
@@ -156,7 +156,7 @@ class LoopbackApiServer:
 
     async def _start_api_server(self) -> None:
         self._api_server = await self._spawn("kube-apiserver", *self._api_server_arguments())
-        async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as http:
+        async with asyncio.timeout(TIMEOUT), aiohttp.ClientSession() as http:
             while not await self._ready(http):
                 for name, process in (("etcd", self._etcd), ("kube-apiserver", self._api_server)):
                     if process is not None and process.returncode is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fleet import cgroups
+from fleet.cluster import cgroups
 from fleet.fleet import Fleet
 
 

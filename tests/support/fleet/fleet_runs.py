@@ -20,7 +20,7 @@ from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB
-from fleet.waiting import PATIENCE, until
+from fleet.waiting import TIMEOUT, until
 from tests.support.fleet.on_hub import read
 
 Clusters = Fleet | ExistingFleet
@@ -79,7 +79,7 @@ class FleetRun:
         status: Json = found.get("status", {})
         return status
 
-    async def until(self, holds: Callable[[Json], bool], what: str, *, deadline: float = PATIENCE) -> Json:
+    async def until(self, holds: Callable[[Json], bool], what: str, *, deadline: float = TIMEOUT) -> Json:
         """The first status that holds."""
         seen: list[Json] = [{}]
 
@@ -97,7 +97,7 @@ class FleetRun:
     async def ended(self, phase: str = "Completed") -> Json:
         """The status once the run has ended, which has to be in that phase."""
         status = await self.until(
-            lambda s: s.get("phase") in {"Completed", "Failed"}, "the run ends", deadline=2 * PATIENCE
+            lambda s: s.get("phase") in {"Completed", "Failed"}, "the run ends", deadline=2 * TIMEOUT
         )
         assert status["phase"] == phase, json.dumps(status, indent=1)
         return status

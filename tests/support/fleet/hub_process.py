@@ -25,7 +25,7 @@ from federation.logging import configure_logging
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
-from fleet.waiting import WAIT
+from fleet.waiting import TIMEOUT_FLAG
 from hub_manager.addon.reconciler import FIELD_MANAGER
 from hub_manager.app import Hub, further_parts
 from hub_manager.certificates.authority import Schedule
@@ -57,7 +57,7 @@ async def _scale(clusters: Clusters, replicas: int) -> None:
     words: tuple[str, ...] = ("rollout", "status", DEPLOYMENT)
     if not replicas:
         words = ("wait", "pods", "--for=delete", "--selector=app.kubernetes.io/name=federated-learning-hub-manager")
-    await clusters.kubectl(HUB, *words, f"--namespace={HUB_NAMESPACE}", WAIT)
+    await clusters.kubectl(HUB, *words, f"--namespace={HUB_NAMESPACE}", TIMEOUT_FLAG)
 
 
 async def manager_kubeconfig(clusters: Clusters, folder: Path) -> Path:

@@ -9,7 +9,7 @@ import yaml
 from demo.images import REPOSITORY
 from federation.kube.client import Client
 from federation.kube.resource import Json, Kind, ObjectKey, Resource
-from fleet.credentials import kubeconfig, write_private
+from fleet.cluster.credentials import kubeconfig, write_private
 from hub_manager.config import Config, config_from
 from tests.support.api_server.apiserver import LoopbackApiServer
 from tests.support.builders.addon_objects import BUNDLE

@@ -12,7 +12,7 @@ from federation.kube.client import Client
 from federation.kube.errors import NotFound
 from federation.kube.kinds import COLLABORATOR, DATASET, NAMESPACE, ROLE, ROLE_BINDING
 from federation.kube.resource import Json, Kind, Resource
-from fleet.credentials import kubeconfig, write_private
+from fleet.cluster.credentials import kubeconfig, write_private
 from spoke_agent.claims.ownership import CLUSTER_ROLE
 from tests.support.api_server.apiserver import LoopbackApiServer
 

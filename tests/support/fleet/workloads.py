@@ -8,7 +8,7 @@ from typing import Any
 from fleet.command import CommandFailed
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
-from fleet.waiting import WAIT
+from fleet.waiting import TIMEOUT_FLAG
 
 Clusters = Fleet | ExistingFleet
 Json = dict[str, Any]
@@ -91,7 +91,7 @@ async def running(clusters: Clusters, cluster: str, *objects: Json) -> AsyncIter
     pods = [each["metadata"]["name"] for each in objects if each["kind"] == "Pod"]
     await clusters.kubectl(cluster, "apply", "-f", "-", stdin=text(*objects))
     try:
-        await clusters.kubectl(cluster, "wait", "--for=condition=Ready", "pod", *pods, WAIT)
+        await clusters.kubectl(cluster, "wait", "--for=condition=Ready", "pod", *pods, TIMEOUT_FLAG)
         yield
     finally:
         await clusters.kubectl(cluster, "delete", "-f", "-", "--now", stdin=text(*objects))

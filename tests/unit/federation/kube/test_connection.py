@@ -12,7 +12,7 @@ from aiohttp import web
 
 from federation.kube.connection import Connection, Kubeconfig, ServiceAccount
 from federation.kube.errors import Denied, Unavailable
-from fleet.credentials import Authority
+from fleet.cluster.credentials import Authority
 from tests.support.waiting import until
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -1,7 +1,7 @@
-"""The cgroups of a fleet: every process of a cluster runs below one, so that each of them is found and can be ended.
+"""The cgroups of a fleet: every process of a cluster runs below one, so that all of them can be found and stopped.
 
-Both versions: on v1 a folder in each controller's hierarchy, on v2 one folder whose leaves hold the processes. The
-kubelet puts its pods beside the daemons, below the same folder.
+Supports cgroup v1 (a folder in each controller's hierarchy) and v2 (one folder whose leaves hold the processes). The
+kubelet puts its pods below the same folder, beside the daemons.
 """
 
 import errno
@@ -16,19 +16,19 @@ _V2_CONTROLLERS: Final = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb")
 
 
 def is_v2() -> bool:
-    """Whether the machine has the unified hierarchy alone."""
+    """Return whether the machine uses cgroup v2 only."""
     return (ROOT / "cgroup.controllers").exists()
 
 
 def hierarchies() -> tuple[Path, ...]:
-    """The mount point of each hierarchy."""
+    """Return the mount point of each hierarchy."""
     if is_v2():
         return (ROOT,)
     return tuple(sorted(path for path in ROOT.iterdir() if path.is_dir() and not path.is_symlink()))
 
 
 def create(name: str) -> None:
-    """The cluster's cgroup with a leaf for its daemons, in each hierarchy."""
+    """Create the cluster's cgroup, with a leaf for its daemons, in each hierarchy."""
     for root in hierarchies():
         if is_v2():
             _delegate(root)
@@ -47,14 +47,14 @@ def _delegate(group: Path) -> None:
 
 
 def _copy_cpuset(root: Path, group: Path) -> None:
-    """A v1 cpuset starts empty, and no process can enter it until it has processors and memory nodes."""
+    """Copy CPUs and memory nodes from the root: a v1 cpuset starts empty, and no process can enter an empty one."""
     for setting in ("cpuset.cpus", "cpuset.mems"):
         if not is_v2() and (root / setting).exists():
             (group / setting).write_text((root / setting).read_text())
 
 
 def processes(name: str) -> frozenset[int]:
-    """The ids of all processes below the cgroup, in any hierarchy."""
+    """Return the ids of all processes below the cgroup, in any hierarchy."""
     found: set[int] = set()
     for root in hierarchies():
         for folder, _, files in os.walk(root / name):
@@ -64,7 +64,7 @@ def processes(name: str) -> frozenset[int]:
 
 
 def _members(group: Path) -> Iterator[int]:
-    """The processes of one cgroup; the kubelet may remove it while it is read, and then there are none."""
+    """Yield the processes of one cgroup; none if the kubelet removes the cgroup during the read."""
     try:
         listed = (group / "cgroup.procs").read_text()
     except OSError as error:
@@ -75,7 +75,7 @@ def _members(group: Path) -> Iterator[int]:
 
 
 def remove(name: str) -> bool:
-    """Removes the cgroup and all below it; false while one of its processes has not ended for good."""
+    """Remove the cgroup and its descendants; return False while a process in it is still exiting."""
     for root in hierarchies():
         for folder, _, _ in os.walk(root / name, topdown=False):
             try:
@@ -88,14 +88,14 @@ def remove(name: str) -> bool:
 
 
 def entry_files(name: str) -> tuple[Path, ...]:
-    """The files into which a daemon writes its own id before it starts."""
+    """Return the files to which a daemon writes its process id before it starts."""
     return tuple(root / name / DAEMONS / "cgroup.procs" for root in hierarchies())
 
 
 def memory_bytes(name: str) -> int:
-    """Anonymous and kernel-pinned memory of the cluster in bytes: what it would take from an otherwise idle machine.
+    """Return the cluster's anonymous memory in bytes.
 
-    The page cache is left out: the kernel gives it back on demand.
+    The page cache is excluded because the kernel reclaims it on demand.
     """
     group = ROOT / name if is_v2() else ROOT / "memory" / name
     fields = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
@@ -103,7 +103,7 @@ def memory_bytes(name: str) -> int:
 
 
 def cpu_seconds(name: str) -> float:
-    """CPU seconds that the cluster has used since it started."""
+    """Return the CPU seconds that the cluster has used since it started."""
     if is_v2():
         fields = dict(line.split() for line in (ROOT / name / "cpu.stat").read_text().splitlines())
         return int(fields["usage_usec"]) / 1e6
@@ -111,5 +111,5 @@ def cpu_seconds(name: str) -> float:
 
 
 def exists(name: str) -> bool:
-    """Whether any hierarchy has the cgroup."""
+    """Return whether any hierarchy has the cgroup."""
     return any((root / name).exists() for root in hierarchies())

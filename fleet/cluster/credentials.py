@@ -1,4 +1,4 @@
-"""The keys and certificates of one cluster: a CA of its own, and a kubeconfig for each that talks to the API server.
+"""The keys and certificates of one cluster: its own CA, and a kubeconfig for each client of the API server.
 
 Identities are those of kubeadm (kubernetes.io, "PKI certificates and requirements"), so that RBAC and the node
 authorizer treat them as in any cluster.
@@ -17,31 +17,31 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-LIFE = timedelta(days=365)
+LIFETIME = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A certificate and its key, both PEM."""
+class KeyPair:
+    """A certificate and its private key, both PEM."""
 
     certificate: bytes
     key: bytes
 
     def write(self, folder: Path, name: str) -> None:
-        """Leaves `NAME.crt` and `NAME.key` in the folder."""
+        """Write `NAME.crt` and `NAME.key` to the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.crt").write_bytes(self.certificate)
         write_private(folder / f"{name}.key", self.key)
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Writes a file that only its owner reads."""
+    """Write a file that only its owner can read."""
     path.touch(mode=0o600)
     path.write_bytes(content)
 
 
-def private_key() -> tuple[ec.EllipticCurvePrivateKey, bytes]:
-    """A P-256 key, and its PEM in SEC 1 form: kube-apiserver reads service accounts' keys in no other."""
+def new_private_key() -> tuple[ec.EllipticCurvePrivateKey, bytes]:
+    """Generate a P-256 key; return it with its SEC 1 PEM, the format that kube-apiserver reads for service accounts."""
     key = ec.generate_private_key(ec.SECP256R1())
     return key, key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
@@ -49,10 +49,10 @@ def private_key() -> tuple[ec.EllipticCurvePrivateKey, bytes]:
 
 
 class Authority:
-    """A certificate authority that lives as long as its fleet; its key is never written to disk but where asked."""
+    """A certificate authority whose key is written to disk only by an explicit `pair.write`."""
 
     def __init__(self, name: str) -> None:
-        self._key, key_pem = private_key()
+        self._key, key_pem = new_private_key()
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = self._builder(self._name, self._key.public_key())
         usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
@@ -61,11 +61,11 @@ class Authority:
             .add_extension(usage, critical=True)
             .sign(self._key, hashes.SHA256())
         )
-        self.pair = Pair(certificate.public_bytes(serialization.Encoding.PEM), key_pem)
+        self.pair = KeyPair(certificate.public_bytes(serialization.Encoding.PEM), key_pem)
 
-    def issue(self, name: str, *, groups: Sequence[str] = (), hosts: Sequence[str] = ()) -> Pair:
-        """A certificate for a client, and with `hosts` (DNS names, IP addresses) for a server too."""
-        key, key_pem = private_key()
+    def issue(self, name: str, *, groups: Sequence[str] = (), hosts: Sequence[str] = ()) -> KeyPair:
+        """Issue a client certificate; with `hosts` (DNS names, IP addresses) it is valid for a server too."""
+        key, key_pem = new_private_key()
         subject = x509.Name(
             [
                 *(x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups),
@@ -81,7 +81,7 @@ class Authority:
         if hosts:
             builder = builder.add_extension(x509.SubjectAlternativeName([_host(h) for h in hosts]), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
-        return Pair(certificate.public_bytes(serialization.Encoding.PEM), key_pem)
+        return KeyPair(certificate.public_bytes(serialization.Encoding.PEM), key_pem)
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
@@ -93,7 +93,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(minutes=5))
-            .not_valid_after(now + LIFE)
+            .not_valid_after(now + LIFETIME)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(issuer, critical=False)
         )
@@ -106,8 +106,8 @@ def _host(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def kubeconfig(server: str, authority: bytes, client: Pair) -> str:
-    """A kubeconfig that holds its certificate and key, as JSON (which is YAML)."""
+def kubeconfig(server: str, authority: bytes, client: KeyPair) -> str:
+    """Return a kubeconfig with embedded certificate and key, as JSON (which is valid YAML)."""
 
     def text(pem: bytes) -> str:
         return base64.b64encode(pem).decode()

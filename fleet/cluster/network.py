@@ -1,12 +1,12 @@
-"""The fleet's network: one bridge in a namespace of its own, and one namespace with one link for each cluster.
+"""The fleet's network: one bridge in its own namespace, and one namespace with one link for each cluster.
 
-What may cross it is what may cross between real sites: spokes open connections to the hub's API server and NodePorts,
-nobody opens one to a spoke, and this machine (the administrator) reaches every API server. The rules stand in the
-`mangle` table, before kube-proxy's address translation. The bridge is in a namespace so that neither the machine's own
-firewall nor Docker's sees the fleet's frames.
+The firewall allows the connections that real sites allow: spokes connect to the hub's API server and NodePorts, no
+cluster connects to a spoke, and this machine (the administrator) reaches every API server. The rules are in the
+`mangle` table, before kube-proxy's address translation. The bridge is in a namespace so that neither the machine's
+firewall nor Docker's filters its frames.
 
-A partition drops every packet between a spoke and the other clusters, in both directions, and leaves the
-administrator's access: connections freeze as they do when a line is cut, and the tests can still look inside.
+A partition drops every packet between a spoke and the other clusters, in both directions, but not the administrator's:
+connections hang as on a broken link, and tests can still inspect the spoke.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ LINK_CHAIN = "FLEET-LINK"
 
 
 def inside(cluster: ClusterLayout) -> tuple[str, ...]:
-    """The words that run a program in the cluster's network namespace.
+    """Return the command prefix that runs a program in the cluster's network namespace.
 
-    Not `ip netns exec`: it remounts /sys and hides the cgroup mounts from the kubelet.
+    `ip netns exec` is unsuitable: it remounts /sys, which hides the cgroup mounts from the kubelet.
     """
     return ("nsenter", f"--net=/run/netns/{cluster.namespace}")
 
 
 async def create_switch(layout: Layout) -> None:
-    """The bridge, and this machine's link to it."""
+    """Create the bridge, and this machine's link to it."""
     await run("ip", "netns", "add", SWITCH)
     await run(
         "ip", "-n", SWITCH, "-batch", "-",
@@ -40,7 +40,7 @@ async def create_switch(layout: Layout) -> None:
 
 
 async def connect_cluster(layout: Layout, cluster: ClusterLayout) -> None:
-    """The cluster's namespace, its link to the bridge, and its firewall."""
+    """Create the cluster's namespace, its link to the bridge, and its firewall."""
     namespace = cluster.namespace
     await run("ip", "netns", "add", namespace)
     await run(
@@ -50,7 +50,7 @@ async def connect_cluster(layout: Layout, cluster: ClusterLayout) -> None:
     await run(
         "ip", "-n", namespace, "-batch", "-",
         stdin=f"link set lo up\naddress add {cluster.address}/24 dev eth0\nlink set eth0 up\n"
-        # Nothing answers beyond: the route exists so that service addresses resolve to a device before translation.
+        # The gateway forwards nothing; the route lets service addresses resolve to a device before translation.
         f"route add default via {layout.host_address}\n",
     )  # fmt: skip
     settings = ("net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables")
@@ -60,7 +60,7 @@ async def connect_cluster(layout: Layout, cluster: ClusterLayout) -> None:
 
 
 def firewall(layout: Layout, cluster: ClusterLayout) -> str:
-    """The rules of a site's edge, as `iptables-restore` reads them."""
+    """Return the firewall rules of a cluster, in the format of `iptables-restore`."""
     new = f"-A PREROUTING -i eth0 ! -s {layout.host_address} -m conntrack --ctstate NEW"
     allowed = [f"{new} -p tcp --dport {port} -j ACCEPT" for port in (API_SERVER_PORT, NODE_PORTS)]
     return "\n".join(
@@ -79,12 +79,12 @@ def firewall(layout: Layout, cluster: ClusterLayout) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The state of a cluster's line to the others.
+    """The state of a cluster's link to the others.
 
     Args:
-        cut: nothing passes.
-        loss: the share of packets that are lost in each direction, 0 to 1.
-        rate: bits per second in each direction, as `tc` writes them (`10mbit`); `""` for no limit.
+        cut: drop all packets.
+        loss: the share of packets dropped in each direction, 0 to 1.
+        rate: the bandwidth in each direction, in tc's notation (`10mbit`); `""` for no limit.
     """
 
     cut: bool = False
@@ -97,7 +97,7 @@ class Link:
 
 
 def link_rules(link: Link) -> Sequence[str]:
-    """What the cluster's FLEET-LINK chain holds for that state of the line."""
+    """Return the rules of the cluster's FLEET-LINK chain for that state of the link."""
     if link.cut:
         return (f"-A {LINK_CHAIN} -j DROP",)
     if link.loss:
@@ -106,7 +106,7 @@ def link_rules(link: Link) -> Sequence[str]:
 
 
 async def set_link(cluster: ClusterLayout, link: Link) -> None:
-    """Puts the cluster's line into that state, from whatever state it was in."""
+    """Set the state of the cluster's link, whatever it was before."""
     rules = "\n".join(["*mangle", f":{LINK_CHAIN} - [0:0]", *link_rules(link), "COMMIT", ""])
     await run(*inside(cluster), "iptables-restore", "--noflush", stdin=rules)
     for namespace, device in ((cluster.namespace, "eth0"), (SWITCH, cluster.name)):
@@ -120,13 +120,13 @@ async def set_link(cluster: ClusterLayout, link: Link) -> None:
 
 
 async def remove(layout: Layout) -> None:
-    """Every namespace and link of a fleet, whether whole or half made.
+    """Remove every namespace and link of a fleet, including a partly created one.
 
-    This machine's link goes first: a link whose other end's namespace is deleted goes when the kernel comes to it.
+    This machine's link goes first: after its peer's namespace is deleted, the kernel removes it at an unknown time.
     """
     if await succeeds("ip", "link", "show", HOST_LINK):
         await run("ip", "link", "delete", HOST_LINK)
     present = {line.split()[0] for line in (await run("ip", "netns", "list")).splitlines() if line.strip()}
-    for namespace in (SWITCH, *(cluster.namespace for cluster in layout.every_cluster())):
+    for namespace in (SWITCH, *(cluster.namespace for cluster in layout.all_clusters())):
         if namespace in present:
             await run("ip", "netns", "delete", namespace)

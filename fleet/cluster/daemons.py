@@ -1,7 +1,7 @@
-"""Long-running programs of a cluster: started in its namespaces and cgroup, known by process id, ended by it.
+"""Long-running programs of a cluster, started in its namespaces and cgroup and stopped by process id.
 
-A process id alone may have been given to another process since; a daemon is the id together with the time at which the
-kernel started it. What is recorded on disk survives the process that ran `up`.
+The kernel reuses process ids, so a daemon is identified by its id and its start time. The record on disk survives the
+process that ran `up`.
 """
 
 import asyncio
@@ -12,15 +12,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fleet import cgroups
+from fleet.cluster import cgroups
+from fleet.cluster.network import inside
 from fleet.command import run
 from fleet.layout import ClusterLayout
-from fleet.network import inside
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """A started program: `started` is the kernel's clock tick of its start (proc(5), stat field 22)."""
+    """A started program; `started` is the clock tick of its start (proc(5), stat field 22)."""
 
     name: str
     pid: int
@@ -30,7 +30,7 @@ class Daemon:
 
     @property
     def alive(self) -> bool:
-        """Whether this very process still runs."""
+        """Return whether this process is still running."""
         return _start_tick(self.pid) == self.started
 
 
@@ -43,21 +43,21 @@ def _start_tick(pid: int) -> int | None:
 
 
 class DaemonDied(Exception):
-    """A program that should run has ended; the message holds the end of its log."""
+    """A required program has exited; the message contains the end of its log."""
 
 
 def record_of(cluster: ClusterLayout, name: str) -> Path:
-    """The file that remembers the daemon."""
+    """Return the path of the daemon's record."""
     return cluster.folder / "daemons" / f"{name}.json"
 
 
 def log_of(cluster: ClusterLayout, name: str) -> Path:
-    """The file that takes what the daemon prints."""
+    """Return the path of the daemon's log."""
     return cluster.folder / "logs" / f"{name}.log"
 
 
 def find(cluster: ClusterLayout, name: str) -> Daemon | None:
-    """The daemon as it was last started, or None if it never was."""
+    """Return the daemon as last started, or None if it never was."""
     try:
         fields = json.loads(record_of(cluster, name).read_text())
     except FileNotFoundError:
@@ -65,34 +65,34 @@ def find(cluster: ClusterLayout, name: str) -> Daemon | None:
     return Daemon(fields["name"], fields["pid"], fields["started"], tuple(fields["argv"]), tuple(fields["wrapper"]))
 
 
-def every(cluster: ClusterLayout) -> tuple[Daemon, ...]:
-    """All daemons that were started for the cluster."""
+def recorded(cluster: ClusterLayout) -> tuple[Daemon, ...]:
+    """Return all daemons that were started for the cluster."""
     records = sorted((cluster.folder / "daemons").glob("*.json"))
     return tuple(daemon for record in records if (daemon := find(cluster, record.stem)))
 
 
-def must_live(cluster: ClusterLayout, name: str) -> None:
-    """Does nothing while the daemon runs.
+def require_alive(cluster: ClusterLayout, name: str) -> None:
+    """Check that the daemon is running.
 
     Raises:
-        DaemonDied: it has ended.
+        DaemonDied: the daemon has exited.
     """
     daemon = find(cluster, name)
     if daemon is None or not daemon.alive:
-        said = log_of(cluster, name).read_text(errors="replace")[-2000:]
-        raise DaemonDied(f"{name} of {cluster.name} has ended; its log ({log_of(cluster, name)}) ends with:\n{said}")
+        output = log_of(cluster, name).read_text(errors="replace")[-2000:]
+        raise DaemonDied(f"{name} of {cluster.name} has exited; its log ({log_of(cluster, name)}) ends with:\n{output}")
 
 
 async def start(
     cluster: ClusterLayout, name: str, argv: Sequence[str | Path], *, wrapper: Sequence[str] = ()
 ) -> Daemon:
-    """Starts the program in the cluster's network namespace and cgroup, as a child of init.
+    """Start the program in the cluster's network namespace and cgroup, as a child of init.
 
     Args:
-        cluster: whose daemon it is.
+        cluster: the cluster that the daemon belongs to.
         name: its name in records and logs.
         argv: the program and its arguments.
-        wrapper: words put before them, within the network namespace: a program that executes the rest in place.
+        wrapper: a command prefix inside the network namespace that executes the program in place.
     """
     for folder in ("daemons", "logs"):
         (cluster.folder / folder).mkdir(parents=True, exist_ok=True)
@@ -106,23 +106,23 @@ async def start(
 
 
 async def restart(cluster: ClusterLayout, name: str) -> Daemon:
-    """Ends the daemon if it runs, and starts it as it was started before.
+    """Stop the daemon if it is running, and start it with the same arguments.
 
     Raises:
-        LookupError: it never was started.
+        LookupError: the daemon was never started.
     """
     daemon = find(cluster, name)
     if daemon is None:
-        raise LookupError(f"{cluster.name} has no daemon {name!r}: it has {[d.name for d in every(cluster)]}")
+        raise LookupError(f"{cluster.name} has no daemon {name!r}: it has {[d.name for d in recorded(cluster)]}")
     if daemon.alive:
         await end([daemon.pid])
     return await start(cluster, name, daemon.argv, wrapper=daemon.wrapper)
 
 
 async def end(pids: Iterable[int], *, grace: float = 10.0, first: signal.Signals = signal.SIGTERM) -> None:
-    """Ends the processes: asks with `first`, and kills those that are still there after `grace` seconds.
+    """Stop the processes: send the signal `first`, and kill those still running after `grace` seconds.
 
-    Waits on process descriptors, so an id that is given to another process meanwhile is never touched.
+    Uses process descriptors, so a process that reuses an id is never signalled.
     """
     descriptors: list[int] = []
     try:
@@ -151,7 +151,7 @@ def _signal_all(descriptors: Iterable[int], number: signal.Signals) -> list[int]
 
 
 async def _until_ended(descriptors: Iterable[int], seconds: float) -> list[int]:
-    """Those of the processes that have not ended within that time."""
+    """Return the descriptors of processes that did not exit in time."""
     loop = asyncio.get_running_loop()
     ended: dict[int, asyncio.Event] = {descriptor: asyncio.Event() for descriptor in descriptors}
     try:

@@ -1,7 +1,7 @@
-"""The node of one cluster: containerd, kubelet, kube-proxy and kube-router, in a mount namespace of their own.
+"""The node of one cluster: containerd, kubelet, kube-proxy and kube-router, in their own mount namespace.
 
-In that namespace /run and /var/log are folders of the fleet, so what the programs put at fixed paths (shim sockets,
-pods' namespaces, log links) stays inside, and every mount they make ends with them. Paths that can be set, are.
+In that namespace /run and /var/log are folders of the fleet. Files at fixed paths (shim sockets, pods' namespaces, log
+links) stay inside, and all mounts vanish with the programs. All configurable paths are set explicitly.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from fleet import daemons
+from fleet.cluster import daemons
 from fleet.command import run, succeeds
 from fleet.layout import CLUSTER_DOMAIN, DNS_SERVICE, NODE_PORTS, POD_RANGE, SERVICE_RANGE, ClusterLayout
 from fleet.waiting import until
@@ -19,7 +19,7 @@ _PRIVATE_FOLDERS: Final = {"run": "/run", "log": "/var/log"}
 
 
 def containerd_config(cluster: ClusterLayout, pause_image: str) -> str:
-    """The configuration of containerd, as TOML; its values are paths and names of ours."""
+    """Return the configuration of containerd, as TOML."""
     text = json.dumps  # a JSON string is a TOML basic string
     return f"""
 version = 2
@@ -29,7 +29,7 @@ state = {text(str(cluster.folder / "run" / "containerd-state"))}
   address = {text(str(cluster.containerd_socket))}
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = {text(pause_image)}
-  # A machine whose root lacks CAP_SYS_RESOURCE can't lower the score, and every sandbox would fail.
+  # Without CAP_SYS_RESOURCE, lowering the OOM score fails, and so would every sandbox.
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
   disable_tcp_service = true
@@ -44,7 +44,7 @@ state = {text(str(cluster.folder / "run" / "containerd-state"))}
 
 
 def cni_config(cluster: ClusterLayout) -> dict[str, Any]:
-    """One bridge for the node's pods, hidden behind the node's address when they leave the cluster."""
+    """Return a CNI configuration with one bridge for the pods and masquerading outside the cluster."""
     return {
         "cniVersion": "1.0.0",
         "name": "fleet",
@@ -68,7 +68,7 @@ def cni_config(cluster: ClusterLayout) -> dict[str, Any]:
 
 
 def kubelet_config(cluster: ClusterLayout) -> dict[str, Any]:
-    """KubeletConfiguration: authenticated and authorised by the API server, no eviction on a busy machine."""
+    """Return the KubeletConfiguration: authentication by the API server, and no eviction on a busy machine."""
     pki = cluster.folder / "pki"
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -102,7 +102,7 @@ def kubelet_config(cluster: ClusterLayout) -> dict[str, Any]:
 
 
 def kube_proxy_config(cluster: ClusterLayout) -> dict[str, Any]:
-    """KubeProxyConfiguration; it may not write the machine's conntrack settings."""
+    """Return the KubeProxyConfiguration, which leaves the machine's conntrack settings unchanged."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -117,7 +117,7 @@ def kube_proxy_config(cluster: ClusterLayout) -> dict[str, Any]:
 
 
 def kube_router_argv(programs: Path, cluster: ClusterLayout) -> list[str | Path]:
-    """kube-router's command line: it enforces NetworkPolicies, and leaves routes and services to the others."""
+    """Return kube-router's command line: it only enforces NetworkPolicies."""
     return [
         programs / "kube-router",
         "--run-firewall=true",
@@ -132,7 +132,7 @@ def kube_router_argv(programs: Path, cluster: ClusterLayout) -> list[str | Path]
 
 
 def write_configuration(cluster: ClusterLayout, pause_image: str) -> None:
-    """All files that the node's programs read, but for credentials."""
+    """Write all configuration of the node's programs, except credentials."""
     folder = cluster.folder
     for name in ("cni", "cni-addresses", "kubelet", "run/netns", "log/pods", "log/containers", "volume-plugins"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -144,10 +144,10 @@ def write_configuration(cluster: ClusterLayout, pause_image: str) -> None:
 
 
 async def start_containerd(cluster: ClusterLayout, pause_image: str) -> None:
-    """Starts containerd in a new mount namespace; images can be loaded when this returns.
+    """Start containerd in a new mount namespace and wait until it answers.
 
     Raises:
-        TimeoutError: it did not answer in time.
+        TimeoutError: containerd did not answer in time.
     """
     await asyncio.to_thread(write_configuration, cluster, pause_image)
     binds = " && ".join(f'mount --bind "$0/{name}" {path}' for name, path in _PRIVATE_FOLDERS.items())
@@ -158,14 +158,14 @@ async def start_containerd(cluster: ClusterLayout, pause_image: str) -> None:
     )
 
     async def answers() -> bool:
-        daemons.must_live(cluster, "containerd")
+        daemons.require_alive(cluster, "containerd")
         return await succeeds(*ctr(cluster), "version")
 
     await until(answers, f"containerd of {cluster.name} answers")
 
 
 async def start_kubelet(programs: Path, cluster: ClusterLayout) -> None:
-    """Starts kubelet and kube-proxy beside a running containerd, under a ready API server."""
+    """Start kubelet and kube-proxy; containerd must be running and the API server ready."""
     kubelet: list[str | Path] = [
         programs / "kubelet",
         f"--config={cluster.folder / 'kubelet.json'}",
@@ -181,13 +181,13 @@ async def start_kubelet(programs: Path, cluster: ClusterLayout) -> None:
 
 
 async def start_kube_router(programs: Path, cluster: ClusterLayout) -> None:
-    """Has NetworkPolicies enforced from now on; kube-router's rights are granted already."""
+    """Start kube-router, whose RBAC rules must exist already."""
     words = kube_router_argv(programs, cluster)
     await daemons.start(cluster, "kube-router", words, wrapper=_mounts_of_containerd(cluster))
 
 
 def _mounts_of_containerd(cluster: ClusterLayout) -> tuple[str, ...]:
-    """The words that run a program in the mount namespace of the node."""
+    """Return the command prefix that runs a program in the node's mount namespace."""
     containerd = daemons.find(cluster, "containerd")
     if containerd is None:
         raise LookupError(f"{cluster.name} has no containerd: start it first")
@@ -195,10 +195,10 @@ def _mounts_of_containerd(cluster: ClusterLayout) -> tuple[str, ...]:
 
 
 def ctr(cluster: ClusterLayout) -> tuple[str, ...]:
-    """The words that run containerd's client on what the kubelet uses."""
+    """Return the command that runs containerd's client in the kubelet's namespace."""
     return ("ctr", f"--address={cluster.containerd_socket}", "--namespace=k8s.io")
 
 
 async def load_image(cluster: ClusterLayout, archive: Path) -> None:
-    """Puts the image of an archive on the node, under the name that stands in it."""
+    """Load the image of an archive on the node, under the name in the archive."""
     await run(*ctr(cluster), "images", "import", "--snapshotter=overlayfs", archive, deadline=300)

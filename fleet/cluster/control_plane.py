@@ -1,12 +1,12 @@
-"""The control plane of one cluster: etcd, kube-apiserver, controller manager and scheduler, and their credentials."""
+"""The control plane of one cluster: etcd, kube-apiserver, controller manager, scheduler and their credentials."""
 
 import asyncio
 from pathlib import Path
 from typing import Final
 
-from fleet import daemons
+from fleet.cluster import daemons
+from fleet.cluster.credentials import Authority, kubeconfig, new_private_key, write_private
 from fleet.command import run, succeeds
-from fleet.credentials import Authority, kubeconfig, private_key, write_private
 from fleet.layout import (
     API_SERVER_PORT,
     API_SERVER_SERVICE,
@@ -26,7 +26,7 @@ _CLIENTS: Final = {
 
 
 def write_credentials(cluster: ClusterLayout) -> None:
-    """A CA, the servers' certificates, the service accounts' key, and a kubeconfig for each client."""
+    """Write a CA, the servers' certificates, the service account key and a kubeconfig for each client."""
     folder = cluster.folder / "pki"
     authority = Authority(f"{cluster.name}-ca")
     authority.pair.write(folder, "ca")
@@ -37,14 +37,14 @@ def write_credentials(cluster: ClusterLayout) -> None:
     authority.issue("apiserver-kubelet-client", groups=["system:masters"]).write(folder, "apiserver-kubelet-client")
     node, node_hosts = f"system:node:{cluster.name}", [cluster.name, cluster.address]
     authority.issue(node, groups=["system:nodes"], hosts=node_hosts).write(folder, "kubelet")
-    write_private(folder / "service-accounts.key", private_key()[1])
+    write_private(folder / "service-accounts.key", new_private_key()[1])
     for client, (user, groups) in {**_CLIENTS, "kubelet": (node, ("system:nodes",))}.items():
         text = kubeconfig(cluster.server, authority.pair.certificate, authority.issue(user, groups=groups))
         write_private(cluster.folder / f"{client}.kubeconfig", text.encode())
 
 
 def etcd_argv(programs: Path, cluster: ClusterLayout) -> list[str | Path]:
-    """The command line of etcd; a fleet is thrown away, so nothing waits for the disk."""
+    """Return etcd's command line, without fsync: a fleet's data need not survive a crash."""
     client, peer = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
     return [
         programs / "etcd",
@@ -61,7 +61,7 @@ def etcd_argv(programs: Path, cluster: ClusterLayout) -> list[str | Path]:
 
 
 def api_server_argv(programs: Path, cluster: ClusterLayout) -> list[str | Path]:
-    """kube-apiserver's command line."""
+    """Return kube-apiserver's command line."""
     pki = cluster.folder / "pki"
     return [
         programs / "kube-apiserver",
@@ -75,7 +75,7 @@ def api_server_argv(programs: Path, cluster: ClusterLayout) -> list[str | Path]:
         f"--kubelet-client-certificate={pki / 'apiserver-kubelet-client.crt'}",
         f"--kubelet-client-key={pki / 'apiserver-kubelet-client.key'}",
         f"--kubelet-certificate-authority={pki / 'ca.crt'}",
-        # The node's name resolves nowhere; without this `kubectl logs` fails.
+        # No DNS resolves the node's name; without this `kubectl logs` fails.
         "--kubelet-preferred-address-types=InternalIP",
         f"--service-cluster-ip-range={SERVICE_RANGE}",
         "--service-account-issuer=https://kubernetes.default.svc",
@@ -89,7 +89,7 @@ def api_server_argv(programs: Path, cluster: ClusterLayout) -> list[str | Path]:
 
 
 def controller_manager_argv(programs: Path, cluster: ClusterLayout) -> list[str | Path]:
-    """kube-controller-manager's command line."""
+    """Return kube-controller-manager's command line."""
     pki = cluster.folder / "pki"
     return [
         programs / "kube-controller-manager",
@@ -105,7 +105,7 @@ def controller_manager_argv(programs: Path, cluster: ClusterLayout) -> list[str 
 
 
 def scheduler_argv(programs: Path, cluster: ClusterLayout) -> list[str | Path]:
-    """kube-scheduler's command line."""
+    """Return kube-scheduler's command line."""
     return [
         programs / "kube-scheduler",
         f"--kubeconfig={cluster.folder / 'scheduler.kubeconfig'}",
@@ -115,10 +115,10 @@ def scheduler_argv(programs: Path, cluster: ClusterLayout) -> list[str | Path]:
 
 
 async def start(programs: Path, cluster: ClusterLayout) -> None:
-    """Starts the control plane; it answers when this returns.
+    """Start the control plane and wait until its API server is ready.
 
     Raises:
-        DaemonDied: a program refused to run.
+        DaemonDied: a program exited.
         TimeoutError: the API server was not ready in time.
     """
     await asyncio.to_thread(write_credentials, cluster)
@@ -130,16 +130,16 @@ async def start(programs: Path, cluster: ClusterLayout) -> None:
 
 
 async def until_ready(programs: Path, cluster: ClusterLayout) -> None:
-    """Waits until the API server says that it is ready.
+    """Wait until the API server is ready.
 
     Raises:
-        TimeoutError: it did not in time.
+        TimeoutError: the API server was not ready in time.
     """
     ready = (*kubectl(programs, cluster), "get", "--raw=/readyz")
 
     async def listening() -> bool:
-        daemons.must_live(cluster, "etcd")
-        daemons.must_live(cluster, "kube-apiserver")
+        daemons.require_alive(cluster, "etcd")
+        daemons.require_alive(cluster, "kube-apiserver")
         try:
             _, writer = await asyncio.open_connection(cluster.address, API_SERVER_PORT)
         except OSError:
@@ -147,18 +147,18 @@ async def until_ready(programs: Path, cluster: ClusterLayout) -> None:
         writer.close()
         return True
 
-    # A dial costs nothing beside a kubectl; an etcd and an API server that start take seconds of every processor.
+    # Connecting is much cheaper than running kubectl, and a starting control plane uses all processors for seconds.
     await until(listening, f"the API server of {cluster.name} listens")
     await until(lambda: succeeds(*ready), f"the API server of {cluster.name} is ready")
 
 
 def kubectl(programs: Path, cluster: ClusterLayout) -> tuple[str | Path, ...]:
-    """The words that run kubectl as the cluster's administrator."""
+    """Return the command that runs kubectl as the cluster's administrator."""
     return (programs / "kubectl", f"--kubeconfig={cluster.kubeconfig}")
 
 
 async def apply(programs: Path, cluster: ClusterLayout, manifests: str) -> None:
-    """Applies YAML or JSON documents, server-side."""
+    """Apply YAML or JSON documents, server-side."""
     await run(
         *kubectl(programs, cluster),
         *("apply", "--server-side", "--force-conflicts", "-f", "-"),
