@@ -8,8 +8,8 @@ VENV ?= .venv
 OPENFL_VENV ?= .venv-openfl
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(VENV)/bin/
-# All tests on the fleet go to one worker, and mostly wait; the others run the rest meanwhile (tests/conftest.py).
-SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadgroup
+# Only for tests without a fleet: one process has to run all tests on it, in their order.
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4
 FLEET_COMMAND := $(RUN)python -m fleet
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
 	--python-version 3.11 --custom-compile-command "make lock" pyproject.toml
@@ -108,7 +108,7 @@ test-openfl: $(OPENFL_VENV)/.synced ## the collaborator on OpenFL itself, in an 
 
 .PHONY: test
 test: check test-openfl images ## everything, on a fleet that comes up and goes down with it
-	$(RUN)pytest $(SIDE_BY_SIDE) -m "not openfl" --durations=10
+	$(RUN)pytest -m "not openfl" --durations=10
 
 .PHONY: fleet-packages
 fleet-packages: venv ## install, as root and by name, the Debian packages that a fleet needs

@@ -25,19 +25,14 @@ settings.load_profile("house")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each shared server one worker, and run the tests that take the fleet down last.
+    """Run the tests that take the fleet down last; all others keep their order.
 
-    With `--dist=loadgroup` one worker runs all tests on the fleet, in this order, and one all tests on a real API
-    server; the others share the rest. A test on the fleet has several waits, each with its own deadline.
+    A test on the fleet has several waits, each with its own deadline, so its own timeout is longer.
     """
     for item in items:
         if item.get_closest_marker("fleet"):
             item.add_marker(pytest.mark.timeout(1200, func_only=True))
-            item.add_marker(pytest.mark.xdist_group("fleet"))
-        elif item.get_closest_marker("apiserver"):
-            item.add_marker(pytest.mark.xdist_group("apiserver"))
     items.sort(key=lambda item: item.get_closest_marker("ends_fleet") is not None)
 
 
