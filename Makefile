@@ -8,8 +8,6 @@ VENV ?= .venv
 OPENFL_VENV ?= .venv-openfl
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(VENV)/bin/
-# Only for tests without a fleet: one process has to run all tests on it, in their order.
-SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4
 FLEET_COMMAND := $(RUN)python -m fleet
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
 	--python-version 3.11 --custom-compile-command "make lock" pyproject.toml
@@ -95,7 +93,7 @@ fix: venv ## let ruff mend what it can
 
 .PHONY: test-unit
 test-unit: venv ## the tests that need neither root nor a fleet
-	$(RUN)pytest $(SIDE_BY_SIDE) -m "not fleet and not apiserver and not openfl"
+	$(RUN)pytest -m "not fleet and not apiserver and not openfl"
 
 $(OPENFL_VENV)/.synced: locks/openfl-test.txt pyproject.toml | $(filter .tools/%,$(UV))
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(OPENFL_VENV)
@@ -104,11 +102,17 @@ $(OPENFL_VENV)/.synced: locks/openfl-test.txt pyproject.toml | $(filter .tools/%
 
 .PHONY: test-openfl
 test-openfl: $(OPENFL_VENV)/.synced ## the collaborator on OpenFL itself, in an environment of its own
-	$(OPENFL_VENV)/bin/pytest $(SIDE_BY_SIDE) -m openfl tests/contract/openfl
+	$(OPENFL_VENV)/bin/pytest --numprocesses=auto --maxprocesses=4 -m openfl tests/contract/openfl
 
 .PHONY: test
+# One process runs all tests on the fleet, in their order; the other tests run while those wait.
 test: check test-openfl images ## everything, on a fleet that comes up and goes down with it
-	$(RUN)pytest -m "not openfl" --durations=10
+	@log="$$(mktemp)"; fleet=0; others=0; \
+	$(RUN)pytest -m "not openfl and not fleet" --durations=10 >"$$log" 2>&1 & pid=$$!; \
+	$(RUN)pytest -m fleet --durations=10 || fleet=$$?; \
+	wait $$pid || others=$$?; \
+	cat "$$log"; rm -f "$$log"; \
+	[ $$fleet = 0 ] && [ $$others = 0 ]
 
 .PHONY: fleet-packages
 fleet-packages: venv ## install, as root and by name, the Debian packages that a fleet needs
