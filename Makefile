@@ -8,6 +8,8 @@ VENV ?= .venv
 OPENFL_VENV ?= .venv-openfl
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(VENV)/bin/
+# Only for tests without a fleet: one process has to run all tests on it, in their order.
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4
 FLEET_COMMAND := $(RUN)python -m fleet
 COMPILE := pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
 	--python-version 3.11 --custom-compile-command "make lock" pyproject.toml
@@ -68,11 +70,23 @@ reference-drift: venv ## whether docs/reference and the CRDs' descriptions are t
 	$(RUN)python -m reference check
 
 .PHONY: check
-check: venv proto-drift reference-drift ## formatting, lint, types, layers, generated code and pages
+check: venv proto-drift reference-drift prose ## formatting, lint, types, layers, generated code and pages, English
 	$(RUN)ruff format --check .
 	$(RUN)ruff check .
 	$(RUN)mypy
 	$(RUN)lint-imports --no-logo
+
+PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs examples proto \
+	$(wildcard federation hub_manager kubectl_fl runtimes spoke_agent)
+
+.tools/vale: tools/go.mod tools/go.sum
+	CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off GOBIN="$(CURDIR)/.tools" \
+		go -C tools install -trimpath -ldflags "-s -w" tool
+	touch $@
+
+.PHONY: prose
+prose: .tools/vale ## check the English of the pages, docstrings and comments
+	.tools/vale --output=line $(PROSE)
 
 .PHONY: fix
 fix: venv ## let ruff mend what it can
@@ -81,7 +95,7 @@ fix: venv ## let ruff mend what it can
 
 .PHONY: test-unit
 test-unit: venv ## the tests that need neither root nor a fleet
-	$(RUN)pytest -m "not fleet and not apiserver and not openfl"
+	$(RUN)pytest $(SIDE_BY_SIDE) -m "not fleet and not apiserver and not openfl"
 
 $(OPENFL_VENV)/.synced: locks/openfl-test.txt pyproject.toml | $(filter .tools/%,$(UV))
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(OPENFL_VENV)
@@ -90,7 +104,7 @@ $(OPENFL_VENV)/.synced: locks/openfl-test.txt pyproject.toml | $(filter .tools/%
 
 .PHONY: test-openfl
 test-openfl: $(OPENFL_VENV)/.synced ## the collaborator on OpenFL itself, in an environment of its own
-	$(OPENFL_VENV)/bin/pytest -m openfl tests/contract/collaborator
+	$(OPENFL_VENV)/bin/pytest $(SIDE_BY_SIDE) -m openfl tests/contract/openfl
 
 .PHONY: test
 test: check test-openfl images ## everything, on a fleet that comes up and goes down with it

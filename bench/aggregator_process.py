@@ -1,7 +1,7 @@
 """The hub's aggregator as a process of its own, without an API server; `python -m bench.aggregator_process FOLDER`.
 
-The folder is laid out as `tests.support.aggregator_runs.Pod` has it. The port is written to standard output once
-collaborators are served. All else is as in `hub_manager.aggregator.__main__`.
+The folder has the layout of `tests.support.exchange.aggregator_runs.Pod`. The process writes the port to standard
+output once it serves collaborators. Everything else is as in `hub_manager.aggregator.__main__`.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ from fleet import lifecycle
 from fleet.fleet import Fleet
 from fleet.layout import HUB, default_layout
 from fleet.waiting import until
-from tests.support.on_hub import CERTIFICATE_SECRET, conditions, secret
+from tests.support.fleet.on_hub import CERTIFICATE_SECRET, conditions, secret
 
 RUNS = 10
 

@@ -24,8 +24,8 @@ from bench.usage import filled
 from bench.work import Work
 from federation.api.federated_learning import Aggregation
 from federation.exported_plan import MODEL_FILE, PLAN_FILE, encode
-from hub_manager.aggregator.checkpoint import header
-from tests.support.aggregator_runs import PLAN, Pod
+from federation.safetensors import header
+from tests.support.exchange.aggregator_runs import PLAN, Pod
 
 ENVIRONMENT = {**os.environ, "MALLOC_ARENA_MAX": "2"}
 """As the images have it; it helps OpenFL's memory as well."""

@@ -12,7 +12,7 @@ from federation.rpc.gen import exchange_pb2 as pb
 from federation.rpc.gen.exchange_pb2_grpc import ExchangeStub
 from federation.rpc.policy import CHUNK_BYTES, client_options
 from federation.rpc.tls import Files, client_credentials
-from tests.support.tls import RUN, SERVER_NAME
+from tests.support.exchange.tls import RUN, SERVER_NAME
 
 CHUNK = CHUNK_BYTES
 STEP_SECONDS = 1200.0

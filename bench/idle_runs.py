@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from federation.kube.resource import ObjectKey
 from federation.logging import configure_logging
-from tests.support.run_objects import run_json
-from tests.support.run_world import RunWorld, clusters
+from tests.support.builders.run_objects import run_json
+from tests.support.fakes.run_world import RunWorld, clusters
 
 RESYNC_SECONDS = 600.0
 TRIES = 3

@@ -24,7 +24,7 @@ from bench.lockstep import STEP_SECONDS, Measured, drive
 from bench.usage import filled
 from bench.work import AGGREGATED_VALIDATION, FEDERATION, OPENFL_AGGREGATOR, TRAIN, Work
 from federation.rpc.tls import Files, client_credentials
-from tests.support.tls import SERVER_NAME, Desk
+from tests.support.exchange.tls import SERVER_NAME, Desk
 
 LARGEST = 1 << 30
 PIECE = 2 << 20

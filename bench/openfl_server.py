@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-import spoke_agent.collaborator.openfl  # noqa: F401 -- makes OpenFL importable without pip
+import runtimes.openfl  # noqa: F401 -- makes OpenFL importable without pip
 
 # isort: split
 from openfl.component.aggregator.aggregator import Aggregator

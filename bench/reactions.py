@@ -19,9 +19,9 @@ from fleet import lifecycle
 from fleet.fleet import Fleet
 from fleet.layout import HUB, default_layout
 from fleet.waiting import until
-from tests.support.fleet_runs import TERMS, FleetRun
-from tests.support.placements import NAMESPACE, asks_for, binding, dataset, placement, selected
-from tests.support.workspaces import BROKEN_IN_TRAINING, with_missing_import
+from tests.support.builders.placements import NAMESPACE, asks_for, binding, dataset, placement, selected
+from tests.support.builders.workspaces import BROKEN_IN_TRAINING, with_missing_import
+from tests.support.fleet.fleet_runs import TERMS, FleetRun
 
 RUNS = 10
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from federation.model import DType, ModelManifest, TensorSpec, digest_of, manifest_of
-from hub_manager.aggregator.aggregation import Adam, Aggregation, Median, TrimmedMean, WeightedMean
-from hub_manager.aggregator.checkpoint import CheckpointStore
-from hub_manager.aggregator.events import Announcement
-from hub_manager.aggregator.fold import Diverged, Folding, Slot, Source, Write, fold
-from hub_manager.aggregator.inspection import Inspection
-from hub_manager.aggregator.spool import Spool
+from hub_manager.aggregator.domain import Announcement
+from hub_manager.aggregator.numerics.algorithms import Adam, Aggregation, Median, TrimmedMean, WeightedMean
+from hub_manager.aggregator.numerics.fold import Diverged, Folding, Slot, Source, Write, fold
+from hub_manager.aggregator.storage.checkpoint import CheckpointStore
+from hub_manager.aggregator.storage.spool import Spool
+from hub_manager.aggregator.validation.content import Inspection
 
 CHUNK = 1 << 20
 TRIES = 3

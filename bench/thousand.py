@@ -25,10 +25,10 @@ from federation.api.identity import ADDON_LABEL, ADDON_NAME, CLUSTER_LABEL, COLL
 from federation.kube.client import Client
 from federation.kube.resource import Json
 from fleet.waiting import until
-from tests.support.addon_objects import CONFIGURED
-from tests.support.apiserver import LoopbackApiServer, loopback_api_server
-from tests.support.csr import request_pem
-from tests.support.ocm_hub import install, manager_kubeconfig
+from tests.support.api_server.apiserver import LoopbackApiServer, loopback_api_server
+from tests.support.builders.addon_objects import CONFIGURED
+from tests.support.builders.csr import request_pem
+from tests.support.fleet.ocm_hub import install, manager_kubeconfig
 
 COUNT = int(os.environ.get("N", "1000"))
 PORT = 18080

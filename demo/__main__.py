@@ -48,5 +48,5 @@ async def do(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     try:
         asyncio.run(do(parser().parse_args()))
-    except (LookupError, CommandFailed, requirements.Unfit) as error:
+    except (LookupError, CommandFailed, requirements.RequirementsNotMet) as error:
         sys.exit(str(error))

@@ -16,7 +16,7 @@ from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB
 from fleet.manifest import Json
-from fleet.waiting import WAIT
+from fleet.waiting import TIMEOUT_FLAG
 
 NAME: Final = "digits"
 """Of the run, of its namespace, and of the Dataset that each site offers."""
@@ -61,7 +61,7 @@ async def end(fleet: Fleet | ExistingFleet, run: Json) -> None:
     name, namespace = run["metadata"]["name"], run["metadata"]["namespace"]
     claim = run["spec"]["server"]["storage"]["name"]
     for thing in (f"federatedlearning/{name}", f"persistentvolumeclaim/{claim}"):
-        await fleet.kubectl(HUB, "delete", thing, f"--namespace={namespace}", "--ignore-not-found", WAIT)
+        await fleet.kubectl(HUB, "delete", thing, f"--namespace={namespace}", "--ignore-not-found", TIMEOUT_FLAG)
 
 
 async def load_collaborator(fleet: Fleet | ExistingFleet) -> Image:

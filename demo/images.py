@@ -42,9 +42,9 @@ AGGREGATOR: Final = REPOSITORY / "hub_manager" / "aggregator" / "Containerfile"
 AGENT: Final = Side("federated-learning-agent", "spoke_agent", "agent.txt")
 OPENFL: Final = Side(
     "collaborator-openfl",
-    "spoke_agent",
+    "runtimes",
     "openfl.txt",
-    containerfile="spoke_agent/collaborator/openfl/Containerfile",
+    containerfile="runtimes/openfl/Containerfile",
 )
 DIGITS: Final = REPOSITORY / "examples" / "digits-openfl"
 

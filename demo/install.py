@@ -14,7 +14,7 @@ from fleet import manifest
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
-from fleet.waiting import WAIT
+from fleet.waiting import TIMEOUT_FLAG
 
 ADD_ON: Final = "federated-learning"
 HUB_NAMESPACE: Final = "federated-learning-system"
@@ -38,7 +38,7 @@ async def install_hub(fleet: Fleet | ExistingFleet) -> None:
     }
     objects = manifest.text(manifest.with_images(manifest.parse(rendered), named))
     await fleet.kubectl(HUB, "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=objects)
-    await fleet.kubectl(HUB, "rollout", "status", _HUB_MANAGER, f"--namespace={HUB_NAMESPACE}", WAIT)
+    await fleet.kubectl(HUB, "rollout", "status", _HUB_MANAGER, f"--namespace={HUB_NAMESPACE}", TIMEOUT_FLAG)
 
 
 def add_on(cluster: str, *, install_namespace: str = INSTALL_NAMESPACE) -> manifest.Json:
@@ -67,5 +67,5 @@ async def disable(fleet: Fleet | ExistingFleet, *clusters: str) -> None:
 
 async def _on_each(fleet: Fleet | ExistingFleet, clusters: Sequence[str], *words: str) -> None:
     """Has kubectl do something with the add-on of each cluster, side by side."""
-    what = (f"managedclusteraddon/{ADD_ON}", WAIT)
+    what = (f"managedclusteraddon/{ADD_ON}", TIMEOUT_FLAG)
     await asyncio.gather(*(fleet.kubectl(HUB, *words, *what, f"--namespace={cluster}") for cluster in clusters))

@@ -23,12 +23,12 @@ async def demo(layout: Layout) -> Verdict:
     """Everything, said step by step with its seconds.
 
     Raises:
-        Unfit: The machine can't run a fleet; the message says why.
+        RequirementsNotMet: The machine can't run a fleet; the message says why.
         CommandFailed: A step did not work; the run's own failure among them.
     """
     requirements.check(layout)
     with _step("the fleet is up: a hub and two spokes, joined by Open Cluster Management"):
-        fleet = await lifecycle.up(layout, spokes=SPOKES, say=_say)
+        fleet = await lifecycle.up(layout, spokes=SPOKES, report=_say)
     with _step("the images are built"):
         await images.build_all(layout)
     with _step("the hub manager is installed"):

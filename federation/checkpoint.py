@@ -15,9 +15,6 @@ FORMAT: Final = 2
 MODEL: Final = "model"
 """The name of the model's file, before `.safetensors`, beside the optimizer's slots."""
 MANIFEST_FILE: Final = "manifest.json"
-HEADER_LENGTH: Final = 8
-"""Bytes, little-endian, that a safetensors file begins with: how long its header is
-(https://github.com/huggingface/safetensors, "Format")."""
 
 
 class TensorFile(msgspec.Struct, frozen=True, rename="camel"):
@@ -39,12 +36,3 @@ class CheckpointManifest(msgspec.Struct, frozen=True, rename="camel"):
     model: TensorFile
     tensors: ModelManifest
     slots: tuple[TensorFile, ...] = ()
-
-
-def tensors_start(first: bytes) -> int:
-    """The byte of a safetensors file at which its tensors begin.
-
-    Args:
-        first: The file's first `HEADER_LENGTH` bytes; a shorter file has fewer, and says nothing that holds.
-    """
-    return HEADER_LENGTH + int.from_bytes(first, "little")

@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from federation.api.dns_names import DNS_LABEL, DNS_NAME
 from federation.logging import LOG_LEVELS, LogLevel
 
-LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+LABEL: Final = re.compile(DNS_LABEL)
+NAME: Final = re.compile(DNS_NAME)
 _SHOWN: Final = 80
 """Characters of a refused value that the message repeats."""
 

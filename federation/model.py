@@ -6,7 +6,7 @@ order is that of `layout_order`: by the width of the elements, widest first, the
 to its own width, elements of one type lie together, and two sides that hold the same tensors have the same bytes
 whatever the order of their dictionaries. A safetensors file has the same order in its data section.
 
-Which models are taken is not said here: what a stranger sends passes `hub_manager.aggregator.model` first.
+`hub_manager.aggregator.validation.manifest` decides first whether a model from a stranger is accepted.
 """
 
 import math

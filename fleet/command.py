@@ -1,20 +1,20 @@
-"""Running other programs to their end, with a deadline, and saying what went wrong in their own words."""
+"""Runs other programs to completion, with a deadline, and reports their own error output."""
 
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fleet.waiting import PATIENT
+from fleet.waiting import PROGRAM_TIMEOUT
 
 
 class CommandFailed(Exception):
-    """A program ended with an error or not at all; the message holds the end of what it printed."""
+    """A program failed or timed out; the message contains the end of its output."""
 
     def __init__(self, argv: Sequence[str], code: int | None, output: str) -> None:
-        said = output.strip()[-2000:] or "(it printed nothing)"
-        end = f"ended with {code}" if code is not None else "did not end in time"
-        super().__init__(f"{' '.join(argv[:12])} {end}: {said}")
+        excerpt = output.strip()[-2000:] or "(no output)"
+        end = f"exited with {code}" if code is not None else "timed out"
+        super().__init__(f"{' '.join(argv[:12])} {end}: {excerpt}")
         self.code = code
         self.output = output
 
@@ -24,19 +24,19 @@ async def run(
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    deadline: float = PATIENT,
+    deadline: float = PROGRAM_TIMEOUT,
 ) -> str:
-    """What the program prints on its standard output.
+    """Run the program and return its standard output.
 
     Args:
-        argv: the program and its arguments; no shell reads them.
-        stdin: text for its standard input; none is attached when absent.
-        env: variables added to this process's own.
-        cwd: the folder it runs in.
-        deadline: seconds after which it is killed.
+        argv: the program and its arguments; no shell is involved.
+        stdin: text for its standard input; /dev/null if None.
+        env: variables added to this process's environment.
+        cwd: the working directory.
+        deadline: seconds after which the program is killed.
 
     Raises:
-        CommandFailed: it ended with a code other than 0, or was killed at the deadline.
+        CommandFailed: the program exited with a code other than 0, or was killed at the deadline.
     """
     words = [str(word) for word in argv]
     process = await asyncio.create_subprocess_exec(
@@ -61,8 +61,8 @@ async def run(
     return out.decode(errors="replace")
 
 
-async def succeeds(*argv: str | Path, deadline: float = PATIENT) -> bool:
-    """Whether the program ends with 0."""
+async def succeeds(*argv: str | Path, deadline: float = PROGRAM_TIMEOUT) -> bool:
+    """Run the program and return whether it exits with 0."""
     try:
         await run(*argv, deadline=deadline)
     except CommandFailed:

@@ -1,7 +1,7 @@
-"""Images without a registry: built from Containerfiles by buildah, named by content, kept as archives.
+"""Container images without a registry: built from Containerfiles by buildah and kept as archives.
 
-An image's tag is a digest of all that goes into it, so a changed file gives a new name and an unchanged one builds
-nothing. Archives hold their layers uncompressed: they are read from this machine's disk alone.
+An image's tag is a digest of its inputs, so only changed inputs cause a build. Archives are uncompressed because they
+are only read from the local disk.
 """
 
 import hashlib
@@ -20,21 +20,21 @@ CONTAINERFILES: Final = Path(__file__).parent / "containerfiles"
 PREFIX: Final = "localhost/fleet"
 PYTHON_PACKAGES: Final = ("python3", "python3-minimal", "libstdc++6", "ca-certificates", "tzdata")
 _DEBIAN: Final = "bookworm"
-_LEFT_OUT: Final = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+_EXCLUDED: Final = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 _USERS: Final = "root:x:0:0::/:/nologin\nnonroot:x:65532:65532::/tmp:/nologin\n"
 _GROUPS: Final = "root:x:0:\nnonroot:x:65532:\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What an image is made of.
+    """The inputs of an image build.
 
     Args:
-        name: the last part of its name.
-        containerfile: the file that says how.
-        files: what the build may copy, by the name under which the Containerfile knows it; folders with all in them.
+        name: the last component of the image's name.
+        containerfile: the build instructions.
+        files: files and folders of the build context, by their name in the Containerfile.
         arguments: build arguments.
-        base: the image that the Containerfile builds on, handed to it as the build argument BASE.
+        base: the base image, passed as the build argument BASE.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Recipe:
     base: "Image | None" = None
 
     def key(self) -> str:
-        """A digest of all that decides what comes out."""
+        """Return a digest of all inputs."""
         digest = hashlib.sha256(self.containerfile.read_bytes())
         digest.update(self.base.reference.encode() if self.base else b"")
         for name, value in sorted(self.arguments.items()):
@@ -56,16 +56,16 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A built image: the reference that pods name, and the archive that nodes load."""
+    """A built image: the reference for pod specs, and the archive that nodes load."""
 
     reference: str
     archive: Path
 
 
 def content_digest(path: Path) -> str:
-    """SHA-256 over a file, or over the names, modes and contents of all files below a folder.
+    """Return the SHA-256 of a file, or of the names, modes and contents of all files below a folder.
 
-    What Python has compiled is left out: it follows from the rest.
+    Compiled Python files are excluded: they are derived from the others.
     """
     digest = hashlib.sha256()
     files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix != ".pyc") if path.is_dir() else [path]
@@ -78,10 +78,10 @@ def content_digest(path: Path) -> str:
 
 
 async def build(layout: Layout, recipe: Recipe) -> Image:
-    """The image of the recipe, from the cache or built now.
+    """Return the image of the recipe, from the cache or newly built.
 
     Raises:
-        CommandFailed: buildah refused; its words are in the message.
+        CommandFailed: the build failed; the message contains buildah's output.
     """
     reference = f"{PREFIX}/{recipe.name}:{recipe.key()}"
     archive = layout.cache / "images" / f"{recipe.name}-{recipe.key()}.tar"
@@ -131,14 +131,14 @@ def _storage(layout: Layout) -> Sequence[str]:
 
 
 def program(programs: Path, name: str) -> Recipe:
-    """The image of one of the Go programs."""
+    """Return the recipe for the image of a Go program."""
     return Recipe(
         name, CONTAINERFILES / "program.Containerfile", files={name: programs / name}, arguments={"PROGRAM": name}
     )
 
 
 async def pause(layout: Layout) -> Recipe:
-    """The sandbox image; compiles Kubernetes' own pause.c where that has not been done."""
+    """Return the recipe of the sandbox image; compile Kubernetes' pause.c unless it is cached."""
     source = await module_folder("k8s.io/kubernetes") / "build" / "pause" / "linux" / "pause.c"
     binary = layout.cache / "pause" / content_digest(source)[:16]
     if not binary.exists():
@@ -148,16 +148,16 @@ async def pause(layout: Layout) -> Recipe:
 
 
 async def python(layout: Layout) -> Recipe:
-    """The base image of everything in Python, where no registry has one."""
+    """Return the recipe of the Python base image, made from Debian packages instead of a registry's image."""
     folder = (
-        layout.cache / "python" / hashlib.sha256(repr((_DEBIAN, PYTHON_PACKAGES, _LEFT_OUT)).encode()).hexdigest()[:16]
+        layout.cache / "python" / hashlib.sha256(repr((_DEBIAN, PYTHON_PACKAGES, _EXCLUDED)).encode()).hexdigest()[:16]
     )
     rootfs = folder / "rootfs.tar"
     if not rootfs.exists():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "passwd").write_text(_USERS)
         (folder / "group").write_text(_GROUPS)
-        excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
+        excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDED]
         packages = f"--include={','.join(PYTHON_PACKAGES)}"
         part = folder / "rootfs.part.tar"
         await run("mmdebstrap", "--variant=extract", packages, *excluded, _DEBIAN, part, deadline=600)

@@ -1,7 +1,7 @@
-"""Where everything of a fleet is: folders, names, addresses. Pure, so that `down` finds what a dead `up` left.
+"""Folders, names and addresses of a fleet, all derived, so that `down` finds the leftovers of a crashed `up`.
 
 All clusters use the same ports, pod range and service range, each in its own network namespace; only the address of
-their one interface differs.
+their interface differs.
 """
 
 import os
@@ -27,7 +27,7 @@ HOST_LINK: Final = "fleet0"
 
 @dataclass(frozen=True, slots=True)
 class ClusterLayout:
-    """One cluster's names, address and folder."""
+    """The names, address and folder of one cluster."""
 
     name: str
     address: str
@@ -35,33 +35,33 @@ class ClusterLayout:
 
     @property
     def namespace(self) -> str:
-        """The network namespace."""
+        """Return the name of the network namespace."""
         return f"fleet-{self.name}"
 
     @property
     def cgroup(self) -> str:
-        """The cgroup below which every process of the cluster runs, in each hierarchy."""
+        """Return the cgroup of all processes of the cluster, in each hierarchy."""
         return f"fleet-{self.name}"
 
     @property
     def server(self) -> str:
-        """The URL of the API server, as spokes, pods and the machine itself reach it."""
+        """Return the URL of the API server, the same for spokes, pods and this machine."""
         return f"https://{self.address}:{API_SERVER_PORT}"
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig."""
+        """Return the path of the administrator's kubeconfig."""
         return self.folder / "admin.kubeconfig"
 
     @property
     def containerd_socket(self) -> Path:
-        """Where containerd listens."""
+        """Return the path of containerd's socket."""
         return self.folder / "containerd.sock"
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The fleet's folder and address range."""
+    """The folder, cache and address range of a fleet."""
 
     folder: Path
     cache: Path
@@ -69,14 +69,14 @@ class Layout:
 
     @property
     def host_address(self) -> str:
-        """This machine's own address on the fleet's network: where an administrator dials from."""
+        """Return this machine's address on the fleet's network, from which an administrator connects."""
         return f"{self.subnet}.1"
 
     def cluster(self, name: str) -> ClusterLayout:
-        """The layout of `hub` or `spokeN`.
+        """Return the layout of `hub` or `spokeN`.
 
         Raises:
-            ValueError: there is no such cluster.
+            ValueError: the name is invalid.
         """
         if name == HUB:
             number = 0
@@ -86,18 +86,18 @@ class Layout:
             raise ValueError(f"no cluster {name!r}: a fleet has {HUB!r} and {', '.join(spoke_names(MAX_SPOKES))}")
         return ClusterLayout(name, f"{self.subnet}.{10 + number}", self.folder / name)
 
-    def every_cluster(self) -> tuple[ClusterLayout, ...]:
-        """All that this machine could hold, whether up or not."""
+    def all_clusters(self) -> tuple[ClusterLayout, ...]:
+        """Return all clusters that can exist on this machine, running or not."""
         return tuple(self.cluster(name) for name in (HUB, *spoke_names(MAX_SPOKES)))
 
 
 def spoke_names(count: int) -> tuple[str, ...]:
-    """`spoke1` … `spokeN`."""
+    """Return `spoke1` … `spokeN`."""
     return tuple(f"spoke{n}" for n in range(1, count + 1))
 
 
 def default_layout() -> Layout:
-    """The layout of this user's fleet: `FLEET_HOME`, `FLEET_SUBNET` and the XDG folders decide.
+    """Return the layout from `FLEET_HOME`, `FLEET_SUBNET` and the XDG folders.
 
     Source: XDG Base Directory Specification 0.8.
     """

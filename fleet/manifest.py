@@ -1,4 +1,4 @@
-"""Manifests as structures: read from YAML, changed as values, written as JSON. Nothing is pasted into text."""
+"""Manifests as Python values: read from YAML, changed, and written as JSON, never templated as text."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,24 +12,24 @@ FOLDER = Path(__file__).parent / "manifests"
 
 
 def read(*paths: Path) -> list[Json]:
-    """All documents of the files, in order."""
+    """Return all documents of the files, in order."""
     return [document for path in paths for document in parse(path.read_text())]
 
 
 def parse(text: str) -> list[Json]:
-    """All documents of a YAML text, in order."""
+    """Return all documents of a YAML text, in order."""
     return [document for document in yaml.safe_load_all(text) if document]
 
 
 def text(objects: Iterable[Json]) -> str:
-    """The objects as one JSON document that `kubectl apply` reads."""
+    """Return the objects as one JSON document for `kubectl apply`."""
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
 
 
 def with_images(objects: Iterable[Json], images: Mapping[str, str]) -> list[Json]:
-    """The objects with each image replaced by the one that `images` has for its name without registry and tag.
+    """Return a copy with images replaced by those in `images`, found by name without registry and tag.
 
-    Applies to the containers of Deployments, and to their environment, where OCM hands image names on.
+    Replaces the images of Deployments' containers, and the environment variables in which OCM passes image names.
     """
 
     def replaced(reference: str) -> str:

@@ -1,8 +1,8 @@
-"""Open Cluster Management on a fleet: its operators from its own manifests, and the real way to join.
+"""Open Cluster Management on a fleet: OCM's operators from OCM's manifests, and OCM's registration of spokes.
 
-The hub's operator deploys registration, placement, work, the add-on manager and the webhooks; a spoke's deploys the
-registration and the work agent, with the RBAC that OCM gives them. A spoke joins with a bootstrap token, and is a
-member once an administrator has approved its certificate request and accepted it.
+The hub's operator deploys registration, placement, work, the add-on manager and the webhooks; a spoke's operator
+deploys the registration and work agents, with OCM's RBAC. A spoke joins with a bootstrap token; the administrator then
+approves its certificate request and accepts the cluster.
 """
 
 import base64
@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from fleet import control_plane, manifest
-from fleet.cluster import Parts, wait_for
+from fleet import manifest
+from fleet.cluster import control_plane
+from fleet.cluster.lifecycle import Artifacts, wait_for
 from fleet.command import run
 from fleet.layout import ClusterLayout
 from fleet.programs import module_folder
@@ -36,41 +37,44 @@ _HUB_DEPLOYMENTS: Final = (
 _SPOKE_DEPLOYMENTS: Final = ("klusterlet-registration-agent", "klusterlet-work-agent")
 
 
-async def operator_manifests(parts: Parts, name: str) -> list[manifest.Json]:
-    """What OCM installs of its operator `cluster-manager` or `klusterlet`, with one replica and our images."""
+async def operator_manifests(artifacts: Artifacts, name: str) -> list[manifest.Json]:
+    """Return OCM's manifests of `cluster-manager` or `klusterlet`, with one replica and the fleet's images."""
     folder = await module_folder(MODULE) / "deploy" / name / "config"
     kustomization = manifest.read(folder / "kustomization.yaml")[0]
     objects = manifest.read(*(folder / resource for resource in kustomization["resources"]))
     for deployment in (o for o in objects if o["kind"] == "Deployment"):
         deployment["spec"]["replicas"] = 1
-    return manifest.with_images(objects, {name: image.reference for name, image in parts.images.items()})
+    return manifest.with_images(objects, {name: image.reference for name, image in artifacts.images.items()})
 
 
-def cluster_manager(parts: Parts) -> manifest.Json:
-    """The ClusterManager: everything the hub runs, the work controller among it."""
+def cluster_manager(artifacts: Artifacts) -> manifest.Json:
+    """Return the ClusterManager, with the work controller enabled."""
     gate = {"feature": "ManifestWorkReplicaSet", "mode": "Enable"}
     return {
         "apiVersion": "operator.open-cluster-management.io/v1",
         "kind": "ClusterManager",
         "metadata": {"name": "cluster-manager"},
         "spec": {
-            "registrationImagePullSpec": parts.images["registration"].reference,
-            "workImagePullSpec": parts.images["work"].reference,
-            "placementImagePullSpec": parts.images["placement"].reference,
-            "addOnManagerImagePullSpec": parts.images["addon"].reference,
+            "registrationImagePullSpec": artifacts.images["registration"].reference,
+            "workImagePullSpec": artifacts.images["work"].reference,
+            "placementImagePullSpec": artifacts.images["placement"].reference,
+            "addOnManagerImagePullSpec": artifacts.images["addon"].reference,
             "deployOption": {"mode": "Default"},
             "workConfiguration": {"workDriver": "kube", "featureGates": [gate]},
         },
     }
 
 
-async def start_hub(hub: ClusterLayout, parts: Parts) -> None:
+async def start_hub(hub: ClusterLayout, artifacts: Artifacts) -> None:
     """Installs OCM on the hub; clusters can join when this returns."""
-    programs = parts.programs
-    objects = [*await operator_manifests(parts, "cluster-manager"), *manifest.read(manifest.FOLDER / "bootstrap.yaml")]
+    programs = artifacts.programs
+    objects = [
+        *await operator_manifests(artifacts, "cluster-manager"),
+        *manifest.read(manifest.FOLDER / "bootstrap.yaml"),
+    ]
     await control_plane.apply(programs, hub, manifest.text(_definitions_first(objects)))
     await wait_for(programs, hub, "condition=Established", "crd/clustermanagers.operator.open-cluster-management.io")
-    await control_plane.apply(programs, hub, manifest.text([cluster_manager(parts)]))
+    await control_plane.apply(programs, hub, manifest.text([cluster_manager(artifacts)]))
     await wait_for(programs, hub, "condition=Applied", "clustermanager/cluster-manager")
     deployments = [f"deployment/cluster-manager-{name}" for name in _HUB_DEPLOYMENTS]
     await wait_for(programs, hub, "condition=Available", *deployments, namespace=HUB_NAMESPACE)
@@ -81,19 +85,19 @@ def _definitions_first(objects: list[manifest.Json]) -> list[manifest.Json]:
     return sorted(objects, key=lambda o: order.get(o["kind"], 2))
 
 
-async def start_spoke_operator(spoke: ClusterLayout, parts: Parts) -> None:
+async def start_spoke_operator(spoke: ClusterLayout, artifacts: Artifacts) -> None:
     """Installs the klusterlet's operator; it waits for a Klusterlet."""
-    objects = _definitions_first(await operator_manifests(parts, "klusterlet"))
-    await control_plane.apply(parts.programs, spoke, manifest.text(objects))
+    objects = _definitions_first(await operator_manifests(artifacts, "klusterlet"))
+    await control_plane.apply(artifacts.programs, spoke, manifest.text(objects))
     await wait_for(
-        parts.programs, spoke, "condition=Established", "crd/klusterlets.operator.open-cluster-management.io"
+        artifacts.programs, spoke, "condition=Established", "crd/klusterlets.operator.open-cluster-management.io"
     )
 
 
-async def join(hub: ClusterLayout, spoke: ClusterLayout, parts: Parts) -> None:
-    """Joins a spoke whose operator is installed: it asks, and the hub's administrator accepts."""
-    programs = parts.programs
-    await control_plane.apply(programs, spoke, manifest.text(await _klusterlet(hub, spoke, parts)))
+async def join(hub: ClusterLayout, spoke: ClusterLayout, artifacts: Artifacts) -> None:
+    """Register a spoke whose operator is installed: apply its Klusterlet, then approve and accept it on the hub."""
+    programs = artifacts.programs
+    await control_plane.apply(programs, spoke, manifest.text(await _klusterlet(hub, spoke, artifacts)))
     await wait_for(programs, hub, "create", f"managedcluster/{spoke.name}")
     await until(lambda: _approve_request(hub, spoke, programs), f"the certificate request of {spoke.name}")
     acceptance = json.dumps({"spec": {"hubAcceptsClient": True}})
@@ -106,9 +110,9 @@ async def join(hub: ClusterLayout, spoke: ClusterLayout, parts: Parts) -> None:
     await wait_for(programs, spoke, "condition=Available", *deployments, namespace=AGENT_NAMESPACE)
 
 
-async def _klusterlet(hub: ClusterLayout, spoke: ClusterLayout, parts: Parts) -> list[manifest.Json]:
+async def _klusterlet(hub: ClusterLayout, spoke: ClusterLayout, artifacts: Artifacts) -> list[manifest.Json]:
     token = await run(
-        *control_plane.kubectl(parts.programs, hub),
+        *control_plane.kubectl(artifacts.programs, hub),
         *("create", "token", BOOTSTRAP_ACCOUNT, f"--namespace={OPERATOR_NAMESPACE}", "--duration=1h"),
     )
     bootstrap = bootstrap_kubeconfig(hub, token.strip())
@@ -126,12 +130,12 @@ async def _klusterlet(hub: ClusterLayout, spoke: ClusterLayout, parts: Parts) ->
             "metadata": {"name": "klusterlet"},
             "spec": {
                 "deployOption": {"mode": "Default"},
-                "registrationImagePullSpec": parts.images["registration"].reference,
-                "workImagePullSpec": parts.images["work"].reference,
-                "imagePullSpec": parts.images["registration-operator"].reference,
+                "registrationImagePullSpec": artifacts.images["registration"].reference,
+                "workImagePullSpec": artifacts.images["work"].reference,
+                "imagePullSpec": artifacts.images["registration-operator"].reference,
                 "clusterName": spoke.name,
                 "namespace": AGENT_NAMESPACE,
-                # OCM's own is a minute; tests would spend it waiting for status feedback.
+                # OCM's default is a minute, for which tests would wait for status feedback.
                 "workConfiguration": {"statusSyncInterval": "5s"},
             },
         },
@@ -139,7 +143,7 @@ async def _klusterlet(hub: ClusterLayout, spoke: ClusterLayout, parts: Parts) ->
 
 
 def bootstrap_kubeconfig(hub: ClusterLayout, token: str) -> dict[str, Any]:
-    """The kubeconfig with which a cluster asks to join."""
+    """Return the bootstrap kubeconfig with which a cluster requests to join."""
     authority = base64.b64encode(Path(hub.folder / "pki" / "ca.crt").read_bytes()).decode()
     return {
         "apiVersion": "v1",
@@ -152,7 +156,7 @@ def bootstrap_kubeconfig(hub: ClusterLayout, token: str) -> dict[str, Any]:
 
 
 async def _approve_request(hub: ClusterLayout, spoke: ClusterLayout, programs: Path) -> bool:
-    """Approves the spoke's pending request as an administrator does; says whether there was one."""
+    """Approve the spoke's certificate requests as the administrator; return whether there was one."""
     kubectl = control_plane.kubectl(programs, hub)
     selector = f"--selector=open-cluster-management.io/cluster-name={spoke.name}"
     listed = json.loads(await run(*kubectl, "get", "csr", selector, "--output=json"))

@@ -1,7 +1,7 @@
-"""The Kubernetes and OCM programs: built once by the Go toolchain from `go.mod`, kept by content.
+"""The Kubernetes and OCM programs, built by the Go toolchain from `go.mod` and cached.
 
-The key is everything that decides what comes out: go.mod, go.sum, the toolchain and the flags. A second clone on the
-same machine builds nothing.
+The cache key covers all inputs: go.mod, go.sum, the toolchain and the flags. A second clone on the same machine builds
+nothing.
 """
 
 import asyncio
@@ -34,28 +34,28 @@ def _linker_flags() -> str:
 
 
 async def key() -> str:
-    """What the built programs depend on, as one name."""
+    """Return the cache key of the programs."""
     toolchain = await run("go", "env", "GOVERSION", "GOOS", "GOARCH", cwd=MODULE)
     parts = [toolchain, _linker_flags(), *((MODULE / name).read_text() for name in ("go.mod", "go.sum"))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-async def build(layout: Layout, *, say: Callable[[str], None]) -> Path:
-    """The folder of the programs, built first where it isn't there yet.
+async def build(layout: Layout, *, report: Callable[[str], None]) -> Path:
+    """Return the folder of the programs; build them unless they are cached.
 
     Args:
-        layout: whose cache keeps them.
-        say: told how the build goes on, a line at a time.
+        layout: the fleet whose cache is used.
+        report: called with each line of progress.
 
     Raises:
-        CommandFailed: the Go toolchain could not build them.
+        CommandFailed: the build failed.
     """
     folder = layout.cache / "programs" / await key()
     if folder.exists():
         return folder
-    say("building Kubernetes and OCM with the Go toolchain (minutes the first time, seconds with Go's cache warm)")
+    report("building Kubernetes and OCM with the Go toolchain (minutes the first time, seconds with a warm Go cache)")
     with new_folder(folder) as scratch:
-        await _install(scratch, say)
+        await _install(scratch, report)
         for built, name in _RENAMED.items():
             (scratch / built).rename(scratch / name)
     return folder
@@ -63,7 +63,7 @@ async def build(layout: Layout, *, say: Callable[[str], None]) -> Path:
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A scratch folder that becomes `folder` once all that was to be put in it is there, and vanishes otherwise."""
+    """Yield a scratch folder; rename it to `folder` if the body succeeds, and delete it otherwise."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
     try:
@@ -73,7 +73,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-async def _install(folder: Path, say: Callable[[str], None]) -> None:
+async def _install(folder: Path, report: Callable[[str], None]) -> None:
     argv = ["go", "install", "-v", "-trimpath", "-ldflags", _linker_flags(), "tool"]
     process = await asyncio.create_subprocess_exec(
         *argv,
@@ -91,7 +91,7 @@ async def _install(folder: Path, say: Callable[[str], None]) -> None:
                 last = line.decode(errors="replace").strip() or last
                 compiled += 1
                 if compiled % 200 == 0:
-                    say(f"{compiled} packages, now {last}")
+                    report(f"{compiled} packages, now {last}")
             code = await process.wait()
     finally:
         if process.returncode is None:
@@ -102,10 +102,10 @@ async def _install(folder: Path, say: Callable[[str], None]) -> None:
 
 
 async def module_folder(module: str) -> Path:
-    """Where the Go toolchain keeps the source of a module that go.mod names: manifests are read from there.
+    """Return the folder with the source of a module in go.mod, downloaded if necessary.
 
     Raises:
-        CommandFailed: go.mod doesn't name it, or it can't be downloaded.
+        CommandFailed: go.mod does not name the module, or its download failed.
     """
     found = json.loads(await run("go", "mod", "download", "-json", f"{module}@{await _version(module)}", cwd=MODULE))
     return Path(found["Dir"])

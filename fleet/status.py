@@ -1,10 +1,10 @@
-"""What an administrator wants to see of a fleet at a glance."""
+"""An overview of a fleet for its administrator."""
 
 import asyncio
 import json
 from dataclasses import dataclass
 
-from fleet import cgroups, daemons
+from fleet.cluster import cgroups, daemons
 from fleet.command import CommandFailed
 from fleet.fleet import Fleet
 from fleet.layout import HUB
@@ -14,7 +14,7 @@ _AVAILABLE = "ManagedClusterConditionAvailable"
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """One cluster: its node, its membership, and what it takes of the machine."""
+    """The node, membership and resource usage of one cluster."""
 
     name: str
     node: str
@@ -25,10 +25,10 @@ class ClusterStatus:
     dead: tuple[str, ...]
 
 
-async def of_cluster(fleet: Fleet, name: str) -> ClusterStatus:
-    """The cluster as it is now; `?` where its API server doesn't answer."""
+async def cluster_status(fleet: Fleet, name: str) -> ClusterStatus:
+    """Return the status of a cluster; fields are `?` if its API server does not answer."""
     layout = fleet.layout.cluster(name)
-    dead = tuple(d.name for d in daemons.every(layout) if not d.alive)
+    dead = tuple(d.name for d in daemons.recorded(layout) if not d.alive)
     try:
         nodes = json.loads(await fleet.kubectl(name, "get", "nodes", "--output=json", deadline=10))["items"]
         pods = json.loads(await fleet.kubectl(name, "get", "pods", "-A", "--output=json", deadline=10))["items"]
@@ -56,9 +56,9 @@ def _condition(item: dict[str, object], kind: str) -> str:
     return next((c["status"] for c in conditions if c["type"] == kind), "Unknown")
 
 
-async def table(fleet: Fleet) -> str:
-    """The fleet as a table, a line a cluster."""
-    rows = await asyncio.gather(*(of_cluster(fleet, name) for name in fleet.clusters))
+async def render_table(fleet: Fleet) -> str:
+    """Return the fleet's status as a table, one line per cluster."""
+    rows = await asyncio.gather(*(cluster_status(fleet, name) for name in fleet.clusters))
     lines = [f"{'CLUSTER':<9}{'NODE':<10}{'MEMBER':<19}{'PODS READY':<12}{'MEMORY':>9}{'CPU':>9}"]
     for row in rows:
         size, cpu = f"{row.memory_mib} MiB", f"{row.cpu_seconds:.0f} s"

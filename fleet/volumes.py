@@ -1,7 +1,7 @@
-"""Storage as administrators provide it: a folder with a site's data, and a volume for models.
+"""Storage that administrators provide: a folder with a site's data, and a volume for models.
 
-A fleet's nodes have no provisioner, so a folder of the node serves; clusters that somebody else made have their own
-storage, and take a site's data as a ConfigMap.
+A fleet has no volume provisioner, so folders of the node are used. Existing clusters use their StorageClass, and a
+ConfigMap for a site's data.
 """
 
 import asyncio
@@ -14,17 +14,17 @@ from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.manifest import Json
-from fleet.waiting import WAIT
+from fleet.waiting import TIMEOUT_FLAG
 
 _FOLDER: Final = "volumes"
-_ANYONE: Final = 0o755
+_WORLD_READABLE: Final = 0o755
 
 
 async def place_data(clusters: Fleet | ExistingFleet, spoke: str, name: str, namespace: str, source: Path) -> Json:
-    """Puts the files of a folder where pods of a namespace of the spoke can mount them, anew where they were.
+    """Make the files of a folder available to pods of a namespace on the spoke, replacing earlier ones.
 
     Returns:
-        The volume, as a pod or a Dataset writes its source.
+        The volume source, for a pod or a Dataset.
     """
     if isinstance(clusters, ExistingFleet):
         files = f"--from-file={source}"
@@ -40,12 +40,12 @@ async def place_data(clusters: Fleet | ExistingFleet, spoke: str, name: str, nam
 
 
 async def offer_volume(clusters: Fleet | ExistingFleet, namespace: str, claim: str, size: str = "1Gi") -> None:
-    """Has a volume on the hub ready for a claim of that name; what an earlier claim left in it goes."""
+    """Create an empty volume on the hub for a claim of that name, replacing an earlier one."""
     if isinstance(clusters, ExistingFleet):
         return
     name = f"{namespace}-{claim}"
     folder = volume_folder(clusters, namespace, claim)
-    await clusters.kubectl(HUB, "delete", "persistentvolume", name, "--ignore-not-found", WAIT)
+    await clusters.kubectl(HUB, "delete", "persistentvolume", name, "--ignore-not-found", TIMEOUT_FLAG)
     await asyncio.to_thread(_clear, folder)
     volume = {
         "apiVersion": "v1",
@@ -70,7 +70,7 @@ async def offer_volume(clusters: Fleet | ExistingFleet, namespace: str, claim: s
 
 
 def volume_folder(fleet: Fleet, namespace: str, claim: str) -> Path:
-    """Where on this machine the volume of a claim on the hub is."""
+    """Return the folder on this machine that backs a claim on the hub."""
     return fleet.layout.cluster(HUB).folder / _FOLDER / f"{namespace}-{claim}"
 
 
@@ -78,7 +78,7 @@ def _copy(source: Path, folder: Path) -> None:
     _clear(folder)
     shutil.copytree(source, folder, dirs_exist_ok=True)
     for path in (folder, *folder.rglob("*")):
-        path.chmod(_ANYONE)
+        path.chmod(_WORLD_READABLE)
 
 
 def _clear(folder: Path) -> None:

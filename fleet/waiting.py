@@ -1,24 +1,24 @@
-"""Waiting for what another program does: every wait has a name and a deadline."""
+"""Waits for the effects of other programs; every wait has a description and a deadline."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-PATIENCE: Final = 240.0
-"""Seconds that a step may take on a machine that does much else; what takes longer has hung."""
-WAIT: Final = f"--timeout={PATIENCE:.0f}s"
-"""The same patience, as kubectl is told of it."""
-PATIENT: Final = PATIENCE + 10
-"""Seconds for a program that has to be as patient: it says itself what did not come."""
+TIMEOUT: Final = 240.0
+"""Seconds that a step may take on a busy machine."""
+TIMEOUT_FLAG: Final = f"--timeout={TIMEOUT:.0f}s"
+"""The same timeout, as a flag of kubectl."""
+PROGRAM_TIMEOUT: Final = TIMEOUT + 10
+"""Seconds for a program that applies TIMEOUT itself, so that it can report its own error."""
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 0.5
 
 
-async def until(holds: Callable[[], Awaitable[bool]], what: str, *, deadline: float = PATIENCE) -> None:
-    """Returns once `holds` says so; asks ever more seldom, twice a second at the least.
+async def until(holds: Callable[[], Awaitable[bool]], what: str, *, deadline: float = TIMEOUT) -> None:
+    """Poll until `holds` returns True, at first every 0.05 s and later every 0.5 s.
 
     Raises:
-        TimeoutError: it did not hold within `deadline` seconds; the message says `what` was waited for.
+        TimeoutError: `holds` did not return True within `deadline` seconds; the message contains `what`.
     """
     pause = _FIRST_PAUSE
     try:
@@ -27,4 +27,4 @@ async def until(holds: Callable[[], Awaitable[bool]], what: str, *, deadline: fl
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.5, _LONGEST_PAUSE)
     except TimeoutError:
-        raise TimeoutError(f"{what}: not within {deadline:.0f} s") from None
+        raise TimeoutError(f"timed out after {deadline:.0f} s waiting for: {what}") from None

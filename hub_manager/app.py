@@ -28,9 +28,9 @@ from hub_manager.certificates.telling import certificate_metrics
 from hub_manager.certificates.trust import Trust
 from hub_manager.config import SHORTEST_CERTIFICATE, Config
 from hub_manager.federated_learning import controllers as runs
-from hub_manager.federated_learning.certificate import Authority
-from hub_manager.federated_learning.observe import Surroundings
-from hub_manager.federated_learning.reconciler import World
+from hub_manager.federated_learning.dependencies import World
+from hub_manager.federated_learning.observation.observer import Surroundings
+from hub_manager.federated_learning.resources.certificate import Authority
 
 SILENCE_LIMIT: Final = 900.0
 """Seconds: a watch lasts ten minutes at the most and sends a bookmark a minute, so that this is no quiet server."""

@@ -9,9 +9,7 @@ from typing import Final
 
 from federation.environment import LABEL, NAME, Environment
 from federation.logging import LogLevel
-from hub_manager.federated_learning.aggregator_job import Images
-from hub_manager.federated_learning.observed import RunSettings
-from hub_manager.federated_learning.validate import Limits
+from hub_manager.federated_learning.settings import Images, Limits, RunSettings
 
 _IMAGE: Final = re.compile(r"[\w./:-]+?(?P<tag>:[\w][\w.-]{0,127})?(?P<digest>@sha256:[0-9a-f]{64})?", re.ASCII)
 _FOLDERS: Final = re.compile(r"(/[^/,]+)+")

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Final
 
 from federation.api.federated_learning import FederatedLearning
-from federation.kube.run_kinds import FEDERATED_LEARNING
+from federation.kube.kinds import FEDERATED_LEARNING
 from kubectl_fl.arguments import PROGRAM, kubectl_flags, parser, spoke_flags
 from kubectl_fl.commands.doctor import observe
 from kubectl_fl.commands.logs import LogPrinter

@@ -1,6 +1,6 @@
-"""Writes `docs/reference` and the CRDs' descriptions from the types: `python -m reference` (`make reference`).
+"""Generates the CRDs and `docs/reference` from the types: `python -m reference` (`make reference`).
 
-What a field or a reason means is written once, in the docstring beneath it. Read from there with the constraints of the
-CRDs, it becomes the pages that people read and the words of `kubectl explain`; `make check` sees when they differ. This
-package reads the product as data, and nothing of the product knows of it.
+Each field and each reason is documented once, in the docstring beneath it. With the annotations of the structs it
+becomes the CRDs, their descriptions for `kubectl explain`, and the reference pages; `make check` reports a difference.
+This package reads the product as data, and the product does not import it.
 """

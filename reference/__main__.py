@@ -1,4 +1,4 @@
-"""`python -m reference write` writes the reference anew, `check` says what of it isn't as it would be written."""
+"""Write the generated files (`python -m reference write`), or compare them with the types (`check`)."""
 
 import argparse
 import difflib
@@ -9,32 +9,31 @@ from typing import Final
 
 from reference.api_page import api_page
 from reference.conditions_page import conditions_page
-from reference.crd import described
 from reference.resources import REPOSITORY, RESOURCES
 
 PAGES: Final = REPOSITORY / "docs" / "reference"
 _SHOWN: Final = 40
-"""Lines of a difference that are printed for a file."""
+"""Maximum lines of a file's difference that are printed."""
 
 
 def generated() -> dict[Path, str]:
-    """Every file that is written, whole or in part, with what it has to hold.
+    """Return the content of every generated file.
 
     Raises:
         LookupError: A field, a member or a constant has no docstring; the message names it.
     """
-    crds = {each.crd: described(each.crd.read_text(encoding="utf-8"), each.fields) for each in RESOURCES}
+    crds = {each.crd: each.text for each in RESOURCES}
     return crds | {PAGES / "api.md": api_page(), PAGES / "conditions.md": conditions_page()}
 
 
 def drifted(wanted: Mapping[Path, str]) -> list[Path]:
-    """The files that are not as they would be written."""
+    """Return the files whose content differs."""
     return [path for path, text in wanted.items() if _present(path) != text]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Does what the arguments say; returns the process's exit status."""
-    parser = argparse.ArgumentParser(prog="python -m reference", description="The reference, from the types.")
+    """Run the command, and return the exit status of the process."""
+    parser = argparse.ArgumentParser(prog="python -m reference", description="Generate the CRDs and docs/reference.")
     parser.add_argument("command", choices=("write", "check"))
     command = parser.parse_args(arguments).command
     try:
@@ -52,19 +51,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in outdated:
         _show(path, wanted[path])
     if outdated:
-        print("the reference is not that of the types: run make reference, and commit what it wrote", file=sys.stderr)
+        print("generated files are out of date: run make reference and commit the result", file=sys.stderr)
     return 1 if outdated else 0
 
 
 def _show(path: Path, wanted: str) -> None:
     name = str(path.relative_to(REPOSITORY))
     lines = difflib.unified_diff(
-        _present(path).splitlines(), wanted.splitlines(), name, f"{name}, as the types have it", lineterm=""
+        _present(path).splitlines(), wanted.splitlines(), name, f"{name} (generated)", lineterm=""
     )
     shown = list(lines)
     print("\n".join(shown[:_SHOWN]), file=sys.stderr)
     if len(shown) > _SHOWN:
-        print(f"… and {len(shown) - _SHOWN} lines more", file=sys.stderr)
+        print(f"… and {len(shown) - _SHOWN} more lines", file=sys.stderr)
 
 
 def _present(path: Path) -> str:

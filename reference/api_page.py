@@ -1,22 +1,22 @@
-"""`docs/reference/api.md`: every field of the resources, each struct a section with a table of its own."""
+"""`docs/reference/api.md`: every field of the resources, with one section and table for each struct."""
 
 from collections.abc import Iterator, Sequence
 
-from reference.constraints import default_of, held_to, messages, type_of
+from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
+from reference.constraints import constraints_of, default_of, messages, type_of
 from reference.fields import Field, Schema
 from reference.markdown import anchor, bullets, code, page, paragraph, sentence, table
 from reference.resources import RESOURCES, Documented
 
-_REFUSED = "What breaks a rule is refused, with the remedy:"
+_REFUSED = "The API server rejects an object that breaks a rule, with the message:"
 
 
 def api_page(resources: Sequence[Documented] = RESOURCES) -> str:
-    """The page."""
-    group, version = "federation-ai.open-cluster-management.io", "v1alpha1"
+    """Return the page."""
     opening = paragraph(
-        f"The resources of `{group}/{version}`, field by field. What they are for is told in [runs.md](../runs.md), "
-        "[datasets.md](../datasets.md) and [collaborators.md](../collaborators.md); what their conditions mean in "
-        "[conditions.md](conditions.md). `kubectl explain` has the same words."
+        f"Fields of the resources in `{FEDERATION_GROUP}/{FEDERATION_VERSION}`; `kubectl explain` shows the same "
+        "descriptions. For guides see [runs.md](../runs.md), [datasets.md](../datasets.md) and "
+        "[collaborators.md](../collaborators.md), for conditions [conditions.md](conditions.md)."
     )
     contents = bullets(f"[{_name(each)}](#{anchor(_name(each))})" for each in resources)
     return page("API reference", opening, contents, *(block for each in resources for block in _resource(each)))
@@ -36,13 +36,16 @@ def _section(documented: Documented, field: Field) -> Iterator[str]:
     yield paragraph(sentence(field.meaning))
     if field.path.partition(".")[0] == "status":
         rows = [
-            (_named(documented, each), type_of(each.schema), documented.status_writer(each), _told(each))
+            (_named(documented, each), type_of(each.schema), documented.status_owner(each), _description(each))
             for each in own
         ]
-        yield table(("field", "type", "written by", "meaning"), rows)
+        yield table(("field", "type", "written by", "description"), rows)
     else:
-        cells = [(_named(documented, each), type_of(each.schema), default_of(each.schema), _told(each)) for each in own]
-        yield table(("field", "type", "default", "meaning"), cells)
+        cells = [
+            (_named(documented, each), type_of(each.schema), default_of(each.schema), _description(each))
+            for each in own
+        ]
+        yield table(("field", "type", "default", "description"), cells)
     yield _rules(field.item)
     for each in own:
         if each.struct is not None:
@@ -50,15 +53,15 @@ def _section(documented: Documented, field: Field) -> Iterator[str]:
 
 
 def _rules(schema: Schema) -> str:
-    """What has to hold of several fields together, as the remedies say it."""
+    """The messages of the rules on several fields."""
     found = list(messages(schema))
     return f"{_REFUSED}\n{bullets(found)}" if found else ""
 
 
-def _told(field: Field) -> str:
+def _description(field: Field) -> str:
     if field.path == "status.conditions":
-        return "[What holds, and why](conditions.md)."
-    return " ".join([sentence(field.meaning), *held_to(field)])
+        return "Conditions and their reasons: [conditions.md](conditions.md)."
+    return " ".join([sentence(field.meaning), *constraints_of(field)])
 
 
 def _named(documented: Documented, field: Field) -> str:
@@ -71,7 +74,7 @@ def _heading(documented: Documented, field: Field) -> str:
 
 
 def _name(documented: Documented) -> str:
-    return documented.kind.__name__
+    return documented.kind.kind
 
 
 def _parent(path: str) -> str:

@@ -1,17 +1,15 @@
-"""A schema in words: a field's type, its default, and what it is held to."""
+"""A schema in words: the type, default and constraints of a field."""
 
 from collections.abc import Iterator
 from typing import Any
 
+from federation.api.schema import CEL_RULES
 from reference.fields import Field, Schema
 from reference.markdown import code
 
-CEL_RULES = "x-kubernetes-validations"
-_NAMES = {"integer": "whole number", "boolean": "true or false"}
-
 
 def type_of(schema: Schema) -> str:
-    """The type in a word or two."""
+    """Return the type in one or two words."""
     if schema.get("x-kubernetes-int-or-string"):
         return "quantity"
     match schema["type"]:
@@ -22,27 +20,27 @@ def type_of(schema: Schema) -> str:
         case "string" if schema.get("format") == "date-time":
             return "time"
         case found:
-            return _NAMES.get(found, str(found))
+            return str(found)
 
 
 def default_of(schema: Schema) -> str:
-    """The default that the API server writes, or nothing."""
+    """Return the default that the API server writes, or an empty text."""
     return code(_yaml(schema["default"])) if "default" in schema else ""
 
 
-def held_to(field: Field) -> Iterator[str]:
-    """What a value has to be, one sentence each, and the API server's words where a rule refuses it."""
+def constraints_of(field: Field) -> Iterator[str]:
+    """Yield a sentence for each constraint, and the API server's message for each rule."""
     if field.required:
         yield "Required."
     yield from _of_values(field.item)
     yield from _of_size(field.schema)
     if field.struct is None:
-        yield from (f"Refused otherwise: *{message}*." for message in messages(field.item))
+        yield from (f"Otherwise rejected: *{message}*." for message in messages(field.item))
 
 
 def messages(schema: Schema) -> Iterator[str]:
-    """The remedies that the schema's rules name."""
-    yield from (" ".join(rule["message"].split()) for rule in schema.get(CEL_RULES, ()))
+    """Yield the messages of the schema's rules."""
+    yield from (rule["message"] for rule in schema.get(CEL_RULES, ()))
 
 
 def _of_values(schema: Schema) -> Iterator[str]:
@@ -72,7 +70,7 @@ def _of_size(schema: Schema) -> Iterator[str]:
 
 
 def _many(word: str) -> str:
-    return {"quantity": "quantities", "true or false": "booleans"}.get(word, word + "s")
+    return "quantities" if word == "quantity" else f"{word}s"
 
 
 def _yaml(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What stands beneath a name: docstrings of fields, members and constants, which Python itself drops. Read by `ast`."""
+"""Docstrings beneath fields, members and constants, which Python drops: read from the source by `ast`."""
 
 import ast
 import inspect
@@ -12,7 +12,7 @@ from types import ModuleType
 
 @cache
 def documented(owner: type | ModuleType) -> dict[str, str]:
-    """The text beneath each name that a class or a module assigns, in one line each; names without one are left out."""
+    """Return the docstring beneath each name that a class or a module assigns, as one line."""
     source = inspect.getsource(owner)
     body = ast.parse(textwrap.dedent(source)).body
     if isinstance(owner, type):
@@ -22,7 +22,7 @@ def documented(owner: type | ModuleType) -> dict[str, str]:
 
 
 def member_meanings(reasons: type[Enum]) -> dict[str, str]:
-    """The meaning of each member, by its value and in the order of the source.
+    """Return the docstring of each member by its value, in the order of the source.
 
     Raises:
         LookupError: A member has no docstring.
@@ -31,10 +31,10 @@ def member_meanings(reasons: type[Enum]) -> dict[str, str]:
 
 
 def meaning(owner: type | ModuleType, name: str) -> str:
-    """The text beneath that name.
+    """Return the docstring beneath the name.
 
     Raises:
-        LookupError: There is none.
+        LookupError: The docstring is missing.
     """
     found = documented(owner).get(name)
     if found is None:
@@ -43,8 +43,13 @@ def meaning(owner: type | ModuleType, name: str) -> str:
 
 
 def summary(owner: type) -> str:
-    """A class's own docstring up to its first empty line, in one line."""
+    """Return the first paragraph of a class's docstring, as one line."""
     return _one_line((owner.__doc__ or "").strip().partition("\n\n")[0])
+
+
+def whole(owner: type) -> str:
+    """Return a class's docstring, as one line."""
+    return _one_line(owner.__doc__ or "")
 
 
 def _pairs(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:

@@ -1,19 +1,17 @@
-"""The three resources: the type of each, its CRD, and who writes it."""
+"""The three resources: the kind of each, its CRD, and the owners of its status."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-import yaml
-
-from federation.api.collaborator import Collaborator
-from federation.api.dataset import Dataset
-from federation.api.federated_learning import FederatedLearning
-from hub_manager.federated_learning.plan import AGGREGATORS_OWN
-from hub_manager.federated_learning.status import HUB_MANAGERS_OWN
+from federation.kube.kinds import COLLABORATOR, DATASET, FEDERATED_LEARNING
+from federation.kube.resource import Json, Kind
+from hub_manager.federated_learning.planning.conditions import HUB_MANAGERS_OWN
+from hub_manager.federated_learning.planning.reconcile_plan import AGGREGATORS_OWN
+from reference.crd import definition_of, text_of
 from reference.fields import Field, fields_of
 
 REPOSITORY: Final = Path(__file__).parent.parent
@@ -23,41 +21,48 @@ REPOSITORY: Final = Path(__file__).parent.parent
 class Documented:
     """One resource."""
 
-    kind: type[msgspec.Struct]
+    kind: Kind[Any]
     crd: Path
     where: str
-    """On which cluster it is, and whose it is; one sentence."""
-    status_writer: Callable[[Field], str]
-    """Who writes a field of the status."""
+    """The clusters on which it exists and its author; a sentence or two."""
+    status_owner: Callable[[Field], str]
+    """Returns the writer of a field of the status."""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    """Annotations of the CRD."""
 
     @cached_property
-    def definition(self) -> dict[str, Any]:
+    def definition(self) -> Json:
         """The CRD."""
-        found: dict[str, Any] = yaml.safe_load(self.crd.read_text(encoding="utf-8"))
-        return found
+        return definition_of(self.kind, self.annotations)
 
     @property
-    def schema(self) -> dict[str, Any]:
+    def text(self) -> str:
+        """The content of the CRD's file."""
+        module = inspect.getsourcefile(self.kind.struct)
+        return text_of(self.definition, str(Path(module or "").relative_to(REPOSITORY)))
+
+    @property
+    def schema(self) -> Json:
         """The CRD's schema."""
-        found: dict[str, Any] = self.definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        found: Json = self.definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
         return found
 
     @cached_property
     def fields(self) -> tuple[Field, ...]:
         """Every field of spec and status."""
-        return fields_of(self.kind, self.schema)
+        return fields_of(self.kind.struct, self.schema)
 
 
-def writer_in_run(field: Field) -> str:
-    """Who writes a field of a FederatedLearning's status.
+def owner_in_run(field: Field) -> str:
+    """Return the writer of a field of a FederatedLearning's status.
 
     Raises:
-        LookupError: The code doesn't say.
+        LookupError: Neither the hub manager nor the aggregator owns it.
     """
     name, _, inner = field.path.removeprefix("status.").partition(".")
     own = {_camel(each) for each in HUB_MANAGERS_OWN}
     if name == "clusters[]":
-        # The aggregator's own of a cluster; what the hub manager applies is `status._cluster_json`.
+        # The hub manager's fields of a cluster are those of `status._cluster_json`.
         return "aggregator" if inner in {"round", "samples", "lastSeen"} else "hub manager"
     if name.removesuffix("[]") in own:
         return "hub manager"
@@ -79,22 +84,25 @@ def _agent(_: Field) -> str:
 
 RESOURCES: Final = (
     Documented(
-        FederatedLearning,
+        FEDERATED_LEARNING,
         REPOSITORY / "manifests/crds/federatedlearnings.yaml",
-        "On the hub, in a namespace of its user; short name `fl`. How to use it: [runs.md](../runs.md).",
-        writer_in_run,
+        "Created by users on the hub, in a namespace of theirs; short name `fl`. Guide: [runs.md](../runs.md).",
+        owner_in_run,
+        # Helm then keeps the CRD on uninstall; deleting it would delete every run.
+        {"helm.sh/resource-policy": "keep"},
     ),
     Documented(
-        Dataset,
+        DATASET,
         REPOSITORY / "addon-templates/crds/datasets.yaml",
-        "On a spoke, in the add-on's install namespace, by the site. How to use it: [datasets.md](../datasets.md).",
+        "Created by the site's administrator on the spoke, in the add-on's install namespace. Guide: "
+        "[datasets.md](../datasets.md).",
         _agent,
     ),
     Documented(
-        Collaborator,
+        COLLABORATOR,
         REPOSITORY / "addon-templates/crds/collaborators.yaml",
-        "On a spoke, in the add-on's install namespace: the hub writes the spec by a ManifestWork, the site's agent "
-        "the status. What it means: [collaborators.md](../collaborators.md).",
+        "On the spoke, in the add-on's install namespace: the hub writes the spec through a ManifestWork, the site's "
+        "agent the status. Guide: [collaborators.md](../collaborators.md).",
         _agent,
     ),
 )

@@ -21,12 +21,11 @@ from federation.api.capacity import Node, Pod
 from federation.api.claims import ClusterClaim
 from federation.api.dataset import Dataset
 from federation.kube.api import Api
-from federation.kube.claim_kinds import CLUSTER_CLAIM
 from federation.kube.client import Client
 from federation.kube.controller import Controller, Source
+from federation.kube.kinds import CLUSTER_CLAIM, DATASET, NODE_CAPACITY, POD_REQUESTS
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource
-from federation.kube.site_kinds import DATASET, NODE_CAPACITY, POD_REQUESTS
 from federation.serving import serve
 from spoke_agent.claims.ownership import cluster_role_owner
 from spoke_agent.claims.reconciler import FIELD_MANAGER, SITE, ClaimReconciler, SiteView

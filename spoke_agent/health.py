@@ -10,12 +10,13 @@ own site go on meanwhile.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
 from federation.kube.api import Api
+from federation.kube.conditions import rfc3339_micro
 from federation.kube.errors import AlreadyExists, KubeError, NotFound
 from federation.kube.kinds import LEASE
 from federation.kube.resource import Json, ObjectKey
@@ -125,7 +126,7 @@ class Heartbeat:
         spec = {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": int(RENEWAL.total_seconds()),
-            "renewTime": self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "renewTime": rfc3339_micro(self._now()),
         }
         try:
             await self._api.merge_patch(LEASE, self._key, {"metadata": metadata, "spec": spec})

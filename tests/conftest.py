@@ -26,9 +26,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that take the fleet down come last, whatever folder they are in; all else keeps its order.
+    """Run the tests that take the fleet down last; all others keep their order.
 
-    Those on the fleet wait for many things in turn, each with a deadline of its own.
+    A test on the fleet has several waits, each with its own deadline, so its own timeout is longer.
     """
     for item in items:
         if item.get_closest_marker("fleet"):
@@ -48,9 +48,9 @@ async def clusters() -> AsyncIterator[Fleet | ExistingFleet]:
     layout = default_layout()
     requirements.check(layout)
     already_up = lifecycle.find(layout) is not None
-    yield await lifecycle.up(layout, spokes=2, say=print)
+    yield await lifecycle.up(layout, spokes=2, report=print)
     if not already_up:
-        await lifecycle.down(layout, say=print)
+        await lifecycle.down(layout, report=print)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-import spoke_agent.collaborator.openfl  # noqa: F401 - before anything of OpenFL (it says there why)
+import runtimes.openfl  # noqa: F401 - before anything of OpenFL (it says there why)
 
 # isort: split
 import numpy as np

@@ -16,7 +16,6 @@ OCM copies at most 20 custom claims of a cluster to the hub, the first by name (
 Sources: OCM API `cluster/v1alpha1`; CEL environment of Placement: sdk-go `pkg/cel/library` (`parseJSON` is a member).
 """
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
@@ -24,10 +23,11 @@ from typing import Any, Final, NewType
 
 import msgspec
 
-from federation.api.meta import Resource, Struct
+from federation.api.dns_names import is_dns_label
+from federation.api.meta import FEDERATION_GROUP, Resource, Struct
 from federation.api.quantity import parse_quantity
 
-CLAIM_SUFFIX: Final = ".federation-ai.open-cluster-management.io"
+CLAIM_SUFFIX: Final = f".{FEDERATION_GROUP}"
 CLAIM_VALUE_MAX: Final = 1024
 """Characters that `spec.value` of a ClusterClaim may have (its CRD)."""
 
@@ -53,7 +53,6 @@ SCORE_OBJECT: Final = "federated-learning"
 """The AddOnPlacementScore of each cluster: a prioritizer's `addOn.resourceName`."""
 
 DatasetName = NewType("DatasetName", str)
-_DATASET_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class ClusterClaimSpec(Struct, frozen=True):
@@ -103,7 +102,7 @@ def dataset_name(text: str) -> DatasetName:
     Raises:
         ValueError: It is none; the message names the remedy.
     """
-    if not _DATASET_NAME.fullmatch(text):
+    if not is_dns_label(text):
         raise ValueError(
             f"dataset name {text[:80]!r}: use at most 63 lower-case letters, digits and '-', "
             "beginning and ending with a letter or digit"
@@ -238,4 +237,4 @@ def _members(value: str) -> dict[DatasetName, PublishedAttributes]:
         decoded = msgspec.json.decode(value, type=dict[str, PublishedAttributes])
     except msgspec.MsgspecError:
         return {}
-    return {DatasetName(name): found for name, found in decoded.items() if _DATASET_NAME.fullmatch(name)}
+    return {DatasetName(name): found for name, found in decoded.items() if is_dns_label(name)}

@@ -9,6 +9,8 @@ What a certificate looks like is `federation.pki`'s business.
 from dataclasses import dataclass
 from typing import Final
 
+from federation.api.meta import FEDERATION_GROUP
+
 ADDON_NAME: Final = "federated-learning"
 """The name of the ClusterManagementAddOn, and of the ManagedClusterAddOn in each cluster's namespace."""
 
@@ -18,7 +20,7 @@ AGENT_NAME: Final = "federated-learning-agent"
 COLLABORATOR_ORGANIZATION: Final = "federated-learning"
 """The only organisation (O) of a collaborator's certificate."""
 
-COLLABORATOR_SIGNER: Final = "federation-ai.open-cluster-management.io/collaborator"
+COLLABORATOR_SIGNER: Final = f"{FEDERATION_GROUP}/collaborator"
 """The signer of collaborators' certificates; the hub manager is the only one to serve it."""
 
 KUBE_CLIENT_SIGNER: Final = "kubernetes.io/kube-apiserver-client"

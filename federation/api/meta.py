@@ -1,26 +1,35 @@
-"""Object metadata and conditions as every Kubernetes resource carries them.
+"""Object metadata and conditions, common to all Kubernetes resources, and the group of our own resources.
 
-Structs name only the fields that some decision reads; whatever else an object carries is dropped when it is decoded.
+Structs declare only the fields that a decision reads; decoding drops the rest of an object.
 Source: k8s.io/apimachinery `pkg/apis/meta/v1/types.go`.
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
+
+from federation.api.schema import REQUIRED, Int64, PrinterColumn, Timestamp, bounds, length
+
+FEDERATION_GROUP: Final = "federation-ai.open-cluster-management.io"
+"""API group of FederatedLearning, Dataset and Collaborator."""
+FEDERATION_VERSION: Final = "v1alpha1"
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A frozen value decoded from Kubernetes JSON; unknown fields are ignored, `camelCase` on the wire.
+    """A frozen value decoded from Kubernetes JSON; unknown fields are ignored, names are `camelCase` in JSON.
 
     A subclass repeats `frozen=True`: mypy does not inherit it.
     """
 
+    cel_rules: ClassVar[tuple[msgspec.Meta, ...]] = ()
+    """CEL rules on several fields of the object, made by `schema.rule`; for the CRD only."""
+
 
 class OwnerReference(Struct, frozen=True):
-    """Who owns an object; group, kind, name and uid identify it, the version does not (OCM rewrites it)."""
+    """The owner of an object, identified by group, kind, name and uid; OCM may rewrite the version."""
 
     api_version: str
     kind: str
@@ -57,28 +66,41 @@ class ObjectMeta(Struct, frozen=True):
 
 
 class Resource(Struct, frozen=True):
-    """The least that a decoded object has."""
+    """A Kubernetes object; a subclass adds the fields that decisions read."""
 
     metadata: ObjectMeta = ObjectMeta()
+
+
+class CustomResource(Resource, frozen=True):
+    """A resource of our own API group, with the parts of its CRD that no field implies."""
+
+    short_names: ClassVar[tuple[str, ...]] = ()
+    printer_columns: ClassVar[tuple[PrinterColumn, ...]] = ()
 
 
 class Condition(Struct, frozen=True):
     """One entry of `status.conditions`."""
 
-    type: str
-    status: ConditionStatus
-    reason: str = ""
-    message: str = ""
-    last_transition_time: str = ""
-    observed_generation: int = 0
+    type: Annotated[str, REQUIRED, length(316)]
+    """Type of the condition, in CamelCase."""
+    status: Annotated[ConditionStatus, REQUIRED]
+    """Whether the condition holds."""
+    reason: Annotated[str, REQUIRED, length(1024)] = ""
+    """Machine-readable reason, in CamelCase."""
+    message: Annotated[str, REQUIRED, length(32768)] = ""
+    """Details and, where there is one, the remedy."""
+    last_transition_time: Annotated[Timestamp, REQUIRED] = ""
+    """Time of the last change of `status`."""
+    observed_generation: Annotated[Int64, bounds(0)] = 0
+    """Generation of the object that the condition describes."""
 
 
 def condition_of(conditions: Iterable[Condition], condition_type: str) -> Condition | None:
-    """The condition of that type, or None where it is absent."""
+    """Return the condition of the type, or None if it is absent."""
     return next((c for c in conditions if c.type == condition_type), None)
 
 
 def is_true(conditions: Iterable[Condition], condition_type: str) -> bool:
-    """Whether the condition of that type is present with status True."""
+    """Return whether the condition of the type is present with status True."""
     found = condition_of(conditions, condition_type)
     return found is not None and found.status == "True"

@@ -8,7 +8,8 @@ as unique as the server makes it: two runs of one name, or a run and the one tha
 import hashlib
 from typing import Final
 
-from federation.api.federated_learning import FEDERATION_GROUP, FederatedLearning
+from federation.api.federated_learning import FederatedLearning
+from federation.api.meta import FEDERATION_GROUP
 
 RUN_UID_LABEL: Final = f"{FEDERATION_GROUP}/run-uid"
 RUN_LABEL: Final = f"{FEDERATION_GROUP}/run"

@@ -1,45 +1,46 @@
-"""What became of a federated run: the status of a FederatedLearning, and the vocabulary of its conditions and phases.
+"""Status of a FederatedLearning, and the vocabulary of its conditions and phases.
 
-A phase is for the reader. It is derived from the conditions and never read as truth: whoever decides something reads
-conditions, the recorded cohort and the objects themselves.
+The phase is for people. It is derived from the conditions and never read back: decisions are based on the conditions,
+the recorded cohort and the objects themselves.
 """
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Final
+from typing import Annotated, Final
 
 from federation.api.meta import Condition, Struct, is_true
+from federation.api.schema import ATOMIC_LIST, Int64, map_list, one_of
 
 SCHEDULED: Final = "Scheduled"
 """Condition: the run is valid, and enough clusters are selected for it."""
 SERVER_READY: Final = "ServerReady"
-"""Condition: the aggregator can be reached by its listeners."""
+"""Condition: the aggregator can be reached at its listeners."""
 COHORT_READY: Final = "CohortReady"
-"""Condition: enough of the run's sites take part."""
+"""Condition: enough clusters take part in the run."""
 PROGRESSING: Final = "Progressing"
-"""Condition: rounds are run."""
+"""Condition: rounds are in progress."""
 COMPLETE: Final = "Complete"
-"""Condition: all rounds are done, and the model is in the store."""
+"""Condition: all rounds are complete, and the model is on the volume."""
 FAILED: Final = "Failed"
-"""Condition: the run has ended without a model; a change of the spec starts it anew."""
+"""Condition: the run has ended without a final model; a change of the spec restarts it."""
 CONDITIONS: Final = (SCHEDULED, SERVER_READY, COHORT_READY, PROGRESSING, COMPLETE, FAILED)
 
 
 class Phase(Enum):
-    """A run in one word."""
+    """State of a run in one word."""
 
     WAITING = "Waiting"
-    """The run has not started: something is still missing, as the conditions tell."""
+    """The run has not started; the conditions have the cause."""
     RUNNING = "Running"
-    """The cohort is fixed and the aggregator started."""
+    """The cohort is fixed and the aggregator has been started."""
     COMPLETED = "Completed"
-    """The model is in the store."""
+    """The model is on the volume."""
     FAILED = "Failed"
-    """The run ended without a model."""
+    """The run ended without a final model."""
 
 
 def phase_of(conditions: Iterable[Condition], *, started: bool) -> Phase:
-    """The phase of a run with these conditions; `started` tells whether its cohort is fixed."""
+    """Derive the phase of a run from its conditions; a run has started once its cohort is fixed."""
     known = tuple(conditions)
     if is_true(known, FAILED):
         return Phase.FAILED
@@ -49,162 +50,162 @@ def phase_of(conditions: Iterable[Condition], *, started: bool) -> Phase:
 
 
 class ListenerStatus(Struct, frozen=True):
-    """Where a listener is reached, once it is."""
+    """Address of a listener, once it has one."""
 
     name: str
-    """The listener's name."""
+    """Name of the listener."""
     type: str = ""
-    """Its type."""
+    """Type of the listener."""
     address: str = ""
-    """An IP address or a DNS name."""
+    """IP address or DNS name."""
     port: int = 0
-    """The port that sites dial."""
-
-
-class ClusterStatus(Struct, frozen=True):
-    """One selected cluster: the hub manager's fields first, then the aggregator's."""
-
-    name: str
-    """The ManagedCluster's name."""
-    state: str = ""
-    """Where the cluster stands, as the hub manager sees it."""
-    reason: str = ""
-    """Why, from the site; the hub manager's."""
-    last_error: str = ""
-    """The reason in words, from the site; of an exception the file and line. The hub manager's."""
-    round: int = 0
-    """The last round to which the site's update belongs; the aggregator's."""
-    samples: int = 0
-    """How many samples the site counted in that round; the aggregator's."""
-    last_seen: str = ""
-    """When the aggregator last heard of it, RFC 3339; the aggregator's."""
+    """Port to which collaborators connect."""
 
 
 class ClusterState(Enum):
-    """Where a cluster stands in a run."""
+    """State of a cluster in a run."""
 
     PENDING = "Pending"
-    """Asked, and no answer yet."""
+    """The cluster has not answered yet."""
     ACCEPTED = "Accepted"
     """The site takes part, and waits for the run to start."""
     REFUSED = "Refused"
-    """The site does not take part; the reason is its own."""
+    """The site does not take part; the reason is the site's."""
     RUNNING = "Running"
-    """The site's collaborator runs."""
+    """The cluster's collaborator is running."""
     SUCCEEDED = "Succeeded"
-    """The site's collaborator has ended well."""
+    """The cluster's collaborator completed."""
     FAILED = "Failed"
-    """The site's collaborator has failed, and is not tried again."""
+    """The cluster's collaborator failed and is not retried."""
     ENDED = "Ended"
-    """The site took part until the run was over, and its collaborator was removed then."""
+    """The cluster took part until the run ended, and its collaborator was removed then."""
     LOST = "Lost"
-    """A member that the hub no longer accepts, or doesn't know to have been chosen."""
+    """A member that the hub no longer accepts, or that no PlacementDecision confirms."""
+
+
+class ClusterStatus(Struct, frozen=True):
+    """Status of one selected cluster: the hub manager's fields first, then the aggregator's."""
+
+    name: str
+    """Name of the ManagedCluster."""
+    state: Annotated[str, one_of(*ClusterState)] = ""
+    """State of the cluster, set by the hub manager."""
+    reason: str = ""
+    """Reason for the state as reported by the cluster, set by the hub manager."""
+    last_error: str = ""
+    """Message for the reason as reported by the cluster, with file and line of an exception; set by the hub manager."""
+    round: int = 0
+    """Round of the cluster's last update, set by the aggregator."""
+    samples: Int64 = 0
+    """Number of samples that the cluster reported for that round, set by the aggregator."""
+    last_seen: str = ""
+    """Time (RFC 3339) of the cluster's last call, set by the aggregator."""
 
 
 class ClusterMetric(Struct, frozen=True):
-    """A metric at one site."""
+    """Value of a metric at one cluster."""
 
     name: str
-    """The ManagedCluster's name."""
+    """Name of the ManagedCluster."""
     value: float
-    """What it measured."""
+    """Value that the cluster reported."""
 
 
 class Metric(Struct, frozen=True):
-    """A metric of the last round; the aggregator's."""
+    """A metric of the last round, set by the aggregator."""
 
     task: str
-    """The task that measured it, as the plan names it."""
+    """Task of the plan that reported the metric."""
     name: str
-    """As the task names it."""
+    """Name of the metric."""
     value: float
-    """The sites' mean, weighted by their samples."""
+    """Mean over the clusters, weighted by their samples."""
     round: int = 0
-    """The round in which it was measured; after the last one, that of the final evaluation."""
+    """Round in which the metric was measured; after the last round, that of the final evaluation."""
     clusters: tuple[ClusterMetric, ...] = ()
-    """What each site measured."""
+    """Value at each cluster."""
 
 
 class ModelStatus(Struct, frozen=True):
-    """The newest checkpoint, after the last round the model; the aggregator's."""
+    """The latest checkpoint, which after the last round is the final model; set by the aggregator."""
 
     location: str = ""
-    """The file, relative to the volume's root."""
+    """Path of the model's file, relative to the root of the volume."""
     digest: str = ""
-    """Of the tensors' bytes, `blake3:` and hexadecimal digits."""
-    size: int = 0
-    """Bytes."""
+    """BLAKE3 digest of the tensors' bytes, as `blake3:` and hexadecimal digits."""
+    size: Int64 = 0
+    """Size in bytes."""
     round: int = 0
-    """The round after which it is the global model."""
+    """Round that produced the model."""
 
 
 class RunFailure(Struct, frozen=True):
-    """Why the aggregator gave the run up; the aggregator's, written before it ends."""
+    """Reason for which the aggregator ended the run; set by the aggregator before it exits."""
 
     reason: str = ""
-    """CamelCase; it becomes that of the condition Failed."""
+    """Reason in CamelCase; it becomes the reason of the condition `Failed`."""
     message: str = ""
-    """The same in words."""
+    """Description of the failure."""
     cluster: str = ""
-    """The site at fault, where it is one's."""
+    """Cluster that caused the failure, if one did."""
 
 
 class Summary(Struct, frozen=True):
-    """What `kubectl get` shows; the hub manager's."""
+    """Values for the columns of `kubectl get`, set by the hub manager."""
 
     round: str = ""
-    """Of all rounds, `3/10`."""
+    """Current round and number of rounds, such as `3/10`."""
     clusters: str = ""
-    """Ready of selected, `2/3`."""
+    """Number of ready clusters and of selected clusters, such as `2/3`."""
     metric: str = ""
-    """The first metric of the last round, `accuracy 0.934`."""
+    """First metric of the last round, such as `accuracy 0.934`."""
 
 
 class FederatedLearningStatus(Struct, frozen=True):
-    """The run as it stands; from `round` on, the fields are the aggregator's."""
+    """Status of the run; the hub manager sets the fields before `round`, the aggregator those from `round` on."""
 
-    phase: str = ""
-    """The run in one word, from the conditions."""
+    phase: Annotated[str, one_of(*Phase)] = ""
+    """State of the run in one word, derived from the conditions."""
     message: str = ""
-    """The condition that matters most, in a sentence."""
-    listeners: tuple[ListenerStatus, ...] = ()
-    """Where the aggregator is reached."""
-    conditions: tuple[Condition, ...] = ()
-    """What holds of the run."""
-    observed_generation: int = 0
-    """The generation of the spec that the rest speaks of."""
+    """Message of the most important condition."""
+    listeners: Annotated[tuple[ListenerStatus, ...], ATOMIC_LIST] = ()
+    """Addresses of the aggregator."""
+    conditions: Annotated[tuple[Condition, ...], map_list("type")] = ()
+    """Conditions of the run."""
+    observed_generation: Int64 = 0
+    """Generation of the spec that the status describes."""
     attempt: int = 0
-    """Counts the times that a change of the spec has started the run anew; names what belongs together."""
+    """Number of the attempt, from 1; a change of the spec restarts the run as another attempt."""
     recipe: str = ""
-    """Digest of the part of the spec that this attempt was started with."""
-    cohort: tuple[str, ...] = ()
-    """The clusters that take part, by name; fixed when the run starts. Empty: it has not."""
-    clusters: tuple[ClusterStatus, ...] = ()
-    """Every selected cluster; once the cohort is fixed its members, and with `NextRound` both."""
+    """Digest of the part of the spec with which this attempt was started."""
+    cohort: Annotated[tuple[str, ...], ATOMIC_LIST] = ()
+    """Names of the clusters that take part, fixed when the run starts. Empty before."""
+    clusters: Annotated[tuple[ClusterStatus, ...], map_list("name")] = ()
+    """Status of every selected cluster. Once the cohort is fixed, of its members, and with `NextRound` of both."""
     summary: Summary = Summary()
-    """What `kubectl get` shows."""
+    """Values for the columns of `kubectl get`."""
     start_time: str = ""
-    """When this attempt began, waiting included; RFC 3339."""
+    """Time (RFC 3339) at which this attempt began, before it waits for clusters."""
     completion_time: str = ""
-    """When it ended; RFC 3339."""
+    """Time (RFC 3339) at which the run ended."""
     round: int = 0
-    """The round under way or done last, from 1."""
+    """Current or last round, from 1."""
     rounds: int = 0
-    """How many rounds there are."""
+    """Number of rounds."""
     progress_percent: int = 0
-    """Rounds done, of all."""
+    """Percentage of rounds that are complete."""
     estimated_completion_time: str = ""
-    """When it will have ended at the present pace; RFC 3339."""
-    metrics: tuple[Metric, ...] = ()
-    """What the last round's tasks measured."""
+    """Estimated time (RFC 3339) of completion, from the pace so far."""
+    metrics: Annotated[tuple[Metric, ...], ATOMIC_LIST] = ()
+    """Metrics of the last round."""
     model: ModelStatus | None = None
-    """The newest checkpoint; after the last round the model."""
+    """The latest checkpoint; after the last round, the final model."""
     failure: RunFailure | None = None
-    """Why the aggregator gave the run up, written before it ends."""
+    """Reason for which the aggregator ended the run; set before it exits."""
 
     @property
     def clusters_of_hub(self) -> tuple[ClusterStatus, ...]:
-        """The clusters as the hub manager has recorded them, without what the aggregator adds."""
+        """The clusters with the hub manager's fields only."""
         return tuple(
             ClusterStatus(name=c.name, state=c.state, reason=c.reason, last_error=c.last_error)
             for c in self.clusters

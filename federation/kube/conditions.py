@@ -12,8 +12,13 @@ from federation.api.meta import Condition, condition_of
 
 
 def rfc3339(moment: datetime) -> str:
-    """The moment as Kubernetes writes a `metav1.Time`: UTC, whole seconds."""
+    """Format a time as Kubernetes does a `metav1.Time`: UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def rfc3339_micro(moment: datetime) -> str:
+    """Format a time as Kubernetes does a `metav1.MicroTime`, for Leases: UTC, microseconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def merge_condition(present: Iterable[Condition], new: Condition, *, now: datetime) -> tuple[Condition, ...]:

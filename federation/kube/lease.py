@@ -22,6 +22,7 @@ import structlog
 
 from federation.api.core import Lease, LeaseSpec
 from federation.kube.api import Api
+from federation.kube.conditions import rfc3339_micro
 from federation.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from federation.kube.kinds import LEASE
 from federation.kube.resource import Json, ObjectKey
@@ -199,7 +200,7 @@ class Leadership:
         }
 
     def _time(self) -> str:
-        return self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return rfc3339_micro(self._now())
 
     async def _release(self) -> None:
         """Hands the Lease on, so that nobody has to wait for its end; it ends by itself when this fails."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from itertools import count
 from typing import Generic, TypeVar
 
-from federation.kube.backoff import Backoff
+from federation.backoff import Backoff
 
 K = TypeVar("K", bound=Hashable)
 

@@ -23,8 +23,8 @@ from typing import Any, Final, Generic, assert_never, cast
 
 import structlog
 
+from federation.backoff import Backoff
 from federation.kube.api import Api, WatchEvent
-from federation.kube.backoff import Backoff
 from federation.kube.errors import KubeError, Transient
 from federation.kube.resource import Kind, ObjectKey, T, key_of
 from federation.kube.store import Store

@@ -5,12 +5,12 @@ name at all, so that no cluster's name, whatever it is, makes a collaborator loo
 it is known by the DNS name that every collaborator verifies whatever address it dials.
 """
 
-import re
 from typing import Final, NewType
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from federation.api.dns_names import is_dns_label
 from federation.api.identity import COLLABORATOR_ORGANIZATION, Subject
 
 ClusterName = NewType("ClusterName", str)
@@ -21,20 +21,11 @@ AGGREGATOR_UNIT: Final = "aggregator"
 
 AGGREGATOR_DOMAIN: Final = "aggregator.federated-learning.internal"
 
-_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _ORDER: Final = {NameOID.ORGANIZATION_NAME: "O", NameOID.ORGANIZATIONAL_UNIT_NAME: "OU", NameOID.COMMON_NAME: "CN"}
 
 
 class NameRefused(ValueError):
     """The name is not one that the grammar has."""
-
-
-def is_label(name: str) -> bool:
-    """Whether the name is a DNS label (RFC 1123): what a namespace, and so a managed cluster, may be called.
-
-    X.520 bounds a common name at 64 characters; a label's 63 stay below.
-    """
-    return _LABEL.fullmatch(name) is not None
 
 
 def aggregator_dns(run: str, namespace: str) -> str:
@@ -44,7 +35,7 @@ def aggregator_dns(run: str, namespace: str) -> str:
         NameRefused: `run` or `namespace` is not a DNS label; with a dot in either, two runs could share a name.
     """
     for part in (run, namespace):
-        if not is_label(part):
+        if not is_dns_label(part):
             raise NameRefused(f"{part!r} is not a DNS label of at most 63 characters")
     return f"{run}.{namespace}.{AGGREGATOR_DOMAIN}"
 
@@ -69,7 +60,9 @@ def collaborator_of(name: x509.Name) -> ClusterName:
     """
     found = sorted((_ORDER.get(attribute.oid, "?"), str(attribute.value)) for attribute in name)
     match found:
-        case [("CN", cluster), ("O", organization)] if organization == COLLABORATOR_ORGANIZATION and is_label(cluster):
+        case [("CN", cluster), ("O", organization)] if organization == COLLABORATOR_ORGANIZATION and is_dns_label(
+            cluster
+        ):
             return ClusterName(cluster)
         case _:
             raise NameRefused(f"{name.rfc4514_string()!r} is not a collaborator's subject")

@@ -6,7 +6,7 @@ Durations are seconds, sizes bytes. Each number says what it holds against.
 from dataclasses import dataclass
 from typing import Final
 
-from federation.kube.backoff import Backoff
+from federation.backoff import Backoff
 
 ChannelOptions = tuple[tuple[str, int | str], ...]
 

@@ -1,7 +1,8 @@
 """How a call is refused: the words on the wire, and the one table from a reason to its gRPC status and remedy.
 
 The reasons here are those of the exchange itself: who calls, and how. What is wrong with a model or an update is the
-round engine's to name; its reasons travel in the same form (`hub_manager.aggregator.refusal_answers`). A status without
+round engine's to name; its reasons travel in the same form (`hub_manager.aggregator.exchange.status_codes`). A status
+without
 a `Refusal` in its trailing metadata comes from the transport and says nothing of what was sent.
 """
 

@@ -12,15 +12,17 @@ from federation.api.core import ConfigMap, Role, RoleBinding
 from federation.api.identity import ADDON_LABEL, ADDON_NAME, TRUST_BUNDLE, TRUST_BUNDLE_KEY
 from federation.api.work import ManifestWork
 from federation.kube.api import Api
-from federation.kube.claim_kinds import ADD_ON_PLACEMENT_SCORE
 from federation.kube.controller import Controller, Source
-from federation.kube.kinds import CONFIG_MAP, ROLE, ROLE_BINDING
-from federation.kube.ocm_kinds import (
+from federation.kube.kinds import (
     ADD_ON_DEPLOYMENT_CONFIG,
+    ADD_ON_PLACEMENT_SCORE,
     CLUSTER_MANAGEMENT_ADD_ON,
+    CONFIG_MAP,
     MANAGED_CLUSTER,
     MANAGED_CLUSTER_ADD_ON,
     MANIFEST_WORK,
+    ROLE,
+    ROLE_BINDING,
 )
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource

@@ -6,19 +6,18 @@ Source: open-cluster-management.io/api `addon/v1alpha1/types_addondeploymentconf
 
 import hashlib
 import json
-import re
 from typing import Final
 
 import msgspec
 
 from federation.api.addon import AddOnDeploymentConfig
+from federation.api.dns_names import is_dns_label
 from federation.api.meta import Struct
 from federation.kube.resource import Json
 
 SUPPORTED_VARIABLES: Final = frozenset({"LOG_LEVEL"})
 """The customized variables that reach the agent's environment; a shared configuration may hold others' as well."""
 
-_NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _GO_ESCAPES: Final = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 
 
@@ -147,7 +146,7 @@ def decode(spec: Json) -> Configuration | str:
 
 def _wrong(configuration: Configuration) -> str:
     namespace = configuration.agent_install_namespace
-    if namespace and not _NAMESPACE.fullmatch(namespace):
+    if namespace and not is_dns_label(namespace):
         return "spec.agentInstallNamespace is no namespace's name."
     for requirement in configuration.resource_requirements:
         if requirement.container_id.count(":") != 2:

@@ -18,12 +18,13 @@ from federation.api.addon import (
     InstallProgression,
 )
 from federation.api.identity import ADDON_NAME
-from federation.kube.ocm_kinds import CLUSTER_MANAGEMENT_ADD_ON
+from federation.kube.encoding import condition_json, plain
+from federation.kube.kinds import CLUSTER_MANAGEMENT_ADD_ON
 from federation.kube.resource import Json, ObjectKey
 from hub_manager.addon.actions import Action, Apply, PatchStatus
 from hub_manager.addon.configuration import DEPLOYMENT_CONFIG, Configs
 from hub_manager.addon.deployment_config import spec_hash
-from hub_manager.addon.status import condition_json, plain, preconditions
+from hub_manager.addon.status import preconditions
 
 KEY: Final = ObjectKey("", ADDON_NAME)
 

@@ -21,9 +21,7 @@ from federation.api.core import Role, RoleBinding
 from federation.api.identity import ADDON_NAME
 from federation.api.meta import Condition, ConditionStatus
 from federation.api.work import ManifestWork
-from federation.kube.claim_kinds import ADD_ON_PLACEMENT_SCORE
-from federation.kube.kinds import ROLE, ROLE_BINDING
-from federation.kube.ocm_kinds import MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
+from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE, MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK, ROLE, ROLE_BINDING
 from federation.kube.resource import Json, Kind, ObjectKey, Resource, key_of
 from hub_manager.addon import hub_permissions
 from hub_manager.addon.actions import Action, Apply, Delete, PatchStatus

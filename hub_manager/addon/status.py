@@ -10,12 +10,11 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
-import msgspec
-
 from federation.api.addon import ManagedClusterAddOn
 from federation.api.meta import Condition, ConditionStatus, ObjectMeta, condition_of
 from federation.api.work import APPLIED, ManifestWork
 from federation.kube.conditions import merge_condition
+from federation.kube.encoding import condition_json, plain
 from federation.kube.resource import Json
 
 REGISTRATION_APPLIED: Final = "RegistrationApplied"
@@ -92,24 +91,6 @@ def status_patch(addon: ManagedClusterAddOn, desired: dict[str, Any]) -> Json | 
 def preconditions(metadata: ObjectMeta) -> Json:
     """What makes a patch fail on another object of the name, or on a newer version of it."""
     return {"uid": metadata.uid, "resourceVersion": metadata.resource_version}
-
-
-def condition_json(condition: Condition) -> Json:
-    """The condition with every field that the schema requires, empty ones included."""
-    observed = {"observedGeneration": condition.observed_generation} if condition.observed_generation else {}
-    return {
-        "type": condition.type,
-        "status": condition.status,
-        "reason": condition.reason,
-        "message": condition.message,
-        "lastTransitionTime": condition.last_transition_time,
-        **observed,
-    }
-
-
-def plain(value: object) -> Any:
-    """The value as JSON has it: objects, lists and scalars, no tuples."""
-    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 _WIRE: Final = {

@@ -14,7 +14,7 @@ import msgspec
 
 from federation.api.addon import ConfigReference, ManagedClusterAddOn
 from federation.api.identity import ADDON_NAME, TRUST_BUNDLE, TRUST_BUNDLE_KEY
-from federation.api.meta import condition_of
+from federation.api.meta import FEDERATION_GROUP, condition_of
 from federation.api.work import CONFIG_SPEC_HASH_ANNOTATION, ManifestWork, manifests_digest
 from federation.kube.resource import Json
 from hub_manager.addon.agent_manifests import ORPHAN_ANNOTATION
@@ -25,7 +25,7 @@ SIZE_LIMIT: Final = 400 * 1024
 """Bytes of JSON in one work: four fifths of what OCM's webhook admits, as addon-framework splits them."""
 
 
-TRUST_BUNDLE_ANNOTATION: Final = "federation-ai.open-cluster-management.io/trust-bundle"
+TRUST_BUNDLE_ANNOTATION: Final = f"{FEDERATION_GROUP}/trust-bundle"
 """The digest of the trust bundle that a work carries."""
 
 

@@ -15,11 +15,11 @@ from federation.kube.api import Api
 from federation.kube.client import Client
 from federation.logging import configure_logging
 from hub_manager.aggregator.app import Aggregator, Settings
+from hub_manager.aggregator.cohort_watch import follow_server
 from hub_manager.aggregator.config import ConfigError, Folders, read_config, read_run
-from hub_manager.aggregator.first_model import ModelUnusable
-from hub_manager.aggregator.following import follow_server
-from hub_manager.aggregator.reporting import FIELD_MANAGER, Reporter, report_unusable
-from hub_manager.aggregator.state import State
+from hub_manager.aggregator.reporting.reporter import FIELD_MANAGER, Reporter, report_unusable
+from hub_manager.aggregator.rounds.state import State
+from hub_manager.aggregator.storage.initial_model import ModelUnusable
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -18,22 +18,22 @@ from federation.api.aggregator_run import EXCHANGE_PORT, HTTP_PORT, Cohort
 from federation.rpc.policy import server_options
 from federation.rpc.tls import server_credentials
 from federation.serving import serve
-from hub_manager.aggregator.calls import Calls
-from hub_manager.aggregator.checkpoint import CheckpointStore
+from hub_manager.aggregator.cohort_watch import Take, follow_file
 from hub_manager.aggregator.config import Config, Folders
-from hub_manager.aggregator.driver import Doors, Driver
-from hub_manager.aggregator.engine import open_engine
-from hub_manager.aggregator.events import CohortTold
-from hub_manager.aggregator.first_model import read_first_model
-from hub_manager.aggregator.following import Take, follow_file
-from hub_manager.aggregator.limits import CallKind, Limits, Tallies
-from hub_manager.aggregator.model import ModelLimits
-from hub_manager.aggregator.refusal import Refusal
-from hub_manager.aggregator.refusal_answers import answer
-from hub_manager.aggregator.reporting import Reporter
-from hub_manager.aggregator.service import Exchange
-from hub_manager.aggregator.state import State
-from hub_manager.aggregator.telling import Telling
+from hub_manager.aggregator.engine.driver import Doors, Driver
+from hub_manager.aggregator.engine.engine import open_engine
+from hub_manager.aggregator.exchange.open_calls import Calls
+from hub_manager.aggregator.exchange.quotas import CallKind, Limits, Tallies
+from hub_manager.aggregator.exchange.service import Exchange
+from hub_manager.aggregator.exchange.status_codes import answer
+from hub_manager.aggregator.reporting.reporter import Reporter
+from hub_manager.aggregator.reporting.telemetry import Telling
+from hub_manager.aggregator.rounds.inputs import CohortTold
+from hub_manager.aggregator.rounds.state import State
+from hub_manager.aggregator.storage.checkpoint import CheckpointStore
+from hub_manager.aggregator.storage.initial_model import read_first_model
+from hub_manager.aggregator.validation.manifest import ModelLimits
+from hub_manager.aggregator.validation.refusal import Refusal
 
 Follow = Callable[[Take], Coroutine[None, None, None]]
 """Hands on cohorts until cancelled."""

@@ -15,7 +15,8 @@ from federation.api import aggregator_run as told
 from federation.api.federated_learning import Aggregation as AskedAggregation
 from federation.exported_plan import PLAN_FILE, ExportedPlan, PlanNotUnderstood, decode
 from federation.rpc.tls import Files
-from hub_manager.aggregator.aggregation import (
+from hub_manager.aggregator.domain import MAX_WEIGHT, JoinPolicy, Task, TaskKind, Terms
+from hub_manager.aggregator.numerics.algorithms import (
     Adam,
     Aggregation,
     Combination,
@@ -26,9 +27,7 @@ from hub_manager.aggregator.aggregation import (
     WeightedMean,
     Yogi,
 )
-from hub_manager.aggregator.events import JoinPolicy, Task, TaskKind
-from hub_manager.aggregator.terms import MAX_WEIGHT, Terms
-from hub_manager.aggregator.volume import make_folder, sync_folder
+from hub_manager.aggregator.storage.volume import make_folder, sync_folder
 
 TERMS_FILE: Final = "terms.json"
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from federation.model import ModelManifest
-from hub_manager.aggregator.effects import AskForModel, HandOutWork, TellEnded, TellToWait
-from hub_manager.aggregator.events import Announcement, MetricsReported
-from hub_manager.aggregator.model import AnnouncedTensor
-from hub_manager.aggregator.refusal import Refusal
+from hub_manager.aggregator.domain import Announcement, MetricsReported
+from hub_manager.aggregator.rounds.effects import AskForModel, HandOutWork, TellEnded, TellToWait
+from hub_manager.aggregator.validation.manifest import AnnouncedTensor
+from hub_manager.aggregator.validation.refusal import Refusal
 
 Order: TypeAlias = HandOutWork | AskForModel | TellToWait | TellEnded
 """What is pushed to a peer; each replaces the one before."""

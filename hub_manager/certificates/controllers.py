@@ -17,9 +17,8 @@ from federation.api.cluster import ManagedCluster
 from federation.api.core import ConfigMap, Secret
 from federation.api.identity import ADDON_NAME, TRUST_BUNDLE
 from federation.kube.api import Api
-from federation.kube.certificate_kinds import CERTIFICATE_SIGNING_REQUEST
 from federation.kube.controller import Controller, Source
-from federation.kube.kinds import SECRET
+from federation.kube.kinds import CERTIFICATE_SIGNING_REQUEST, SECRET
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource, key_of
 from federation.pki.certificate import SERIAL_BITS

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 from federation.api.addon import ClusterManagementAddOn, ManagedClusterAddOn, owned_by
 from federation.api.certificates import CLIENT_AUTH, DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, CertificateSigningRequest
 from federation.api.cluster import ManagedCluster
+from federation.api.dns_names import is_dns_label
 from federation.api.identity import (
     ADDON_LABEL,
     ADDON_NAME,
@@ -27,7 +28,6 @@ from federation.api.identity import (
     dns_name,
 )
 from federation.pki.csr import KeyAlgorithm, MalformedRequest, Request
-from federation.pki.names import is_label
 from hub_manager.certificates.refusal import Reason, Refusal
 from hub_manager.certificates.requester import Drivers, requesting_cluster
 
@@ -90,7 +90,7 @@ def _foreign_signer(known: Input) -> Refusal:
 
 def labelled(known: Input) -> Refusal | None:
     """LabelMismatch: a klusterlet labels its requests with the add-on and its cluster, whose name is a DNS label."""
-    if is_label(known.claimed) and known.csr.metadata.labels.get(ADDON_LABEL) == ADDON_NAME:
+    if is_dns_label(known.claimed) and known.csr.metadata.labels.get(ADDON_LABEL) == ADDON_NAME:
         return None
     return Refusal(
         Reason.LABEL_MISMATCH,

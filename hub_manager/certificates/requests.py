@@ -18,9 +18,9 @@ from federation.api.certificates import APPROVED, DENIED, FAILED, CertificateSig
 from federation.api.cluster import ManagedCluster
 from federation.api.identity import ADDON_NAME, CLUSTER_LABEL
 from federation.kube.api import Api
-from federation.kube.certificate_kinds import CERTIFICATE_SIGNING_REQUEST
 from federation.kube.conditions import rfc3339
 from federation.kube.errors import Conflict, NotFound, Terminal
+from federation.kube.kinds import CERTIFICATE_SIGNING_REQUEST
 from federation.kube.resource import Json, ObjectKey
 from federation.kube.store import Store
 from federation.pki.certificate import certificate_pem

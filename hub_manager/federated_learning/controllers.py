@@ -19,8 +19,9 @@ from federation.kube.controller import Controller, Source
 from federation.kube.events import Recorder
 from federation.kube.resource import ObjectKey, Resource
 from federation.kube.store import Store
-from hub_manager.federated_learning.names import RUN_LABEL, run_of_work
-from hub_manager.federated_learning.observe import (
+from hub_manager.federated_learning.dependencies import World
+from hub_manager.federated_learning.metrics import RunMetrics
+from hub_manager.federated_learning.observation.observer import (
     BY_CLUSTER,
     BY_NAMESPACE,
     Observer,
@@ -28,10 +29,10 @@ from hub_manager.federated_learning.observe import (
     Surroundings,
     watch_runs,
 )
-from hub_manager.federated_learning.observed import RunSettings
-from hub_manager.federated_learning.plan_sources import PlanSources
-from hub_manager.federated_learning.reconciler import RunReconciler, World
-from hub_manager.federated_learning.telling import RunMetrics
+from hub_manager.federated_learning.observation.plan_config_maps import PlanSources
+from hub_manager.federated_learning.reconciler import RunReconciler
+from hub_manager.federated_learning.resources.names import RUN_LABEL, run_of_work
+from hub_manager.federated_learning.settings import RunSettings
 
 
 class Part(Protocol):

@@ -7,50 +7,41 @@ the run's uid is left alone and named.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Any, Final, assert_never
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from federation.api.work import ManifestWork
 from federation.kube.api import Api
 from federation.kube.conditions import rfc3339
 from federation.kube.errors import AlreadyExists, Denied, Invalid, NotFound, Terminal
 from federation.kube.events import Recorder
-from federation.kube.kinds import CONFIG_MAP, SECRET
-from federation.kube.ocm_kinds import MANIFEST_WORK
-from federation.kube.resource import Kind, ObjectKey, key_of
-from federation.kube.run_kinds import (
+from federation.kube.kinds import (
+    CONFIG_MAP,
     FEDERATED_LEARNING,
     JOB,
     MANAGED_CLUSTER_SET_BINDING,
+    MANIFEST_WORK,
     PERSISTENT_VOLUME_CLAIM,
+    SECRET,
 )
+from federation.kube.resource import Kind, ObjectKey, key_of
 from hub_manager.federated_learning.actions import Action, Apply, Certify, Create, Delete, Patch, Purge
-from hub_manager.federated_learning.certificate import Authority, Serials, certified
-from hub_manager.federated_learning.names import RUN_UID_LABEL
-from hub_manager.federated_learning.objects import CERTIFIED_ANNOTATION, RENEW_ANNOTATION
-from hub_manager.federated_learning.observed import Observed, RunSettings
-from hub_manager.federated_learning.plan import Plan, plan
-from hub_manager.federated_learning.telling import RunMetrics
+from hub_manager.federated_learning.dependencies import World
+from hub_manager.federated_learning.metrics import RunMetrics
+from hub_manager.federated_learning.observation.observed import Observed
+from hub_manager.federated_learning.planning.reconcile_plan import Plan, plan
+from hub_manager.federated_learning.planning.writes import CERTIFIED_ANNOTATION, RENEW_ANNOTATION
+from hub_manager.federated_learning.resources.certificate import certified
+from hub_manager.federated_learning.resources.names import RUN_UID_LABEL
+from hub_manager.federated_learning.settings import RunSettings
 
 FIELD_MANAGER: Final = "federated-learning-hub-manager"
 UNLABELLED: Final = (MANAGED_CLUSTER_SET_BINDING, PERSISTENT_VOLUME_CLAIM, MANIFEST_WORK)
 """Kinds of which another's object is no obstacle: the first two are shared, the last has a name of its own."""
 
 _log = structlog.stdlib.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What comes from outside: time, keys, numbers, and the authority."""
-
-    now: Callable[[], datetime]
-    serial: Serials
-    authority: Callable[[], Authority | None]
-    new_key: Callable[[], ec.EllipticCurvePrivateKey]
 
 
 class NameTaken(Terminal):

@@ -7,9 +7,11 @@ from federation.api.federated_learning import FederatedLearning
 from federation.api.identity import ADDON_NAME
 from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL
 from federation.api.run_objects import PLACEMENT_LABEL, PlacementDecision
-from federation.kube.ocm_kinds import MANAGED_CLUSTER, MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
-from federation.kube.run_kinds import (
+from federation.kube.kinds import (
+    MANAGED_CLUSTER,
+    MANAGED_CLUSTER_ADD_ON,
     MANAGED_CLUSTER_SET_BINDING,
+    MANIFEST_WORK,
     PERSISTENT_VOLUME_CLAIM,
     PLACEMENT,
     PLACEMENT_DECISION,

@@ -10,7 +10,7 @@ from federation.api.collaborator import COLLABORATOR_LABEL
 from federation.api.federated_learning import FederatedLearning
 from federation.api.identity import ADDON_NAME
 from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL, work_name
-from federation.kube.ocm_kinds import MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
+from federation.kube.kinds import MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
 from kubectl_fl.console import Console
 from kubectl_fl.errors import CommandError
 from kubectl_fl.kubectl import Kubectl

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from federation.checkpoint import HEADER_LENGTH, CheckpointManifest, tensors_start
+from federation.checkpoint import CheckpointManifest
 from federation.model import DIGEST_PREFIX, digest_of
+from federation.safetensors import HEADER_LENGTH, tensors_start
 from kubectl_fl.errors import CommandError
 
 

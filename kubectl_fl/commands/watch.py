@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from federation.api.federated_learning import FederatedLearning
-from federation.kube.run_kinds import FEDERATED_LEARNING
+from federation.kube.kinds import FEDERATED_LEARNING
 from kubectl_fl.console import Console
 from kubectl_fl.errors import AccessForbidden, CommandError, ObjectNotFound
 from kubectl_fl.kubectl import Kubectl, KubectlStream, namespace_flags, qualified_kind

@@ -14,7 +14,7 @@ from federation.api.meta import Resource, Struct
 from federation.api.run_names import AGGREGATOR_CONTAINER, WORKSPACE_CONTAINER, run_id
 from federation.api.site_workloads import ContainerStatus, PodCondition
 from federation.api.work import FieldValue, ManifestResult, ManifestWork
-from federation.kube.collaborator_kinds import COLLABORATOR
+from federation.kube.kinds import COLLABORATOR
 from federation.kube.resource import Kind
 
 

@@ -14,8 +14,8 @@ from federation.api.meta import Resource
 from federation.api.run_names import AGGREGATOR_CONTAINER, FS_GROUP
 from federation.api.run_status import ModelStatus
 from federation.checkpoint import MANIFEST_FILE
+from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json
-from federation.kube.run_kinds import FEDERATED_LEARNING
 from kubectl_fl.errors import CommandError
 from kubectl_fl.resources.pods import AggregatorJob, PodTemplateSpec, RunPod
 

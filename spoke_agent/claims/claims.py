@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from federation.api.claims import ClusterClaim
+from federation.api.meta import FEDERATION_GROUP
 
-MANAGED_BY_LABEL: Final = "federation-ai.open-cluster-management.io/managed-by"
+MANAGED_BY_LABEL: Final = f"{FEDERATION_GROUP}/managed-by"
 MANAGED_BY: Final = "federated-learning-agent"
 
 

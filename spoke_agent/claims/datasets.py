@@ -7,7 +7,7 @@ from datetime import datetime
 from federation.api.claims import DatasetName, PublishedAttributes, dataset_claims, dataset_name, datasets_in
 from federation.api.dataset import PUBLISHED, Dataset, DatasetAttributes
 from federation.api.meta import Condition
-from spoke_agent.claims.judgement import Reason, Refusal, expiry, refusal_of
+from spoke_agent.claims.validation import Reason, Refusal, expiry, refusal_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from federation.api.dataset import Dataset, DatasetStatus
 from federation.kube.conditions import merge_condition
 from spoke_agent.claims.claims import ClaimWrite, is_ours, plan_claims
 from spoke_agent.claims.datasets import publish, published_condition
-from spoke_agent.claims.judgement import Refusal
+from spoke_agent.claims.debounce import Unsettled, settle
 from spoke_agent.claims.resources import resource_claims
-from spoke_agent.claims.settling import Unsettled, settle
+from spoke_agent.claims.validation import Refusal
 
 
 @dataclass(frozen=True, slots=True)

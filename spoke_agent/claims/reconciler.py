@@ -17,10 +17,9 @@ from federation.api.capacity import Node
 from federation.api.claims import ClusterClaim
 from federation.api.dataset import Dataset
 from federation.kube.api import Api
-from federation.kube.claim_kinds import CLUSTER_CLAIM
 from federation.kube.errors import AlreadyExists, Denied, KubeError, NotFound
+from federation.kube.kinds import CLUSTER_CLAIM, DATASET
 from federation.kube.resource import Json, ObjectKey
-from federation.kube.site_kinds import DATASET
 from spoke_agent.claims.claims import MANAGED_BY, MANAGED_BY_LABEL, Change, ClaimWrite, Creation, Removal
 from spoke_agent.claims.plan import Observed, SitePlan, StatusWrite, plan_site
 from spoke_agent.metrics import AgentMetrics

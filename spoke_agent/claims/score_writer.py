@@ -13,9 +13,9 @@ import structlog
 from federation.api.capacity import Node, Pod
 from federation.api.claims import SCORE_OBJECT
 from federation.kube.api import Api
-from federation.kube.claim_kinds import ADD_ON_PLACEMENT_SCORE
 from federation.kube.conditions import rfc3339
 from federation.kube.errors import Denied, NotFound
+from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE
 from federation.kube.resource import Json, ObjectKey
 from spoke_agent.claims.reconciler import FIELD_MANAGER, RIGHTS_PENDING
 from spoke_agent.claims.resources import free_resources

@@ -15,13 +15,8 @@ from federation.api.collaborator import COLLABORATOR_LABEL, Collaborator
 from federation.api.dataset import Dataset
 from federation.api.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
 from federation.kube.api import Api
-from federation.kube.collaborator_kinds import (
-    COLLABORATOR,
-    COLLABORATOR_JOB,
-    COLLABORATOR_NETWORK_POLICY,
-    COLLABORATOR_POD,
-)
 from federation.kube.controller import Controller, Source
+from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY, COLLABORATOR_POD
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource, key_of
 from spoke_agent.collaborator.job import Site

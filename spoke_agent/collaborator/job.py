@@ -14,7 +14,6 @@ import msgspec
 
 from federation.api.collaborator import COLLABORATOR_LABEL, AggregatorAddress, Collaborator, ContainerResources
 from federation.api.dataset import (
-    FEDERATION_GROUP,
     ConfigMapVolume,
     CsiVolume,
     Dataset,
@@ -24,21 +23,15 @@ from federation.api.dataset import (
     SecretVolume,
 )
 from federation.api.identity import ADDON_NAME, COLLABORATOR_SIGNER, TRUST_BUNDLE, TRUST_BUNDLE_KEY
+from federation.api.meta import FEDERATION_GROUP
 from federation.api.quantity import parse_quantity
-from federation.kube.collaborator_kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY
+from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY
 from federation.kube.resource import Json, Kind
 from federation.pki.names import aggregator_dns
-from spoke_agent.claims.judgement import expiry
-from spoke_agent.collaborator import run_plan
-from spoke_agent.collaborator.contract import (
-    CONTAINER,
-    DATA_FOLDER,
-    FATAL_EXITS,
-    SCRATCH,
-    TERMINATION_LOG,
-    TLS_FOLDER,
-)
-from spoke_agent.collaborator.egress import destination_of, egress_rules
+from federation.runtime_contract import CONTAINER, DATA_FOLDER, FATAL_EXITS, SCRATCH, TERMINATION_LOG, TLS_FOLDER
+from spoke_agent.claims.validation import expiry
+from spoke_agent.collaborator import training_plan
+from spoke_agent.collaborator.network import destination_of, egress_rules
 
 CERTIFICATE_SECRET: Final = f"{ADDON_NAME}-{COLLABORATOR_SIGNER.replace('/', '-')}-client-cert"
 """The Secret that the klusterlet keeps (ocm `pkg/registration/spoke/addon/configuration.go`)."""
@@ -105,7 +98,7 @@ def job(
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {"rules": _failure_rules()},
         "template": {
-            "metadata": {"labels": labels(collaborator), "annotations": run_plan.annotations(spec.plan)},
+            "metadata": {"labels": labels(collaborator), "annotations": training_plan.annotations(spec.plan)},
             "spec": _pod(collaborator, aggregator, dataset.spec.volume, site),
         },
     }
@@ -177,7 +170,7 @@ def _pod(collaborator: Collaborator, aggregator: AggregatorAddress, volume: Data
             {"name": "dataset", **dataset_source(volume)},
             {"name": "tls", "projected": {"defaultMode": READABLE, "sources": _identity()}},
             {"name": "scratch", "emptyDir": {"sizeLimit": SCRATCH_LIMIT}},
-            *run_plan.volumes(collaborator.spec.plan),
+            *training_plan.volumes(collaborator.spec.plan),
         ],
     }
 
@@ -212,7 +205,7 @@ def _container(collaborator: Collaborator, aggregator: AggregatorAddress, volume
             data,
             {"name": "tls", "mountPath": TLS_FOLDER, "readOnly": True},
             {"name": "scratch", "mountPath": SCRATCH},
-            *run_plan.mounts(spec.plan),
+            *training_plan.mounts(spec.plan),
         ],
     }
     if spec.args:
@@ -235,7 +228,7 @@ def _environment(collaborator: Collaborator, aggregator: AggregatorAddress, site
         "FL_DEADLINE_SECONDS": str(aggregator.patience_seconds),
         "FL_TERMINATION_LOG": TERMINATION_LOG,
     }
-    told |= run_plan.variables(collaborator.spec.plan)
+    told |= training_plan.variables(collaborator.spec.plan)
     return [{"name": name, "value": value} for name, value in (asked | told).items()]
 
 

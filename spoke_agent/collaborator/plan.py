@@ -15,8 +15,8 @@ from federation.api.dataset import Dataset
 from federation.api.meta import Resource
 from federation.api.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
 from federation.kube.resource import Json
-from spoke_agent.collaborator import policy
-from spoke_agent.collaborator.failure import has_stopped
+from spoke_agent.collaborator import admission
+from spoke_agent.collaborator.container_exit import has_stopped
 from spoke_agent.collaborator.job import (
     INPUTS_ANNOTATION,
     RENDERED_ANNOTATION,
@@ -26,7 +26,7 @@ from spoke_agent.collaborator.job import (
     job,
     network_policy,
 )
-from spoke_agent.collaborator.report import Reason, Trouble, has_ended
+from spoke_agent.collaborator.status import Reason, Trouble, has_ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ Action = ApplyNetworkPolicy | CreateJob | DeleteJob | DeleteNetworkPolicy
 class Plan:
     """What to do, and what the status is to speak of."""
 
-    verdict: policy.Verdict
+    verdict: admission.Verdict
     actions: tuple[Action, ...]
     job: SiteJob | None
     """The Job of the attempt asked for."""
@@ -90,7 +90,7 @@ class Plan:
 def plan(observed: Observed, site: Site, now: datetime) -> Plan:
     """The next steps for the Collaborator; doing them and planning again ends in no steps."""
     collaborator = observed.collaborator
-    verdict = policy.judge(collaborator, observed.dataset, now)
+    verdict = admission.judge(collaborator, observed.dataset, now)
     own = observed.job if observed.job is not None and is_owned(observed.job, collaborator) else None
     current = own if own is not None and _attempt(own) == collaborator.spec.run.attempt else None
     pods = () if current is None else _in_order(pod for pod in observed.pods if _is_of(pod, current))
@@ -98,14 +98,14 @@ def plan(observed: Observed, site: Site, now: datetime) -> Plan:
     trouble: Trouble | None = None
     actions: tuple[Action, ...] = ()
     match verdict:
-        case policy.Accepted(dataset, until) if collaborator.spec.aggregator is not None and not ended:
+        case admission.Accepted(dataset, until) if collaborator.spec.aggregator is not None and not ended:
             trouble = _taken(observed) or _waited_for(observed)
             remaining = None if until is None else (until - now).total_seconds()
             if trouble is None:
                 actions = _start(observed, collaborator.spec.aggregator, dataset, site, remaining)
         case _:
             actions = _stop(observed, own, keep=ended)
-    due = verdict.until if isinstance(verdict, policy.Accepted) and not ended else None
+    due = verdict.until if isinstance(verdict, admission.Accepted) and not ended else None
     return Plan(verdict, actions, current, pods, trouble, due)
 
 

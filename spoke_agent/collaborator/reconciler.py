@@ -24,8 +24,8 @@ from federation.api.collaborator import (
 from federation.api.dataset import Dataset
 from federation.api.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
 from federation.kube.api import Api
-from federation.kube.collaborator_kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY
 from federation.kube.errors import AlreadyExists, Conflict, Denied, Invalid, NotFound
+from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY
 from federation.kube.resource import ObjectKey
 from spoke_agent.claims.reconciler import FIELD_MANAGER
 from spoke_agent.collaborator.job import Site
@@ -38,7 +38,7 @@ from spoke_agent.collaborator.plan import (
     Observed,
     plan,
 )
-from spoke_agent.collaborator.report import Reason, Trouble, report
+from spoke_agent.collaborator.status import Reason, Trouble, report
 from spoke_agent.metrics import AgentMetrics
 
 LOOK_AGAIN: Final = 2.0

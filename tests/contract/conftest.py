@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 
 from federation.kube.kinds import NAMESPACE
-from tests.support.apiserver import LoopbackApiServer, loopback_api_server
-from tests.support.proxy import Proxy
-from tests.support.served import FakeServed, RealServed, Served
+from tests.support.api_server.apiserver import LoopbackApiServer, loopback_api_server
+from tests.support.api_server.served import FakeServed, RealServed, Served
+from tests.support.fakes.proxy import Proxy
 
 _NAMES = itertools.count()
 

@@ -10,8 +10,8 @@ from federation.kube.api import WatchEvent
 from federation.kube.errors import AlreadyExists, Conflict, Gone, Invalid, NotFound
 from federation.kube.kinds import CONFIG_MAP, DEPLOYMENT
 from federation.kube.resource import Json, ObjectKey
-from tests.support.objects import config_map, deployment
-from tests.support.served import Served
+from tests.support.api_server.served import Served
+from tests.support.builders.objects import config_map, deployment
 
 
 def key_in(served: Served, name: str) -> ObjectKey:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.apiserver import find_programs
+from tests.support.api_server.apiserver import find_programs
 
 pytestmark = pytest.mark.apiserver
 

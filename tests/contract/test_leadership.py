@@ -7,7 +7,7 @@ import pytest
 from federation.kube.kinds import CONFIG_MAP, LEASE
 from federation.kube.lease import Leadership, LeadershipLost, Terms
 from federation.kube.resource import ObjectKey
-from tests.support.served import Served
+from tests.support.api_server.served import Served
 from tests.support.waiting import until
 
 TERMS = Terms(duration=2.0, renew_deadline=1.2, retry_period=0.1)

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from federation.api.core import ConfigMap
+from federation.backoff import Backoff
 from federation.kube.api import Api
-from federation.kube.backoff import Backoff
 from federation.kube.controller import Controller, Source
 from federation.kube.errors import Unavailable
 from federation.kube.kinds import CONFIG_MAP
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, key_of
-from tests.support.objects import config_map
-from tests.support.served import FakeServed, Served
+from tests.support.api_server.served import FakeServed, Served
+from tests.support.builders.objects import config_map
 from tests.support.waiting import running, until
 
 SOON = Backoff(first=0.05, cap=0.2)

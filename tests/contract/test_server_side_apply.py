@@ -8,8 +8,8 @@ from federation.api.core import ConfigMap
 from federation.kube.errors import Conflict
 from federation.kube.kinds import CONFIG_MAP, DEPLOYMENT
 from federation.kube.resource import Json, ObjectKey
-from tests.support.objects import config_map, deployment
-from tests.support.served import Served
+from tests.support.api_server.served import Served
+from tests.support.builders.objects import config_map, deployment
 
 
 def key_in(served: Served, name: str) -> ObjectKey:

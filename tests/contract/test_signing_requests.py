@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from federation.api.meta import Resource, Struct
 from federation.kube.errors import Invalid
 from federation.kube.resource import Json, Kind, ObjectKey
-from fleet.credentials import Authority
-from tests.support.served import Served
+from fleet.cluster.credentials import Authority
+from tests.support.api_server.served import Served
 
 
 class RequestCondition(Struct, frozen=True):

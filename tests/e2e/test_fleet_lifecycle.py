@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet import cgroups, daemons, lifecycle
+from fleet import lifecycle
+from fleet.cluster import cgroups, daemons
 from fleet.command import run
 from fleet.fleet import Fleet
 from fleet.layout import HUB
@@ -33,7 +34,7 @@ async def test_up_works_after_everything_was_killed(fleet: Fleet) -> None:
     assert len(pids) > 40, "the fleet's daemons, shims and pods"
     await daemons.end(pids, first=signal.SIGKILL)
 
-    again = await lifecycle.up(fleet.layout, spokes=2, say=print)
+    again = await lifecycle.up(fleet.layout, spokes=2, report=print)
 
     path = "jsonpath={.items[*].status.conditions[?(@.type=='ManagedClusterConditionAvailable')].status}"
     assert await again.kubectl(HUB, "get", "managedclusters", "-o", path) == "True True"
@@ -43,7 +44,7 @@ async def test_down_leaves_no_process_mount_link_or_cgroup(fleet: Fleet) -> None
     layout = fleet.layout
     assert processes_that_name(layout.folder), "a fleet that is up has processes"
 
-    await lifecycle.down(layout, say=print)
+    await lifecycle.down(layout, report=print)
 
     assert lifecycle.leftovers(layout) == []
     assert processes_that_name(layout.folder) == []

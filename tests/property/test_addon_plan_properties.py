@@ -8,7 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from hub_manager.addon.plan import plan
-from tests.support.addon_objects import (
+from tests.support.builders.addon_objects import (
     ADC,
     CONFIGURED,
     World,

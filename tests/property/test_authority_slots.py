@@ -14,8 +14,8 @@ from federation.pki.chain import Purpose, verify_leaf
 from hub_manager.certificates.authority import Authority, Create, Facts, Prepare, Rest, Schedule, plan, take
 from hub_manager.certificates.issuing import AuthorityRunsOut, Life, validity
 from hub_manager.certificates.slots import read_slots, write_slots
-from tests.support.authorities import authority
-from tests.support.csr import NOW, key_of, public_der
+from tests.support.builders.authorities import authority
+from tests.support.builders.csr import NOW, key_of, public_der
 
 if TYPE_CHECKING:
     from cryptography import x509

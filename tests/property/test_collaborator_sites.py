@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from federation.api.collaborator import Collaborator
 from federation.api.dataset import Dataset
 from federation.api.identity import TRUST_BUNDLE
-from spoke_agent.collaborator.egress import destination_of
-from spoke_agent.collaborator.failure import clean, clean_tail
+from spoke_agent.collaborator.admission import matches
+from spoke_agent.collaborator.container_exit import clean, clean_tail
 from spoke_agent.collaborator.job import CERTIFICATE_SECRET
+from spoke_agent.collaborator.network import destination_of
 from spoke_agent.collaborator.plan import ApplyNetworkPolicy, CreateJob, Observed, plan
-from spoke_agent.collaborator.policy import matches
-from tests.support.collaborator_objects import SITE, collaborator_json
-from tests.support.site_objects import dataset_json, policy
+from tests.support.builders.collaborator_objects import SITE, collaborator_json
+from tests.support.builders.site_objects import dataset_json, policy
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64

@@ -9,9 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.model import digest_of
-from hub_manager.aggregator.facts import DurableFact, Snapshot
-from hub_manager.aggregator.journal import open_journal
-from tests.support.engine_runs import COHORT, RUN, TERMS, Sites, expected_models, killed_before_write, stored_model
+from hub_manager.aggregator.rounds.records import DurableFact, Snapshot
+from hub_manager.aggregator.storage.journal import open_journal
+from tests.support.exchange.engine_runs import (
+    COHORT,
+    RUN,
+    TERMS,
+    Sites,
+    expected_models,
+    killed_before_write,
+    stored_model,
+)
 
 EXPECTED = expected_models()
 

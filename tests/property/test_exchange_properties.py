@@ -9,10 +9,19 @@ from hypothesis import strategies as st
 from federation.rpc.gen import exchange_pb2 as pb
 from federation.rpc.orders import Round, RunEnded, Wait, order_of
 from federation.rpc.policy import CHUNK_BYTES
-from hub_manager.aggregator.effects import HandOutWork, TellEnded, TellToWait
-from hub_manager.aggregator.events import Task, TaskKind
-from hub_manager.aggregator.limits import Allowance, Bucket
-from hub_manager.aggregator.wire import Malformed, data_of, data_reply, header_of, order_message, parse, tensors_of
+from hub_manager.aggregator.domain import Task, TaskKind
+from hub_manager.aggregator.exchange.messages import (
+    Malformed,
+    data_of,
+    data_reply,
+    header_of,
+    order_message,
+    parse,
+    tensors_of,
+)
+from hub_manager.aggregator.exchange.quotas import Allowance
+from hub_manager.aggregator.rate_limit import Bucket
+from hub_manager.aggregator.rounds.effects import HandOutWork, TellEnded, TellToWait
 
 DIGEST = "blake3:" + "0" * 64
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.model import DType, TensorSpec, manifest_of
-from hub_manager.aggregator.aggregation import (
+from hub_manager.aggregator.numerics.algorithms import (
     Adam,
     Aggregation,
     Median,
@@ -19,11 +19,11 @@ from hub_manager.aggregator.aggregation import (
     WeightedMean,
     Yogi,
 )
-from hub_manager.aggregator.elements import all_finite, decoded, encoded
-from hub_manager.aggregator.fold import Diverged, Folding, Slot, fold
-from hub_manager.aggregator.network import merge_exchange, selecting_network
-from tests.support.models import MIXED, Held, elements, packed, rounded, unpacked
-from tests.support.reference_fold import (
+from hub_manager.aggregator.numerics.dtypes import all_finite, decoded, encoded
+from hub_manager.aggregator.numerics.fold import Diverged, Folding, Slot, fold
+from hub_manager.aggregator.numerics.sorting_network import merge_exchange, selecting_network
+from tests.support.builders.models import MIXED, Held, elements, packed, rounded, unpacked
+from tests.support.exchange.reference_fold import (
     ROUNDING,
     Combine,
     Server,

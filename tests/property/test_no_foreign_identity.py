@@ -19,8 +19,8 @@ from federation.pki.csr import parse_request
 from federation.pki.names import collaborator_of
 from hub_manager.certificates.issuing import Life, issue, validity
 from hub_manager.certificates.policy import Input, refusal_of
-from tests.support import csr as make
-from tests.support.authorities import authority
+from tests.support.builders import csr as make
+from tests.support.builders.authorities import authority
 
 # Names that are prefixes of each other, hold the separators of user names and DNS, or are as long as names get.
 CLUSTERS = st.sampled_from(

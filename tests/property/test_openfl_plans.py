@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation.exported_plan import ExportedPlan, decode, encode
-from spoke_agent.collaborator.openfl.plan import judge, with_defaults
-from spoke_agent.collaborator.openfl.settings import Refusal
-from tests.support.plans import plan
+from runtimes.openfl.plan_export import judge, with_defaults
+from runtimes.openfl.plan_settings import Refusal
+from tests.support.builders.plans import plan
 
 LEAVES = st.none() | st.booleans() | st.integers(-2, 5) | st.floats() | st.text(max_size=8) | st.just("openfl.a.Median")
 ANYTHING = st.recursive(

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.api.core import ConfigMap
-from federation.kube.backoff import Backoff
+from federation.backoff import Backoff
 from federation.kube.errors import Gone, Unavailable
 from federation.kube.kinds import CONFIG_MAP
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, key_of
-from tests.support.fake_api import FakeApi
-from tests.support.objects import config_map
+from tests.support.builders.objects import config_map
+from tests.support.fakes.fake_api import FakeApi
 from tests.support.waiting import running, until
 
 EVENTS = st.one_of(

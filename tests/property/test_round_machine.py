@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub_manager.aggregator import events
-from hub_manager.aggregator.events import JoinPolicy
-from hub_manager.aggregator.evolution import replay
-from hub_manager.aggregator.facts import Snapshot, is_durable
-from hub_manager.aggregator.snapshot import snapshot_of
-from hub_manager.aggregator.state import Phase, durable
-from tests.support.rounds import (
+from hub_manager.aggregator import domain
+from hub_manager.aggregator.domain import JoinPolicy
+from hub_manager.aggregator.rounds import inputs
+from hub_manager.aggregator.rounds.records import Snapshot, is_durable
+from hub_manager.aggregator.rounds.snapshot import snapshot_of
+from hub_manager.aggregator.rounds.state import Phase, durable
+from hub_manager.aggregator.rounds.transitions import replay
+from tests.support.exchange.rounds import (
     FIRST_MODEL,
     MANIFEST,
     OTHER_MODEL,
@@ -31,8 +32,8 @@ ROUNDS = st.integers(-1, 4)
 
 
 def updates(
-    kind: type[events.UpdateBegun | events.UpdateComplete | events.UpdateBroken],
-) -> st.SearchStrategy[events.Event]:
+    kind: type[inputs.UpdateBegun | inputs.UpdateComplete | inputs.UpdateBroken],
+) -> st.SearchStrategy[inputs.Event]:
     announced = st.builds(announcement, PEERS, ROUNDS, weight=st.sampled_from((0, 1, 10, 10**9)))
     return st.builds(kind, PEERS, announced)
 
@@ -41,21 +42,21 @@ NAMES = st.sets(PEERS, min_size=1)
 COHORTS = st.builds(cohort_of, st.integers(1, 6), NAMES, st.sets(PEERS))
 """Numbered as they come: newer ones, older ones and the same again."""
 EVENTS = st.one_of(
-    st.builds(events.Joined, PEERS, st.sampled_from((MANIFEST, MANIFEST, MANIFEST, OTHER_MODEL))),
-    st.builds(events.Left, PEERS),
-    updates(events.UpdateBegun),
-    updates(events.UpdateComplete),
-    updates(events.UpdateBroken),
+    st.builds(inputs.Joined, PEERS, st.sampled_from((MANIFEST, MANIFEST, MANIFEST, OTHER_MODEL))),
+    st.builds(inputs.Left, PEERS),
+    updates(inputs.UpdateBegun),
+    updates(inputs.UpdateComplete),
+    updates(inputs.UpdateBroken),
     st.builds(
-        events.MetricsReported,
+        domain.MetricsReported,
         PEERS,
         ROUNDS,
         st.sampled_from([task.name for task in TASKS]),
         st.integers(0, 5),
-        st.just((events.Metric("loss", 0.5),)),
+        st.just((domain.Metric("loss", 0.5),)),
     ),
-    COHORTS.map(events.CohortTold),
-    st.builds(events.FoldDiverged, ROUNDS, st.just("overflow")),
+    COHORTS.map(inputs.CohortTold),
+    st.builds(inputs.FoldDiverged, ROUNDS, st.just("overflow")),
 )
 STEPS = st.one_of(
     EVENTS,
@@ -66,7 +67,7 @@ STEPS = st.one_of(
 )
 
 
-def take(world: World, step: events.Event | tuple[str, object]) -> None:
+def take(world: World, step: inputs.Event | tuple[str, object]) -> None:
     match step:
         case ("send", str(peer)):
             if peer not in world.state.connected:
@@ -93,7 +94,7 @@ def take(world: World, step: events.Event | tuple[str, object]) -> None:
     st.integers(1, 4),
 )
 def test_stays_sound_and_replays_from_its_journal(
-    steps: Sequence[events.Event | tuple[str, object]], policy: JoinPolicy, warm: bool, whole_plan: bool, quorum: int
+    steps: Sequence[inputs.Event | tuple[str, object]], policy: JoinPolicy, warm: bool, whole_plan: bool, quorum: int
 ) -> None:
     tasks = TASKS if whole_plan else TASKS[1:2]
     agreed = terms(COHORT, quorum=quorum, join_policy=policy, tasks=tasks, evaluate=whole_plan)
@@ -107,7 +108,7 @@ def test_stays_sound_and_replays_from_its_journal(
 @settings(deadline=None)
 @given(st.lists(STEPS, max_size=40), st.sampled_from(JoinPolicy), st.booleans(), st.data())
 def test_a_snapshot_stands_for_all_facts_before_it(
-    steps: Sequence[events.Event | tuple[str, object]], policy: JoinPolicy, warm: bool, data: st.DataObject
+    steps: Sequence[inputs.Event | tuple[str, object]], policy: JoinPolicy, warm: bool, data: st.DataObject
 ) -> None:
     agreed = terms(COHORT, quorum=2, join_policy=policy, tasks=TASKS, evaluate=True)
     world = World(agreed, stored=FIRST_MODEL if warm else None)
@@ -148,10 +149,10 @@ def test_who_takes_part_is_what_the_newest_cohort_says_in_whatever_order_they_co
     ]
     newest = cohort_of(0, COHORT)
     for number in data.draw(st.lists(st.integers(0, 4), max_size=20)):
-        step = data.draw(STEPS.filter(lambda step: not isinstance(step, events.CohortTold)))
+        step = data.draw(STEPS.filter(lambda step: not isinstance(step, inputs.CohortTold)))
         take(world, step)
         before = world.state.phase
-        world.see(events.CohortTold(said[number]))
+        world.see(inputs.CohortTold(said[number]))
         if before is not Phase.ENDED and said[number].generation > newest.generation:
             newest = said[number]
         assert set(world.state.members) == set(newest.members) - set(newest.revoked)

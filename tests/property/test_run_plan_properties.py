@@ -11,13 +11,9 @@ from hypothesis import strategies as st
 
 from federation.api.aggregator_run import Cohort
 from federation.api.collaborator import RunPlan
-from federation.kube.kinds import CONFIG_MAP
-from federation.kube.ocm_kinds import MANAGED_CLUSTER
+from federation.kube.kinds import CONFIG_MAP, MANAGED_CLUSTER
 from federation.kube.resource import Json
-from hub_manager.federated_learning.aggregator_job import Images, job
-from hub_manager.federated_learning.names import work_name
-from hub_manager.federated_learning.placement import placement
-from hub_manager.federated_learning.render import (
+from hub_manager.federated_learning.resources.aggregator import (
     config_map,
     network_policy,
     plan_copy,
@@ -25,10 +21,15 @@ from hub_manager.federated_learning.render import (
     service,
     volume_claim,
 )
-from hub_manager.federated_learning.works import Address, Site, work
-from tests.support.fake_api import Crash
-from tests.support.run_objects import run_json, run_of
-from tests.support.run_world import RunWorld, clusters
+from hub_manager.federated_learning.resources.aggregator_job import job
+from hub_manager.federated_learning.resources.manifest_work import Address, work
+from hub_manager.federated_learning.resources.names import work_name
+from hub_manager.federated_learning.resources.placement import placement
+from hub_manager.federated_learning.settings import Images
+from hub_manager.federated_learning.site import Site
+from tests.support.builders.run_objects import run_json, run_of
+from tests.support.fakes.fake_api import Crash
+from tests.support.fakes.run_world import RunWorld, clusters
 
 NAMES = ("c1", "c2", "c3")
 REFUSED = {"state": "Refused", "reason": "NotAllowed"}

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from federation.kube.kinds import JOB
 from federation.kube.resource import Json
-from federation.kube.run_kinds import JOB
-from hub_manager.federated_learning.validate import Limits
-from tests.support.run_objects import run_json
-from tests.support.run_world import RunWorld, clusters
+from hub_manager.federated_learning.settings import Limits
+from tests.support.builders.run_objects import run_json
+from tests.support.fakes.run_world import RunWorld, clusters
 
 CRD: Json = yaml.safe_load(Path("manifests/crds/federatedlearnings.yaml").read_text(encoding="utf-8"))
 SPEC: Json = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]

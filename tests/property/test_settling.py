@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoke_agent.claims.settling import SETTLING, Unsettled, settle
+from spoke_agent.claims.debounce import SETTLING, Unsettled, settle
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 facts = st.dictionaries(st.sampled_from(["cpu", "gpu", "memory"]), st.sampled_from(["1", "2", "3"]))

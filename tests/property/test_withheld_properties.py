@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from federation.api.dataset import DatasetVolume
-from spoke_agent.collaborator.withheld import INSTEAD, Withheld
-from tests.support.collaborator_objects import open_dataset
+from spoke_agent.collaborator.redaction import INSTEAD, Withheld
+from tests.support.builders.collaborator_objects import open_dataset
 
 names = st.text(min_size=4, max_size=20)
 sources: Any = st.one_of(

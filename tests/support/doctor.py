@@ -4,23 +4,25 @@ from pathlib import Path
 from typing import Any
 
 from federation.api.claims import DatasetName, PublishedAttributes, dataset_claims
-from federation.kube.ocm_kinds import MANAGED_CLUSTER, MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
-from federation.kube.resource import Json
-from federation.kube.run_kinds import (
+from federation.kube.kinds import (
     AGGREGATOR_POD,
     FEDERATED_LEARNING,
+    MANAGED_CLUSTER,
+    MANAGED_CLUSTER_ADD_ON,
     MANAGED_CLUSTER_SET_BINDING,
+    MANIFEST_WORK,
     PERSISTENT_VOLUME_CLAIM,
     PLACEMENT,
     PLACEMENT_DECISION,
 )
+from federation.kube.resource import Json
 from kubectl_fl.commands.doctor import observe
 from kubectl_fl.doctor.cluster_checks import cluster_findings
 from kubectl_fl.doctor.findings import Finding, RunObservation
 from kubectl_fl.doctor.run_checks import run_findings
-from tests.support.csr import NOW
-from tests.support.fake_kubectl import FakeKubectl, InProcess
-from tests.support.run_world import RunWorld
+from tests.support.builders.csr import NOW
+from tests.support.fakes.fake_kubectl import FakeKubectl, InProcess
+from tests.support.fakes.run_world import RunWorld
 
 KINDS = (
     FEDERATED_LEARNING,

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from federation.kube.conditions import rfc3339
 from federation.kube.resource import Json, Kind, ObjectKey
-from tests.support.label_selectors import selects
-from tests.support.merging import Owners
+from tests.support.api_server.label_selectors import selects
+from tests.support.api_server.merging import Owners
 
 Collection = tuple[str, str]
 """API group and plural: the versions of a kind are one collection."""

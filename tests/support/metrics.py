@@ -2,9 +2,9 @@
 
 from prometheus_client import CollectorRegistry
 
-from hub_manager.aggregator.telling import Telling
+from hub_manager.aggregator.reporting.telemetry import Telling
 from hub_manager.certificates.telling import certificate_metrics
-from hub_manager.federated_learning.telling import RunMetrics
+from hub_manager.federated_learning.metrics import RunMetrics
 from spoke_agent.metrics import AgentMetrics
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL
 from federation.kube.resource import Json
 from kubectl_fl.app import main
-from tests.support.fake_kubectl import FakeKubectl
-from tests.support.run_objects import run_json
+from tests.support.builders.run_objects import run_json
+from tests.support.fakes.fake_kubectl import FakeKubectl
 
 UID = "u-1"
 OURS = {RUN_UID_LABEL: UID, ATTEMPT_LABEL: "2"}

@@ -15,14 +15,14 @@ import pytest_asyncio
 import yaml
 
 from federation.kube.client import Client
+from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json, Kind, ObjectKey, Resource
-from federation.kube.run_kinds import FEDERATED_LEARNING
 from kubectl_fl.app import main
 from kubectl_fl.kubectl import Kubectl
 from kubectl_fl.resources.pods import RUN_POD
 from kubectl_fl.resources.reader_pod import ModelLocation, ReaderSettings, reader_pod
-from tests.support.apiserver import find_programs, loopback_api_server
-from tests.support.run_objects import run_json, run_of
+from tests.support.api_server.apiserver import find_programs, loopback_api_server
+from tests.support.builders.run_objects import run_json, run_of
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.apiserver

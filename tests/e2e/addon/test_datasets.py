@@ -12,9 +12,9 @@ from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB
 from fleet.waiting import until
-from tests.support.on_hub import read
-from tests.support.placements import NAMESPACE, asks_for, binding, dataset, placement, selected
-from tests.support.workloads import pod
+from tests.support.builders.placements import NAMESPACE, asks_for, binding, dataset, placement, selected
+from tests.support.fleet.on_hub import read
+from tests.support.fleet.workloads import pod
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet

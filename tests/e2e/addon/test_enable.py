@@ -14,8 +14,8 @@ from fleet.command import CommandFailed, run
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
-from fleet.waiting import WAIT, until
-from tests.support.on_hub import CERTIFICATE_SECRET, KUBECONFIG_SECRET, conditions, read, until_secret
+from fleet.waiting import TIMEOUT_FLAG, until
+from tests.support.fleet.on_hub import CERTIFICATE_SECRET, KUBECONFIG_SECRET, conditions, read, until_secret
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet
@@ -130,7 +130,7 @@ async def test_an_add_on_in_another_namespace_of_the_spoke_works_and_goes_withou
     try:
         await hub.kubectl(
             HUB, "wait", "--for=condition=Available", f"managedclusteraddon/{ADD_ON}", f"--namespace={spoke}",
-            WAIT,
+            TIMEOUT_FLAG,
         )  # fmt: skip
         await until_secret(hub, spoke, CERTIFICATE_SECRET, namespace=namespace)
     finally:
@@ -183,13 +183,17 @@ async def test_install_by_placement_enables_and_disables(hub: Clusters) -> None:
     await patch_fleet_add_on(hub, {"spec": {"installStrategy": strategy}})
     try:
         await hub.kubectl(HUB, "label", "managedcluster", spoke, f"{label}=yes")
-        await hub.kubectl(HUB, "wait", "--for=create", f"managedclusteraddon/{ADD_ON}", f"--namespace={spoke}", WAIT)
+        await hub.kubectl(
+            HUB, "wait", "--for=create", f"managedclusteraddon/{ADD_ON}", f"--namespace={spoke}", TIMEOUT_FLAG
+        )
         await hub.kubectl(
             HUB, "wait", "--for=condition=Available", f"managedclusteraddon/{ADD_ON}", f"--namespace={spoke}",
-            WAIT,
+            TIMEOUT_FLAG,
         )  # fmt: skip
         await hub.kubectl(HUB, "label", "managedcluster", spoke, f"{label}-")
-        await hub.kubectl(HUB, "wait", "--for=delete", f"managedclusteraddon/{ADD_ON}", f"--namespace={spoke}", WAIT)
+        await hub.kubectl(
+            HUB, "wait", "--for=delete", f"managedclusteraddon/{ADD_ON}", f"--namespace={spoke}", TIMEOUT_FLAG
+        )
     finally:
         await patch_fleet_add_on(hub, {"spec": {"installStrategy": {"type": "Manual", "placements": None}}})
         # OCM disables wherever its Placements do not select, so the other spokes have lost the add-on as well.

@@ -29,16 +29,16 @@ from federation.api.identity import (
     dns_name,
 )
 from federation.kube.client import Client
-from federation.kube.ocm_kinds import MANAGED_CLUSTER_ADD_ON
+from federation.kube.kinds import MANAGED_CLUSTER_ADD_ON
 from federation.kube.resource import ObjectKey
 from fleet.command import CommandFailed
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.waiting import until
-from tests.support.csr import request_pem, subject_of
-from tests.support.hub_process import installed_stopped
-from tests.support.on_hub import klusterlet_kubeconfig, lose_kubeconfig, read
+from tests.support.builders.csr import request_pem, subject_of
+from tests.support.fleet.hub_process import installed_stopped
+from tests.support.fleet.on_hub import klusterlet_kubeconfig, lose_kubeconfig, read
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet

@@ -18,10 +18,10 @@ from fleet.command import run
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
-from fleet.waiting import PATIENCE, WAIT, until
+from fleet.waiting import TIMEOUT, TIMEOUT_FLAG, until
 from hub_manager.certificates.authority import Schedule
-from tests.support.hub_process import config, installed_stopped, leading, manager_kubeconfig
-from tests.support.on_hub import CERTIFICATE_SECRET, lose_kubeconfig, read, secret
+from tests.support.fleet.hub_process import config, installed_stopped, leading, manager_kubeconfig
+from tests.support.fleet.on_hub import CERTIFICATE_SECRET, lose_kubeconfig, read, secret
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet
@@ -59,13 +59,13 @@ async def openssl_accepts(certificate: bytes, bundle: str, folder: Path) -> bool
 async def test_a_lost_kubeconfig_is_issued_anew_and_the_agent_goes_on_without_a_restart(enabled: Clusters) -> None:
     spoke = enabled.spokes[0]
     deployment = ("deployment/federated-learning-agent", f"--namespace={INSTALL_NAMESPACE}")
-    await enabled.kubectl(spoke, "rollout", "status", *deployment, WAIT)
+    await enabled.kubectl(spoke, "rollout", "status", *deployment, TIMEOUT_FLAG)
     before = await _agents(enabled, spoke)
     assert before
 
     await lose_kubeconfig(enabled, spoke)
 
-    await enabled.kubectl(spoke, "wait", "--for=condition=Available", *deployment, WAIT)
+    await enabled.kubectl(spoke, "wait", "--for=condition=Available", *deployment, TIMEOUT_FLAG)
     assert await _agents(enabled, spoke) == before
 
 
@@ -112,7 +112,7 @@ async def test_authorities_roll_over_while_each_spokes_certificate_stays_valid_t
             async with leading(settings, QUICK):
                 for spoke in enabled.spokes:
                     await _until_short_lived(enabled, spoke)
-                await until(every_certificate_is_valid, "the company's authority signs for all", deadline=2 * PATIENCE)
+                await until(every_certificate_is_valid, "the company's authority signs for all", deadline=2 * TIMEOUT)
                 bundle = await read(
                     enabled, HUB, "configmap", "federated-learning-trust-bundle", f"--namespace={HUB_NAMESPACE}"
                 )

@@ -14,15 +14,15 @@ import pytest
 from demo import install
 from demo.images import REPOSITORY
 from demo.install import ADD_ON, HUB_NAMESPACE
-from fleet import daemons
+from fleet.cluster import daemons
+from fleet.cluster.network import Link
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
-from fleet.network import Link
-from fleet.waiting import WAIT, until
-from tests.support.fleet_processes import process_of
-from tests.support.hub_process import installed_stopped, manager_kubeconfig
-from tests.support.on_hub import CERTIFICATE_SECRET, conditions, read, secret, until_secret
+from fleet.waiting import TIMEOUT_FLAG, until
+from tests.support.fleet.fleet_processes import process_of
+from tests.support.fleet.hub_process import installed_stopped, manager_kubeconfig
+from tests.support.fleet.on_hub import CERTIFICATE_SECRET, conditions, read, secret, until_secret
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet
@@ -36,7 +36,9 @@ async def create_add_on(clusters: Clusters, spoke: str) -> None:
 
 async def until_available(clusters: Clusters, spoke: str) -> None:
     scope = f"--namespace={spoke}"
-    await clusters.kubectl(HUB, "wait", "--for=condition=Available", f"managedclusteraddon/{ADD_ON}", scope, WAIT)
+    await clusters.kubectl(
+        HUB, "wait", "--for=condition=Available", f"managedclusteraddon/{ADD_ON}", scope, TIMEOUT_FLAG
+    )
 
 
 async def on_hub(clusters: Clusters, spoke: str) -> Json:
@@ -96,7 +98,7 @@ async def _one_write_then_killed(kubeconfig: Path, agent_image: str) -> str:
     One that finds nothing to write, because the klusterlet has to move first, is killed too.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.hub_process", str(kubeconfig), agent_image),
+        *(sys.executable, "-m", "tests.support.fleet.hub_process", str(kubeconfig), agent_image),
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=asyncio.subprocess.PIPE,
@@ -170,7 +172,7 @@ async def test_a_spoke_cut_off_while_it_is_enabled_becomes_available_once_it_is_
             "--for=create",
             f"manifestwork/addon-{ADD_ON}-deploy-0",
             f"--namespace={spoke}",
-            WAIT,
+            TIMEOUT_FLAG,
         )
         assert (await conditions(fleet, spoke)).get("Available", "").partition("/")[0] != "True"
     finally:

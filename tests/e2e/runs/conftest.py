@@ -8,7 +8,7 @@ import pytest_asyncio
 from demo import digits, install
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
-from tests.support.fleet_runs import TERMS, Model, Sites, reference_models
+from tests.support.fleet.fleet_runs import TERMS, Model, Sites, reference_models
 
 
 @pytest_asyncio.fixture(scope="session")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from demo import digits
-from tests.support.fleet_runs import FleetRun, Model, Sites, condition, equal, read_model
+from tests.support.fleet.fleet_runs import FleetRun, Model, Sites, condition, equal, read_model
 
 pytestmark = pytest.mark.fleet
 ENOUGH = 0.90

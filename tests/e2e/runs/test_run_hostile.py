@@ -19,13 +19,13 @@ from federation.rpc.gen import exchange_pb2 as pb
 from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.waiting import until
-from tests.support.attacker import Attacker, Target, announced, files_in, reason_of
-from tests.support.fleet_processes import process_of, stopped
-from tests.support.fleet_runs import FleetRun, Json, Model, Sites, equal
-from tests.support.on_hub import CERTIFICATE_SECRET, read, secret
+from tests.support.exchange.attacker import Attacker, Target, announced, files_in, reason_of
+from tests.support.fleet.fleet_processes import process_of, stopped
+from tests.support.fleet.fleet_runs import FleetRun, Json, Model, Sites, equal
+from tests.support.fleet.on_hub import CERTIFICATE_SECRET, read, secret
 
 pytestmark = pytest.mark.fleet
-COLLABORATOR = "spoke_agent.collaborator.openfl"
+COLLABORATOR = "runtimes.openfl"
 NAN, INFINITY, ONE = (struct.pack("<f", value) for value in (math.nan, math.inf, 1.0))
 Lie = Callable[[Attacker, bytes, int], object]
 

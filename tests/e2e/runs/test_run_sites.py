@@ -6,8 +6,8 @@ import pytest
 
 from demo import digits, images, install
 from fleet.waiting import until
-from tests.support.fleet_runs import TERMS, Clusters, FleetRun, Model, Sites, cluster_of, condition, equal
-from tests.support.workspaces import BROKEN_AT_ONCE, BROKEN_IN_TRAINING, with_missing_import
+from tests.support.builders.workspaces import BROKEN_AT_ONCE, BROKEN_IN_TRAINING, with_missing_import
+from tests.support.fleet.fleet_runs import TERMS, Clusters, FleetRun, Model, Sites, cluster_of, condition, equal
 
 pytestmark = pytest.mark.fleet
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from demo.install import HUB_NAMESPACE
+from fleet.cluster.network import Link
 from fleet.fleet import Fleet
 from fleet.layout import HUB
-from fleet.network import Link
-from fleet.waiting import PATIENCE, until
-from tests.support.fleet_processes import process_of
-from tests.support.fleet_runs import FleetRun, Model, Sites, cluster_of, condition, equal
+from fleet.waiting import TIMEOUT, until
+from tests.support.fleet.fleet_processes import process_of
+from tests.support.fleet.fleet_runs import FleetRun, Model, Sites, cluster_of, condition, equal
 
 pytestmark = pytest.mark.fleet
 AGGREGATOR = "hub_manager.aggregator"
-COLLABORATOR = "spoke_agent.collaborator.openfl"
+COLLABORATOR = "runtimes.openfl"
 Phase = Callable[[Path], bool]
 
 
@@ -70,7 +70,7 @@ async def _reached(fleet: Fleet, run: FleetRun, phase: Phase) -> int:
 
     await until(runs, "the aggregator's process")
     base = run.volume(fleet) / run.namespace / run.name
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while not await asyncio.to_thread(_shows, phase, base):
             pass
     return found[0]

@@ -20,13 +20,13 @@ from fleet.fleet import Fleet
 from fleet.layout import API_SERVER_PORT, API_SERVER_SERVICE, DNS_SERVICE, HUB, SWITCH
 from hub_manager.certificates.settings import SLOTS_SECRET
 from hub_manager.certificates.slots import read_slots
-from tests.support import tls_capture
-from tests.support.attacker import Attacker, Target, reason_of
-from tests.support.authorities import authority
-from tests.support.fleet_runs import FleetRun, Sites
-from tests.support.on_hub import read, secret
-from tests.support.tls import Desk, now
-from tests.support.workloads import pod_address, reaches
+from tests.support.builders.authorities import authority
+from tests.support.exchange import tls_capture
+from tests.support.exchange.attacker import Attacker, Target, reason_of
+from tests.support.exchange.tls import Desk, now
+from tests.support.fleet.fleet_runs import FleetRun, Sites
+from tests.support.fleet.on_hub import read, secret
+from tests.support.fleet.workloads import pod_address, reaches
 
 pytestmark = pytest.mark.fleet
 AGENT = "--selector=app.kubernetes.io/name=federated-learning-agent"
@@ -35,7 +35,7 @@ AGENT = "--selector=app.kubernetes.io/name=federated-learning-agent"
 @asynccontextmanager
 async def tapped(device: str, port: int, out: Path) -> AsyncIterator[None]:
     """A tap on a cluster's end of the switch that joins all of them."""
-    program = (sys.executable, "-m", "tests.support.tls_capture", device, str(port), str(out))
+    program = (sys.executable, "-m", "tests.support.exchange.tls_capture", device, str(port), str(out))
     tap = await asyncio.create_subprocess_exec(
         *("nsenter", f"--net=/run/netns/{SWITCH}", *program), cwd=REPOSITORY, stdout=asyncio.subprocess.PIPE
     )

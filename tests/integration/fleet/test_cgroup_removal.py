@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleet import cgroups
+from fleet.cluster import cgroups
 from fleet.fleet import Fleet
 from fleet.waiting import until
 

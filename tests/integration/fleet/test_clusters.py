@@ -10,7 +10,7 @@ from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB
 from fleet.waiting import until
-from tests.support.workloads import SERVE, STAND, manifest_work, pod, reaches, running, service, text
+from tests.support.fleet.workloads import SERVE, STAND, manifest_work, pod, reaches, running, service, text
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet

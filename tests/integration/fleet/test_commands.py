@@ -4,11 +4,12 @@ import sys
 
 import pytest
 
-from fleet import daemons, lifecycle
+from fleet import lifecycle
+from fleet.cluster import daemons
+from fleet.cluster.network import inside
 from fleet.command import CommandFailed, run
 from fleet.fleet import Fleet
 from fleet.layout import HUB
-from fleet.network import inside
 from fleet.waiting import until
 
 pytestmark = pytest.mark.fleet
@@ -17,7 +18,7 @@ COMMAND = (sys.executable, "-m", "fleet")
 
 def started(fleet: Fleet) -> dict[tuple[str, str], int]:
     """The process id of each daemon."""
-    return {(name, d.name): d.pid for name in fleet.clusters for d in daemons.every(fleet.layout.cluster(name))}
+    return {(name, d.name): d.pid for name in fleet.clusters for d in daemons.recorded(fleet.layout.cluster(name))}
 
 
 async def test_a_second_up_starts_nothing_anew(fleet: Fleet) -> None:
@@ -44,7 +45,7 @@ async def test_exec_runs_in_the_clusters_network_as_its_administrator(fleet: Fle
 async def test_a_timed_partition_cuts_and_heals(fleet: Fleet) -> None:
     spoke = fleet.spokes[1]
     said = await run(*COMMAND, "partition", spoke, "--after", "0.2", "--for", "0.2")
-    assert said.splitlines() == [f"{spoke} is cut off", f"{spoke} is back"]
+    assert said.splitlines() == [f"{spoke} is cut off", f"{spoke} is connected again"]
     hub = fleet.layout.cluster(HUB)
     dial = "import socket, sys; socket.create_connection((sys.argv[1], 6443), 5)"
     await run(*inside(fleet.layout.cluster(spoke)), "python3", "-c", dial, hub.address)

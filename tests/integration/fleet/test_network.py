@@ -9,13 +9,13 @@ from functools import partial
 import pytest
 import pytest_asyncio
 
+from fleet.cluster.network import Link, inside
 from fleet.command import CommandFailed, run
 from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import HUB
-from fleet.network import Link, inside
 from fleet.waiting import until
-from tests.support.workloads import SERVE, STAND, pod, reaches, running, service
+from tests.support.fleet.workloads import SERVE, STAND, pod, reaches, running, service
 
 pytestmark = pytest.mark.fleet
 _DIAL = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"

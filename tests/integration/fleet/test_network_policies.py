@@ -9,7 +9,7 @@ import pytest_asyncio
 from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.waiting import until
-from tests.support.workloads import SERVE, STAND, Json, pod, pod_address, reaches, running, text
+from tests.support.fleet.workloads import SERVE, STAND, Json, pod, pod_address, reaches, running, text
 
 pytestmark = pytest.mark.fleet
 PODS = {"guarded": SERVE, "open": SERVE, "friend": STAND, "stranger": STAND}

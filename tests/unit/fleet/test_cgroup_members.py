@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet import cgroups
+from fleet.cluster import cgroups
 
 
 def test_a_cgroup_that_goes_while_it_is_read_has_no_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

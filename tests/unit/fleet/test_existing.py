@@ -25,10 +25,16 @@ def test_hub_and_spokes_are_found_by_their_kubeconfigs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "remedy"),
     [
-        pytest.param({}, "needs FLEET_HUB", id="no hub"),
-        pytest.param({"FLEET_HUB": "/x"}, "needs FLEET_SPOKES: name=kubeconfig", id="no spokes"),
-        pytest.param({"FLEET_HUB": "/x", "FLEET_SPOKES": "a"}, "needs FLEET_SPOKES: name=kubeconfig", id="no path"),
-        pytest.param({"FLEET_HUB": "/x", "FLEET_SPOKES": "a=/y"}, "no such kubeconfig: hub: /x, a: /y", id="no files"),
+        pytest.param({}, "FLEET_HUB is missing", id="no hub"),
+        pytest.param({"FLEET_HUB": "/x"}, "FLEET_SPOKES is missing or invalid: write name=kubeconfig", id="no spokes"),
+        pytest.param(
+            {"FLEET_HUB": "/x", "FLEET_SPOKES": "a"},
+            "FLEET_SPOKES is missing or invalid: write name=kubeconfig",
+            id="no path",
+        ),
+        pytest.param(
+            {"FLEET_HUB": "/x", "FLEET_SPOKES": "a=/y"}, "kubeconfig not found: hub: /x, a: /y", id="no files"
+        ),
     ],
 )
 def test_a_wrong_variable_is_named_with_its_remedy(environment: dict[str, str], remedy: str) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from fleet.cluster.network import Link, firewall, link_rules
 from fleet.layout import Layout
-from fleet.network import Link, firewall, link_rules
 
 LAYOUT = Layout(Path("/fleet"), Path("/cache"))
 

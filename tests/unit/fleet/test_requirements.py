@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet import cgroups, requirements
+from fleet import requirements
+from fleet.cluster import cgroups
 from fleet.layout import Layout
 
 
@@ -18,9 +19,7 @@ def layout(tmp_path: Path) -> Layout:
 
 def test_a_mac_is_told_to_use_linux(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
-    assert [*requirements.unmet(layout)] == [
-        "This is Darwin: a fleet is made of Linux namespaces. Use a Linux machine."
-    ]
+    assert [*requirements.unmet(layout)] == ["A fleet needs Linux namespaces, but this is Darwin. Use a Linux machine."]
 
 
 def test_a_user_who_is_not_root_is_told_to_be(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
@@ -45,7 +44,9 @@ def test_a_machine_without_cgroups_is_told_so(monkeypatch: pytest.MonkeyPatch, l
 
 def test_too_little_memory_is_told_with_what_is_needed(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
     monkeypatch.setattr(os, "sysconf", lambda name: 4096 if name == "SC_PAGE_SIZE" else 2**18)
-    assert any("1.0 GiB of memory: a hub and two spokes need 5" in reason for reason in requirements.unmet(layout))
+    assert any(
+        "1.0 GiB of memory are too few: a hub and two spokes need 5" in reason for reason in requirements.unmet(layout)
+    )
 
 
 def test_a_full_disk_is_told_with_the_folder(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
@@ -56,5 +57,5 @@ def test_a_full_disk_is_told_with_the_folder(monkeypatch: pytest.MonkeyPatch, la
 
 def test_every_refusal_names_the_alternative(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(requirements.Unfit, match="FLEET=existing"):
+    with pytest.raises(requirements.RequirementsNotMet, match="FLEET=existing"):
         requirements.check(layout)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.cluster import wait_for
+from fleet.cluster.lifecycle import wait_for
 from fleet.command import CommandFailed
 from fleet.layout import Layout
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from federation.kube.run_kinds import FEDERATED_LEARNING
-from tests.support.fake_kubectl import FakeKubectl
-from tests.support.model_hub import Hub
+from federation.kube.kinds import FEDERATED_LEARNING
+from tests.support.fakes.fake_kubectl import FakeKubectl
+from tests.support.fleet.model_hub import Hub
 from tests.support.plugin import run
 
 

@@ -6,15 +6,15 @@ import sys
 
 import pytest
 
+from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json
-from federation.kube.run_kinds import FEDERATED_LEARNING
 from kubectl_fl.app import main
 from kubectl_fl.commands.watch import RunWatch
 from kubectl_fl.console import Console
 from kubectl_fl.errors import CommandError
 from kubectl_fl.kubectl import Kubectl
-from tests.support.csr import NOW
-from tests.support.fake_kubectl import FakeKubectl
+from tests.support.builders.csr import NOW
+from tests.support.fakes.fake_kubectl import FakeKubectl
 from tests.support.plugin import ended, run, typed
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from federation.api.claims import CPU_CLAIM, GPU_CLAIM, DatasetName, PublishedAttributes, dataset_claims
 from federation.api.run_names import ATTEMPT_LABEL
-from federation.kube.ocm_kinds import MANAGED_CLUSTER, MANIFEST_WORK
+from federation.kube.kinds import MANAGED_CLUSTER, MANIFEST_WORK
 from federation.kube.resource import Json
 from kubectl_fl.doctor.findings import Finding, Verdict
+from tests.support.builders.run_objects import run_json
 from tests.support.doctor import applied, conditions, enabled, member, of_cluster, of_run, seen, waiting
-from tests.support.run_objects import run_json
-from tests.support.run_world import RunWorld
+from tests.support.fakes.run_world import RunWorld
 
 REQUEST = "f79a3459f9af4794b202f06962b2760d"
 PENDING = (

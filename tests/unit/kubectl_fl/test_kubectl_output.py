@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json
-from federation.kube.run_kinds import FEDERATED_LEARNING
 from kubectl_fl.errors import AccessForbidden, CommandError, KubectlError, ObjectNotFound
 from kubectl_fl.resources.kubectl_output import RunEvent, decode_list, error_from_stderr, split_events
-from tests.support.run_objects import run_json
+from tests.support.builders.run_objects import run_json
 
 
 def event(kind: str, message: str = "") -> Json:

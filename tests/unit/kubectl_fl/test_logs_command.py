@@ -4,14 +4,13 @@ import pytest
 
 from federation.api.collaborator import COLLABORATOR_LABEL
 from federation.api.run_names import work_name
-from federation.kube.ocm_kinds import MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
+from federation.kube.kinds import AGGREGATOR_POD, MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
 from federation.kube.resource import Json
-from federation.kube.run_kinds import AGGREGATOR_POD
 from kubectl_fl.commands.logs import MAX_LINE_LENGTH, split_lines
-from tests.support.fake_kubectl import FakeKubectl
+from tests.support.builders.run_objects import run_of
+from tests.support.fakes.fake_kubectl import FakeKubectl
+from tests.support.fakes.run_world import feedback
 from tests.support.plugin import BROKEN, DONE, UID, pod, run, typed
-from tests.support.run_objects import run_of
-from tests.support.run_world import feedback
 
 
 @pytest.mark.parametrize(("init", "container"), [(DONE, "aggregator"), (BROKEN, "workspace")], ids=["done", "failed"])

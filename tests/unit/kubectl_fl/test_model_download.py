@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from federation.kube.run_kinds import AGGREGATOR_POD
+from federation.kube.kinds import AGGREGATOR_POD
 from kubectl_fl.app import main
 from kubectl_fl.commands.download import MAX_STALLS, ModelDownload
 from kubectl_fl.commands.verify import verify_model
 from kubectl_fl.errors import CommandError
 from kubectl_fl.kubectl import Kubectl
-from tests.support.model_hub import Hub
+from tests.support.fleet.model_hub import Hub
 
 
 def deletes(hub: Hub) -> int:

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL, server_name
+from federation.kube.kinds import AGGREGATOR_POD, JOB
 from federation.kube.resource import Json
-from federation.kube.run_kinds import AGGREGATOR_POD, JOB
-from hub_manager.federated_learning.aggregator_job import Images, job
+from hub_manager.federated_learning.resources.aggregator_job import job
+from hub_manager.federated_learning.settings import Images
 from kubectl_fl.errors import CommandError
 from kubectl_fl.resources.pods import AGGREGATOR_JOB
 from kubectl_fl.resources.reader_pod import model_location
-from tests.support.model_hub import IMAGE, Hub
+from tests.support.fleet.model_hub import IMAGE, Hub
 
 
 def test_the_pod_meets_the_restricted_standard_and_is_read_only(hub: Hub, target: Path) -> None:

@@ -3,16 +3,16 @@
 from datetime import timedelta
 from pathlib import Path
 
+from federation.kube.kinds import PERSISTENT_VOLUME_CLAIM
 from federation.kube.resource import Json, ObjectKey
-from federation.kube.run_kinds import PERSISTENT_VOLUME_CLAIM
 from kubectl_fl.doctor.cluster_checks import cluster_findings
 from kubectl_fl.doctor.findings import Finding, Verdict
 from kubectl_fl.doctor.run_checks import clusters_to_check, run_findings
 from kubectl_fl.views.doctor_report import render_findings
-from tests.support.csr import NOW
+from tests.support.builders.csr import NOW
+from tests.support.builders.run_objects import run_json
 from tests.support.doctor import applied, of_cluster, of_run, seen, waiting
-from tests.support.run_objects import run_json
-from tests.support.run_world import started
+from tests.support.fakes.run_world import started
 
 
 async def test_a_healthy_run_has_no_problem(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ import pytest
 from federation.api.federated_learning import FederatedLearning
 from federation.api.run_status import COMPLETE, FAILED
 from federation.kube.resource import Json
-from hub_manager.federated_learning.status import Reason
-from hub_manager.federated_learning.validate import FaultReason
+from hub_manager.federated_learning.planning.conditions import Reason
+from hub_manager.federated_learning.planning.validate import FaultReason
 from kubectl_fl.doctor.remedies import NO_ACTION_NEEDED, REMEDIES
 from kubectl_fl.views.run_changes import describe_changes, run_result
 from kubectl_fl.views.run_status import MAX_METRIC_COLUMNS, render_run, render_run_table
-from tests.support.run_objects import run_json, run_of
+from tests.support.builders.run_objects import run_json, run_of
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 WHERE = "KeyError (src/data.py:12)"

@@ -1,61 +1,85 @@
-"""The reference is that of the types: nothing is left out, nothing is said twice, and a difference is seen."""
+"""The CRDs and the reference pages are generated from the types, and a difference is reported."""
 
 import ast
 import re
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import pytest
 import yaml
 
+from federation.api.meta import CustomResource, Struct
+from federation.api.schema import (
+    REQUIRED,
+    Int32,
+    IntOrString,
+    PrinterColumn,
+    bounds,
+    items,
+    length,
+    map_list,
+    one_of,
+    rule,
+)
+from federation.kube.resource import Kind
 from reference.__main__ import drifted, generated, main
 from reference.api_page import api_page
 from reference.conditions_page import by_condition, conditions_page
-from reference.crd import described
+from reference.crd import definition_of, text_of
 from reference.docstrings import member_meanings
-from reference.fields import Field, fields_of
 from reference.markdown import anchor, table
-from reference.resources import REPOSITORY, RESOURCES, writer_in_run
+from reference.resources import REPOSITORY, RESOURCES, owner_in_run
+from reference.schema import schema_of
 
 NEVER_SHOWN = {"PlanMalformed", "PlanUnsupported"}
 """`PlanRefused` is what a reader sees of them; the message has the settings."""
-CRD = """\
-# A comment stays.
-spec:
-  versions:
-    - schema:
-        openAPIV3Schema:
-          type: object
-          properties:
-            spec:
-              type: object
-              properties:
-                size: &size
-                  type: integer
-                  format: int32
-                  minimum: 1
-                name:
-                  type: string
-                  description: >-
-                    What it was called
-                    before.
-                  maxLength: 3
-"""
 
 
-class _Spec(msgspec.Struct, frozen=True):
-    """What is asked for."""
+class _Item(Struct, frozen=True):
+    """An item."""
 
-    size: int = 0
-    """How large: in `bytes`."""
-    name: str = ""
-    """What it is called."""
+    name: str
+    """Name of the item."""
 
 
-class _Resource(msgspec.Struct, frozen=True):
+class _Spec(Struct, frozen=True):
+    """Specification of the gadget."""
+
+    cel_rules = (rule("self.size > 1", "set size to more than 1", ".size"),)
+
+    size: Annotated[Int32, bounds(1, 9), rule("self != 2", "use another size"), rule("self != 3", "use one more")] = 8
+    """Size in `bytes`."""
+    name_of_it: Annotated[str, REQUIRED, length(3)] = ""
+    """Name: at most three characters."""
+    items_of_it: Annotated[tuple[_Item, ...], items(2), map_list("name")] = ()
+    colours: dict[str, Annotated[IntOrString, length(5)]] = msgspec.field(default_factory=dict)
+    """Amounts by colour."""
+    sort: Annotated[str, one_of("Big", "Small")] | None = None
+    """Sort of the gadget."""
+
+
+class _Gadget(CustomResource, frozen=True):
+    """A gadget.
+
+    It serves tests.
+    """
+
+    short_names = ("gd",)
+    printer_columns = (PrinterColumn("Size", ".spec.size", "integer", "In bytes.", 1),)
+
     spec: _Spec = _Spec()
+
+
+class _Silent(CustomResource, frozen=True):
+    """A resource with an undocumented field."""
+
+    field: str = ""
+
+
+GADGET = Kind("gadgets.example.com", "v1", "Gadget", "gadgets", True, _Gadget)
 
 
 class _Undocumented(Enum):
@@ -64,11 +88,7 @@ class _Undocumented(Enum):
 
 class _OfNothing(Enum):
     STRAY = "Stray"
-    """It says of no condition that it is its reason."""
-
-
-def _fields(crd: str = CRD) -> tuple[Field, ...]:
-    return fields_of(_Resource, yaml.safe_load(crd)["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+    """This docstring starts with no condition."""
 
 
 def test_what_is_committed_is_what_the_types_say() -> None:
@@ -92,33 +112,93 @@ def test_checking_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "run make reference" in said
 
 
-def test_a_crd_takes_the_words_of_the_types_and_keeps_everything_else() -> None:
-    written = described(CRD, _fields())
+def test_a_crd_has_the_types_constraints_rules_and_docstrings_of_the_structs() -> None:
+    schema = definition_of(GADGET, {})["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 
-    assert written.splitlines()[0] == "# A comment stays."
-    assert "size: &size\n                  type: integer\n                  format: int32\n" in written
-    spec = yaml.safe_load(written)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    assert spec["description"] == "What is asked for."
-    assert spec["properties"]["size"] == {
-        "type": "integer",
-        "format": "int32",
-        "description": "How large: in `bytes`.",
-        "minimum": 1,
+    assert schema["description"] == "A gadget. It serves tests."
+    assert schema["properties"]["spec"] == {
+        "type": "object",
+        "description": "Specification of the gadget.",
+        "required": ["nameOfIt"],
+        "x-kubernetes-validations": [
+            {"rule": "self.size > 1", "message": "set size to more than 1", "fieldPath": ".size"}
+        ],
+        "properties": {
+            "size": {
+                "type": "integer",
+                "format": "int32",
+                "description": "Size in `bytes`.",
+                "default": 8,
+                "minimum": 1,
+                "maximum": 9,
+                "x-kubernetes-validations": [
+                    {"rule": "self != 2", "message": "use another size"},
+                    {"rule": "self != 3", "message": "use one more"},
+                ],
+            },
+            "nameOfIt": {"type": "string", "description": "Name: at most three characters.", "maxLength": 3},
+            "itemsOfIt": {
+                "type": "array",
+                "description": "An item.",
+                "maxItems": 2,
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+                "items": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {"name": {"type": "string", "description": "Name of the item."}},
+                },
+            },
+            "colours": {
+                "type": "object",
+                "description": "Amounts by colour.",
+                "additionalProperties": {
+                    "x-kubernetes-int-or-string": True,
+                    "anyOf": [{"type": "integer"}, {"type": "string"}],
+                    "maxLength": 5,
+                },
+            },
+            "sort": {"type": "string", "description": "Sort of the gadget.", "enum": ["Big", "Small"]},
+        },
     }
-    assert spec["properties"]["name"] == {"type": "string", "description": "What it is called.", "maxLength": 3}
 
 
-def test_writing_a_crd_twice_changes_nothing() -> None:
-    once = described(CRD, _fields())
+def test_a_crd_has_the_names_and_columns_of_the_kind() -> None:
+    definition = definition_of(GADGET, {"example.com/kept": "yes"})
 
-    assert described(once, _fields(once)) == once
+    assert definition["metadata"] == {
+        "name": "gadgets.gadgets.example.com",
+        "annotations": {"example.com/kept": "yes"},
+    }
+    assert definition["spec"]["names"] == {
+        "kind": "Gadget",
+        "listKind": "GadgetList",
+        "plural": "gadgets",
+        "singular": "gadget",
+        "shortNames": ["gd"],
+        "categories": ["federated-learning"],
+    }
+    assert definition["spec"]["versions"][0]["additionalPrinterColumns"] == [
+        {"name": "Size", "type": "integer", "description": "In bytes.", "jsonPath": ".spec.size", "priority": 1},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ]
 
 
-def test_fields_of_two_meanings_cannot_share_one_schema() -> None:
-    shared = CRD[: CRD.index("                name:")] + "                name: *size\n"
+def test_the_written_crd_reads_back_as_itself() -> None:
+    definition = definition_of(GADGET, {})
 
-    with pytest.raises(LookupError, match="alias"):
-        described(shared, _fields(shared))
+    assert yaml.safe_load(text_of(definition, "gadget.py")) == definition
+
+
+def test_decoding_ignores_what_the_api_server_validates() -> None:
+    decoded = msgspec.convert({"spec": {"size": 100, "sort": "Odd", "colours": {"red": "x" * 9}}}, _Gadget)
+
+    assert (decoded.spec.size, decoded.spec.sort, decoded.spec.name_of_it) == (100, "Odd", "")
+
+
+def test_a_field_without_a_docstring_is_named() -> None:
+    with pytest.raises(LookupError, match=r"_Silent\.field"):
+        schema_of(_Silent)
 
 
 def test_a_member_without_a_meaning_is_named() -> None:
@@ -142,7 +222,7 @@ def test_every_field_has_a_row_and_every_description_its_words() -> None:
 def test_every_field_of_a_runs_status_has_a_writer() -> None:
     fields = [field for field in RESOURCES[0].fields if field.path.startswith("status.")]
 
-    assert {writer_in_run(field) for field in fields} == {"hub manager", "aggregator", "both"}
+    assert {owner_in_run(field) for field in fields} == {"hub manager", "aggregator", "both"}
 
 
 def test_no_reason_of_the_product_is_left_out() -> None:

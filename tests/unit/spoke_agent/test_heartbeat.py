@@ -9,8 +9,8 @@ from federation.kube.kinds import LEASE
 from federation.kube.resource import Json
 from spoke_agent.health import LEASE_NAME, RENEWAL, RETRY, WATCHFUL, Heartbeat, Vitals
 from spoke_agent.metrics import AgentMetrics
-from tests.support.clock import Clock
-from tests.support.fake_api import FakeApi
+from tests.support.fakes.clock import Clock
+from tests.support.fakes.fake_api import FakeApi
 
 
 class Patient:

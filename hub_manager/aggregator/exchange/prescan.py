@@ -1,0 +1,109 @@
+"""How many parts a message has, judged before anything is made of them: pure.
+
+A part costs its sender two bytes and us some hundred, and a millionth of a second of everybody's event loop. A join and
+a report are counted in their bytes, because protobuf itself makes an object of each part; other messages are short
+(`Talk.only`).
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from federation.rpc.gen import exchange_pb2 as pb
+from federation.rpc.policy import REQUEST_BYTES
+from hub_manager.aggregator.exchange.messages import Malformed
+from hub_manager.aggregator.validation.manifest import MAX_RANK, MAX_TENSORS
+from hub_manager.aggregator.validation.refusal import Reason, Refusal, short
+from hub_manager.aggregator.validation.update import MAX_METRICS
+
+_MOST_FIELDS: Final = 16
+"""Of a message that has a few; the others are for later versions."""
+_LONGEST_VARINT: Final = 10
+
+
+def join_refusal(raw: bytes) -> Refusal | None:
+    """TooManyTensors: a join's bytes hold more tensors than any model may have.
+
+    Args:
+        raw: A JoinRequest, as it came.
+
+    Raises:
+        Malformed: They are no message, or one of too many fields.
+    """
+    tensors = 0
+    for position, (number, begin, end) in enumerate(_fields(raw, 0, len(raw))):
+        if position == _MOST_FIELDS:
+            raise Malformed(f"a JoinRequest of more than {_MOST_FIELDS} fields")
+        if number != pb.JoinRequest.MANIFEST_FIELD_NUMBER:
+            continue
+        for _ in _fields(raw, begin, end):
+            tensors += 1
+            if tensors > MAX_TENSORS:
+                return Refusal(Reason.TOO_MANY_TENSORS, f"more than {MAX_TENSORS} tensors")
+    return None
+
+
+def manifest_refusal(manifest: pb.ModelManifest) -> Refusal | None:
+    """TensorShape: no tensor has over 32 dimensions."""
+    for tensor in manifest.tensors:
+        if len(tensor.shape) > MAX_RANK:
+            return Refusal(Reason.TENSOR_SHAPE, f"{short(tensor.name)} has {len(tensor.shape)} dimensions")
+    return None
+
+
+def report_refusal(raw: bytes) -> Refusal | None:
+    """TooManyMetrics: a report's bytes hold more than 64 metrics, or more than those can take.
+
+    An honest site may have as many: its round goes on without them.
+
+    Args:
+        raw: A ReportMetricsRequest, as it came.
+
+    Raises:
+        Malformed: They are no message, or one of too many fields.
+    """
+    metrics = 0
+    for position, (number, _, _) in enumerate(_fields(raw, 0, len(raw))):
+        metrics += number == pb.ReportMetricsRequest.METRICS_FIELD_NUMBER
+        if metrics > MAX_METRICS:
+            return Refusal(Reason.TOO_MANY_METRICS, f"more than {MAX_METRICS} metrics of one task")
+        if position - metrics == _MOST_FIELDS:
+            raise Malformed(f"a ReportMetricsRequest of more than {_MOST_FIELDS} other fields")
+    if len(raw) > REQUEST_BYTES:
+        return Refusal(Reason.TOO_MANY_METRICS, f"{len(raw)} bytes of metrics, at most {REQUEST_BYTES}")
+    return None
+
+
+def _fields(raw: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Each field of the message that lies there: its number, and where its value begins and ends.
+
+    The wire types are those of protobuf's encoding, "Message Structure"; groups are in no message of ours.
+    """
+    at = begin
+    while at < end:
+        tag, at = _varint(raw, at)
+        size = 0
+        match tag & 7:
+            case 0:
+                _, at = _varint(raw, at)
+            case 1:
+                size = 8
+            case 2:
+                size, at = _varint(raw, at)
+            case 5:
+                size = 4
+            case _:
+                raise Malformed("a field of a type that no message has")
+        yield tag >> 3, at, at + size
+        at += size
+    if at != end:
+        raise Malformed("a field is longer than its message")
+
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    """The number that begins there, and where it ends."""
+    value = 0
+    for position, byte in enumerate(raw[at : at + _LONGEST_VARINT]):
+        value |= (byte & 0x7F) << 7 * position
+        if byte < 0x80:
+            return value, at + position + 1
+    raise Malformed("a number without an end")

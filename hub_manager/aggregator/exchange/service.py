@@ -1,0 +1,241 @@
+"""The exchange's service: who calls, what it says in values, and the round engine's answer.
+
+A call passes in this order: the peer's certificate, its membership, its rate, its open calls, and only then its first
+byte is read. For that each method is registered as one of streams, whatever the .proto says: gRPC hands a unary
+request to its handler only when the whole of it has arrived, and would wait for it as long as the peer likes. On the
+wire the two are the same (gRPC over HTTP/2, "Request").
+
+Bytes are not kept here: a message's data go on to the engine's spool before the next one is read, so a slow disk slows
+the peer (HTTP/2's flow control), and memory is a message a stream.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Final, TypeVar
+
+import grpc
+import structlog
+
+from federation.rpc import policy
+from federation.rpc.gen import exchange_pb2 as pb
+from federation.rpc.peer import NoPeer, Peer, peer_of
+from federation.rpc.refusal import LONGEST_MESSAGE, CallReason, Refused, refused, to_metadata
+from hub_manager.aggregator.domain import Announcement
+from hub_manager.aggregator.exchange import messages
+from hub_manager.aggregator.exchange.join_worker import Joining
+from hub_manager.aggregator.exchange.open_calls import Calls
+from hub_manager.aggregator.exchange.prescan import report_refusal
+from hub_manager.aggregator.exchange.quotas import CallKind, Tallies
+from hub_manager.aggregator.exchange.status_codes import answer
+from hub_manager.aggregator.exchange.stream import Context, Talk, Timing
+from hub_manager.aggregator.ports import Engine, Held, ReadableModel, Reception
+from hub_manager.aggregator.reporting.telemetry import Telling
+from hub_manager.aggregator.validation.refusal import Refusal, short
+
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["Exchange"].full_name
+
+_log = structlog.stdlib.get_logger(__name__)
+
+Method = Callable[[Talk], Awaitable[None]]
+Found = TypeVar("Found")
+
+
+class Exchange:
+    """The service of one run's aggregator."""
+
+    def __init__(
+        self, run: str, engine: Engine, calls: Calls, tallies: Tallies, telling: Telling, timing: Timing | None = None
+    ) -> None:
+        """The service of the run with that unique id, over that engine; nothing is served yet."""
+        self._run = run
+        self._engine = engine
+        self._calls = calls
+        self._tallies = tallies
+        self._telling = telling
+        self._timing = timing or Timing()
+        self._joining = Joining(engine, self._check_caller)
+        self._joined: set[str] = set()
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a gRPC server serves."""
+        methods: dict[str, tuple[CallKind, Method]] = {
+            "Join": (CallKind.QUESTION, self._join),
+            "Work": (CallKind.WORK, self._work),
+            "Download": (CallKind.DOWNLOAD, self._download),
+            "QueryOffset": (CallKind.QUESTION, self._query_offset),
+            "Upload": (CallKind.UPLOAD, self._upload),
+            "ReportMetrics": (CallKind.QUESTION, self._report_metrics),
+        }
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                name: grpc.stream_stream_rpc_method_handler(self._served(name, kind, method))
+                for name, (kind, method) in methods.items()
+            },
+        )
+
+    def cut(self, cluster: str) -> None:
+        """Ends every call of a cluster that takes part no longer."""
+        gone = refused(CallReason.NOT_IN_COHORT, f"{cluster} takes part in this run no longer")
+        if self._calls.cut(cluster, gone):
+            _log.warning("collaborator_cut", cluster=cluster)
+
+    def _served(self, name: str, kind: CallKind, method: Method) -> Callable[[object, Context], Awaitable[None]]:
+        async def serve(_requests: object, context: Context) -> None:
+            peer: Peer | None = None
+            try:
+                peer = self._authenticate(context)
+                async with self._calls.hold(peer, kind, seconds=self._timing.unary) as call:
+                    await method(Talk(peer, call, context, self._timing.idle))
+            except Refused as refusal:
+                await self._refuse(context, name, peer, refusal)
+            except messages.Malformed as error:
+                await self._refuse(context, name, peer, refused(CallReason.MALFORMED, str(error)))
+            except OSError as error:
+                _log.error("call_failed", method=name, cluster=peer and peer.cluster, error=str(error))
+                await self._refuse(context, name, peer, refused(CallReason.NOT_READY, "the aggregator's volume failed"))
+            except Exception:  # noqa: BLE001 - whatever it was, the peer is told to come again and nothing of it
+                _log.exception("call_failed", method=name, cluster=peer and peer.cluster)
+                await self._refuse(context, name, peer, refused(CallReason.NOT_READY, "the aggregator can't serve now"))
+
+        return serve
+
+    def _authenticate(self, context: Context) -> Peer:
+        """NotACollaborator, NotInCohort, TooManyCalls: who calls, before a byte of what it says is read."""
+        try:
+            peer = peer_of(context.auth_context())
+        except NoPeer as error:
+            raise refused(CallReason.NOT_A_COLLABORATOR, str(error)) from error
+        if not self._engine.member(peer.cluster):
+            raise refused(CallReason.NOT_IN_COHORT, f"{peer.cluster} takes no part in this run")
+        if not self._tallies.of(peer.cluster, time.monotonic()).calls.take(time.monotonic()):
+            raise refused(CallReason.TOO_MANY_CALLS, "call less often")
+        return peer
+
+    def _check_caller(self, peer: Peer, caller: pb.Caller) -> None:
+        """NameDiffers, OtherRun: what a message says of its sender has to be so, and is not needed otherwise."""
+        if caller.cluster != peer.cluster:
+            message = f"the certificate is {peer.cluster}'s, the message says {short(caller.cluster)}"
+            raise refused(CallReason.NAME_DIFFERS, message)
+        if caller.run != self._run:
+            raise refused(CallReason.OTHER_RUN, f"this is run {self._run}, the message is about {short(caller.run)}")
+
+    async def _refuse(self, context: Context, method: str, peer: Peer | None, refusal: Refused) -> None:
+        cluster = peer.cluster if peer is not None else _certificate_name(context)
+        member = cluster is not None and self._engine.member(cluster)
+        told = self._telling.refused(refusal, cluster=cluster, member=member, method=method, address=context.peer())
+        try:
+            await context.abort(refusal.status, refusal.message[:LONGEST_MESSAGE], to_metadata(refusal))
+        except grpc.aio.InternalError as error:
+            # The peer takes nothing: its message is still on the way, and no status can follow it.
+            if told:
+                _log.warning("call_not_ended", method=method, cluster=cluster, error=str(error))
+
+    async def _join(self, talk: Talk) -> None:
+        runtime, reply = await self._joining.join(talk.peer, await talk.only(policy.MESSAGE_BYTES))
+        self._joined.add(talk.peer.cluster)
+        _log.info("collaborator_joined", cluster=talk.peer.cluster, runtime=runtime)
+        await talk.write(reply)
+
+    async def _work(self, talk: Talk) -> None:
+        request = messages.parse(pb.WorkRequest, await talk.only())
+        self._check_caller(talk.peer, request.caller)
+        cluster = talk.peer.cluster
+        if cluster not in self._joined:
+            raise refused(CallReason.NOT_JOINED, "join first")
+        talk.call.allow(None)
+        self._telling.work_stream_opened(cluster)
+        try:
+            async with aclosing(self._engine.orders(cluster)) as orders:
+                async for order in orders:
+                    await talk.write(messages.order_message(order, now=time.time(), size_of=self._size_of))
+        finally:
+            self._telling.work_stream_closed(cluster)
+
+    def _size_of(self, digest: str) -> int:
+        model = self._engine.model(digest)
+        if model is None:
+            raise refused(CallReason.NOT_READY, "the model of the round is not in the store")
+        return model.nbytes
+
+    async def _download(self, talk: Talk) -> None:
+        request = messages.parse(pb.DownloadRequest, await talk.only())
+        self._check_caller(talk.peer, request.caller)
+        model = self._engine.model(request.digest)
+        if model is None or request.offset > model.nbytes:
+            raise refused(CallReason.UNKNOWN_MODEL, f"no model {short(request.digest)} with byte {request.offset}")
+        talk.call.allow(self._timing.transfer(model.nbytes - request.offset))
+        await self._send(talk, model, request.offset)
+
+    async def _send(self, talk: Talk, model: ReadableModel, offset: int) -> None:
+        while offset < model.nbytes:
+            data = await asyncio.to_thread(model.read, offset, policy.CHUNK_BYTES)
+            await talk.write(messages.data_reply(data))
+            self._telling.sent(talk.peer.cluster, len(data))
+            offset += len(data)
+
+    async def _query_offset(self, talk: Talk) -> None:
+        request = messages.parse(pb.QueryOffsetRequest, await talk.only())
+        self._check_caller(talk.peer, request.caller)
+        held = _accepted(await self._engine.held(talk.peer.cluster, messages.announcement_of(request)))
+        await talk.write(pb.QueryOffsetReply(offset=held.offset, accepted=held.accepted))
+
+    async def _upload(self, talk: Talk) -> None:
+        header = messages.header_of(await talk.only())
+        self._check_caller(talk.peer, header.caller)
+        announcement = messages.announcement_of(header)
+        # What the spool has of it is read again from its first byte, however much that is.
+        talk.call.allow(self._timing.settle)
+        found = await self._engine.receive(talk.peer.cluster, announcement, header.offset)
+        if isinstance(found, Refusal):
+            raise answer(found)
+        if not isinstance(found, Held):
+            # The engine let it in, so its size is the model's, and no stranger's number.
+            talk.call.allow(self._timing.transfer(announcement.size - header.offset))
+            await self._receive(talk, announcement, found)
+        await talk.write(pb.UploadReply(bytes=announcement.size))
+
+    async def _receive(self, talk: Talk, announcement: Announcement, reception: Reception) -> None:
+        allowance = self._tallies.of(talk.peer.cluster, time.monotonic()).allowance
+        left = allowance.grant(announcement.round, announcement.size, self._tallies.limits.sendings)
+        try:
+            while (message := await talk.read()) is not None:
+                data = messages.data_of(message)
+                allowance.count(len(data))
+                left -= len(data)
+                if left < 0:
+                    raise refused(CallReason.TOO_MANY_BYTES, "this round's update was sent too many times")
+                self._telling.received(talk.peer.cluster, len(data))
+                _taken(await reception.write(data))
+            talk.call.allow(self._timing.settle)
+            _taken(await reception.finish())
+        finally:
+            await reception.close()
+
+    async def _report_metrics(self, talk: Talk) -> None:
+        raw = await talk.only(policy.MESSAGE_BYTES)
+        _taken(report_refusal(raw))
+        request = messages.parse(pb.ReportMetricsRequest, raw)
+        self._check_caller(talk.peer, request.caller)
+        _taken(await self._engine.report(messages.metrics_of(request, talk.peer.cluster)))
+        await talk.write(pb.ReportMetricsReply())
+
+
+def _accepted(found: Found | Refusal) -> Found:
+    if isinstance(found, Refusal):
+        raise answer(found)
+    return found
+
+
+def _taken(refusal: Refusal | None) -> None:
+    if refusal is not None:
+        raise answer(refusal)
+
+
+def _certificate_name(context: Context) -> str | None:
+    try:
+        return peer_of(context.auth_context()).cluster
+    except NoPeer:
+        return None

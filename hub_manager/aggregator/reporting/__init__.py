@@ -1,0 +1,4 @@
+"""The run's progress: status, metrics and telemetry.
+
+Imports `rounds` and `domain`.
+"""

@@ -1,0 +1,142 @@
+"""What a run's resource says of its rounds: the aggregator's part of `status`, made of the engine's state; pure.
+
+The hub manager owns the phase, the conditions and what it knows of clusters; here are the fields that
+`federation.api.run_status` calls the aggregator's, and no other, so that server-side apply keeps the two apart.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from federation.api.run_status import (
+    ClusterMetric,
+    ClusterStatus,
+    FederatedLearningStatus,
+    Metric,
+    ModelStatus,
+    RunFailure,
+)
+from federation.kube.conditions import rfc3339
+from federation.kube.resource import Json
+from hub_manager.aggregator.rounds.records import MetricsCounted
+from hub_manager.aggregator.rounds.state import Phase, State
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the status says beside the state, gathered while the process lives."""
+
+    location: str = ""
+    """The run's folder, relative to the volume's root."""
+    seen: Mapping[str, datetime] | None = None
+    """When each cluster was last heard of."""
+    metrics: tuple[Metric, ...] = ()
+    """Of the last round that is done."""
+    contributions: Mapping[str, tuple[int, int]] | None = None
+    """The last round to which each cluster's update belongs, and its samples."""
+    pace: timedelta | None = None
+    """What a round takes, as far as it is known."""
+
+
+def status_of(state: State, told: Told, now: datetime) -> Json:
+    """The aggregator's part of the status, as structured data without empty fields."""
+    rounds = state.terms.rounds
+    round_ = min(state.round, rounds)
+    left = rounds - state.model_round
+    going = state.ended is None and told.pace is not None
+    status = FederatedLearningStatus(
+        round=round_,
+        rounds=rounds,
+        progress_percent=100 * state.model_round // rounds,
+        estimated_completion_time=rfc3339(now + left * told.pace) if going and told.pace is not None else "",
+        clusters=_clusters(state, told),
+        metrics=told.metrics,
+        model=_model(state, told.location),
+        failure=_failure(state),
+    )
+    found: Json = msgspec.to_builtins(status)
+    return found
+
+
+def metrics_of(state: State, before: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    """The metrics of the last round that is done: those of the round in work count once nobody is still to report.
+
+    Args:
+        state: The run.
+        before: What the status said last.
+    """
+    measured = all(state.measured(peer) for peer in state.roster)
+    if not state.metrics or (state.phase in {Phase.COLLECTING, Phase.EVALUATING} and not measured):
+        return before
+    return tuple(
+        Metric(
+            task=metric.task,
+            name=metric.name,
+            value=metric.mean,
+            round=state.round,
+            clusters=tuple(ClusterMetric(name=site, value=value) for site, value in metric.sites),
+        )
+        for metric in round_metrics(state.metrics.values())
+    )
+
+
+def _clusters(state: State, told: Told) -> tuple[ClusterStatus, ...]:
+    seen, contributions = told.seen or {}, told.contributions or {}
+    known = [name for name in state.cohort if name in seen or name in contributions]
+    return tuple(
+        ClusterStatus(
+            name=name,
+            round=contributions.get(name, (0, 0))[0],
+            samples=contributions.get(name, (0, 0))[1],
+            last_seen=rfc3339(seen[name]) if name in seen else "",
+        )
+        for name in known
+    )
+
+
+def _model(state: State, location: str) -> ModelStatus | None:
+    if state.model is None or state.manifest is None:
+        return None
+    file = f"{location}/checkpoints/round-{state.model_round:06}/model.safetensors"
+    return ModelStatus(location=file, digest=state.model, size=state.manifest.nbytes, round=state.model_round)
+
+
+def _failure(state: State) -> RunFailure | None:
+    if state.ended is None or state.ended.failure is None:
+        return None
+    return RunFailure(reason=state.ended.failure.value, message=state.ended.message)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundMetric:
+    """One metric of one task over all sites that reported it."""
+
+    task: str
+    name: str
+    mean: float
+    """Weighted by the samples that each site took it over."""
+    sites: tuple[tuple[str, float], ...]
+    """By cluster name, sorted."""
+
+
+def round_metrics(reported: Iterable[MetricsCounted]) -> tuple[RoundMetric, ...]:
+    """The metrics of a round, sorted by task and name; summed in the order of clusters, so always to the same bits.
+
+    Args:
+        reported: As the state of a run has them, in any order.
+    """
+    found: dict[tuple[str, str], list[tuple[str, int, float]]] = {}
+    for report in sorted(reported, key=lambda report: report.peer):
+        # A name that a site reports twice counts once, as its last.
+        for name, value in {metric.name: metric.value for metric in report.metrics}.items():
+            found.setdefault((report.task, name), []).append((report.peer, report.samples, value))
+    return tuple(_summed(task, name, entries) for (task, name), entries in sorted(found.items()))
+
+
+def _summed(task: str, name: str, entries: list[tuple[str, int, float]]) -> RoundMetric:
+    total = sum(samples for _, samples, _ in entries)
+    # Each share is taken first: finite values can't overflow on the way to a mean that lies between them.
+    mean = sum(value * (samples / total) for _, samples, value in entries)
+    return RoundMetric(task, name, mean, tuple((peer, value) for peer, _, value in entries))

@@ -1,0 +1,122 @@
+"""What the aggregator tells of its rounds and calls: metrics for Prometheus, and audit lines for refusals.
+
+A label's value is a cluster in the cohort, or `other`: whoever else holds a certificate can't add series.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from cryptography import x509
+from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
+
+from federation.rpc.refusal import Refused
+from hub_manager.aggregator.rate_limit import Lines
+from hub_manager.aggregator.rounds.state import State
+
+OTHER: Final = "other"
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Telling:
+    """The metrics and the audit log of one aggregator."""
+
+    def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic) -> None:
+        """Metrics at nought, in that registry; `clock` has seconds."""
+        self._clock = clock
+        self._lines = Lines()
+        self._received = Counter(
+            "federated_learning_aggregator_received_bytes", "Model bytes received.", ["cluster"], registry=registry
+        )
+        self._sent = Counter(
+            "federated_learning_aggregator_sent_bytes", "Model bytes sent.", ["cluster"], registry=registry
+        )
+        self._refused = Counter(
+            "federated_learning_aggregator_refusals", "Calls refused.", ["cluster", "reason"], registry=registry
+        )
+        self._connected = Gauge(
+            "federated_learning_aggregator_work_streams", "Collaborators that wait for work.", registry=registry
+        )
+        self._expiry = Gauge(
+            "federated_learning_aggregator_certificate_expiry_timestamp_seconds",
+            "When the aggregator's certificate ends, in seconds since the epoch.",
+            registry=registry,
+        )
+
+        self._round = Gauge("federated_learning_aggregator_round", "The round in work.", registry=registry)
+        self._rounds = Gauge("federated_learning_aggregator_rounds", "The run's rounds.", registry=registry)
+        self._cohort = Gauge(
+            "federated_learning_aggregator_cohort_size", "Clusters that may take part now.", registry=registry
+        )
+        self._counted = Gauge(
+            "federated_learning_aggregator_updates_counted", "Updates that count in the round.", registry=registry
+        )
+        self._fold = Summary(
+            "federated_learning_aggregator_fold_duration_seconds",
+            "What folding and storing a round's model takes.",
+            registry=registry,
+        )
+
+    def run_seen(self, state: State) -> None:
+        """The run has come to this state."""
+        self._round.set(state.round)
+        self._rounds.set(state.terms.rounds)
+        self._cohort.set(len(state.members))
+        self._counted.set(len(state.parts))
+
+    def folded(self, seconds: float) -> None:
+        """A model was folded, or a first one stored."""
+        self._fold.observe(seconds)
+
+    def received(self, cluster: str, size: int) -> None:
+        """Model bytes of a member of the cohort have arrived."""
+        self._received.labels(cluster).inc(size)
+
+    def sent(self, cluster: str, size: int) -> None:
+        """Model bytes went to a member of the cohort."""
+        self._sent.labels(cluster).inc(size)
+
+    def work_stream_opened(self, cluster: str) -> None:
+        """A collaborator waits for work."""
+        self._connected.inc()
+        _log.info("collaborator_connected", cluster=cluster)
+
+    def work_stream_closed(self, cluster: str) -> None:
+        """A collaborator waits no longer."""
+        self._connected.dec()
+        _log.info("collaborator_disconnected", cluster=cluster)
+
+    def certificate_shown(self, leaf: x509.Certificate) -> None:
+        """The aggregator shows this certificate from now on."""
+        self._expiry.set(leaf.not_valid_after_utc.timestamp())
+
+    def refused(self, refusal: Refused, *, cluster: str | None, member: bool, method: str, address: str) -> bool:
+        """A call was refused: counted always, and written down unless the peer's refusals of this kind are too many.
+
+        Args:
+            refusal: Why.
+            cluster: Who called, by its certificate; None where that is no collaborator's.
+            member: Whether the cluster is in the cohort.
+            method: What was called.
+            address: Where the connection came from, as gRPC has it.
+
+        Returns:
+            Whether it was written down.
+        """
+        label = cluster if member and cluster is not None else OTHER
+        self._refused.labels(label, refusal.reason).inc()
+        left_out = self._lines.take(cluster, refusal.reason, self._clock())
+        if left_out is None:
+            return False
+        _log.warning(
+            "call_refused",
+            cluster=cluster,
+            reason=refusal.reason,
+            message=refusal.message,
+            method=method,
+            address=address,
+            **({"left_out": left_out} if left_out else {}),
+        )
+        return True

@@ -1,0 +1,4 @@
+"""Spool, journal and checkpoints on the run's volume.
+
+Imports `rounds.records`, `validation`, `numerics` and `domain`.
+"""

@@ -1,0 +1,245 @@
+"""Checkpoints: the model after each round, where a run goes on and where its result is found.
+
+One folder a round: the model, what the optimizer keeps, each a safetensors file that any tool reads without running
+anything, and `manifest.json`, which says what they are and their digests. A folder is written under another name,
+synchronised file by file, and renamed, so under its own name it is whole. The newest two are kept: should the newest
+not be what its manifest says, the one before is.
+
+The digest of a model is that of its tensors' bytes, as collaborators get them; `fileDigest` is that of the file, as
+`b3sum` prints it.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from blake3 import blake3
+
+from federation.checkpoint import FORMAT, MANIFEST_FILE, MODEL, CheckpointManifest, TensorFile
+from federation.model import DIGEST_PREFIX, ModelManifest
+from federation.safetensors import HEADER_LENGTH, header, tensors_start
+from hub_manager.aggregator.domain import SEED_ROUND, StoredModel
+from hub_manager.aggregator.numerics.fold import Diverged, Source, Write, slot_manifest
+from hub_manager.aggregator.storage.narrow_slot import NARROW_SLOTS, NarrowSlot
+from hub_manager.aggregator.storage.volume import (
+    PRIVATE,
+    FileSource,
+    make_folder,
+    remove_folder,
+    sync_folder,
+    write_whole,
+)
+
+KEPT: Final = 2
+_READ: Final = frozenset({NARROW_SLOTS, FORMAT})
+"""The formats that are understood."""
+_COPIED: Final = 1 << 20
+"""Bytes at a time, of a file that is read or copied."""
+
+
+class Checkpoint(CheckpointManifest, frozen=True):
+    """A checkpoint's `manifest.json`."""
+
+    @property
+    def stored(self) -> StoredModel:
+        """The model in the engine's terms."""
+        return StoredModel(self.round, self.model.digest, self.tensors)
+
+
+class CheckpointStore:
+    """The checkpoints of one run, below one folder; written by one thread at a time."""
+
+    def __init__(self, folder: Path, run: str) -> None:
+        """Use the folder.
+
+        Args:
+            folder: Made when the first checkpoint is written.
+            run: The run's unique id, which every file names.
+        """
+        self._folder = folder
+        self._run = run
+
+    def store(
+        self,
+        round_number: int,
+        manifest: ModelManifest,
+        slots: Sequence[str],
+        produce: Callable[[Write, Sequence[Write]], Diverged | None],
+    ) -> StoredModel | Diverged:
+        """Write the checkpoint of a round, durable on return; older ones than the one before it are removed.
+
+        Args:
+            round_number: The round after which it is the global model.
+            manifest: The model's layout.
+            slots: The names of what the optimizer keeps, each laid out as `slot_manifest` has it.
+            produce: Writes the model and each slot; what it returns but None is returned, and nothing is stored.
+
+        Raises:
+            OSError: The volume is full, or failed; nothing is stored then.
+            ValueError: `produce` wrote more or less than the layouts have.
+        """
+        partial = self._folder / f".round-{round_number:06}.partial"
+        remove_folder(partial)
+        make_folder(partial)
+        layouts = {MODEL: manifest, **dict.fromkeys(slots, slot_manifest(manifest))}
+        with ExitStack() as stack:
+            writers = [
+                _TensorWriter(partial, name, layout, self._run, round_number) for name, layout in layouts.items()
+            ]
+            for writer in writers:
+                stack.callback(writer.close)
+            diverged = produce(writers[0].write, [writer.write for writer in writers[1:]])
+            if diverged is not None:
+                remove_folder(partial)
+                return diverged
+            model, *kept = [writer.finish() for writer in writers]
+        checkpoint = Checkpoint(FORMAT, self._run, round_number, model, manifest, tuple(kept))
+        _write_durably(partial / MANIFEST_FILE, msgspec.json.format(msgspec.json.encode(checkpoint)) + b"\n")
+        self._put_in_place(partial, round_number)
+        for older in self._rounds()[KEPT:]:
+            remove_folder(self._path(older))
+        return checkpoint.stored
+
+    def store_first(self, manifest: ModelManifest, source: Source) -> StoredModel:
+        """Write a model, as it is, as the one that the run starts from.
+
+        Raises:
+            OSError: The volume is full, or failed, or the source ends before its last byte.
+        """
+
+        def copy(write: Write, _: Sequence[Write]) -> None:
+            for offset in range(0, manifest.nbytes, _COPIED):
+                piece = memoryview(bytearray(min(_COPIED, manifest.nbytes - offset)))
+                source.read_into(offset, piece)
+                write(piece)
+
+        stored = self.store(SEED_ROUND, manifest, (), copy)
+        assert not isinstance(stored, Diverged)  # noqa: S101 -- a copy doesn't diverge
+        return stored
+
+    def recover(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole: every file has the digest that its manifest says. Reads all of it.
+
+        Raises:
+            OSError: The volume failed.
+        """
+        found = (self._read(round_number) for round_number in self._rounds())
+        return next((checkpoint for checkpoint in found if checkpoint is not None), None)
+
+    def source(self, round_number: int) -> FileSource:
+        """The bytes of a checkpoint's model, to be closed by the caller.
+
+        Raises:
+            OSError: There is no such checkpoint.
+        """
+        path = self.path(round_number)
+        return FileSource(path, _start(path))
+
+    def slot(self, round_number: int, name: str, manifest: ModelManifest) -> FileSource:
+        """What the optimizer has kept, laid out as `slot_manifest` has it, to be closed by the caller.
+
+        Args:
+            round_number: The round after which it was kept.
+            name: Of the slot.
+            manifest: The model's layout.
+
+        Raises:
+            OSError: There is no such checkpoint, or it has no such slot.
+        """
+        folder = self._path(round_number)
+        path = folder / f"{name}.safetensors"
+        if _manifest(folder).format == NARROW_SLOTS:
+            return NarrowSlot(path, _start(path), manifest)
+        return FileSource(path, _start(path))
+
+    def path(self, round_number: int) -> Path:
+        """The file with the model of a round, for whoever wants it whole."""
+        return self._path(round_number) / f"{MODEL}.safetensors"
+
+    def _put_in_place(self, whole: Path, round_number: int) -> None:
+        sync_folder(whole)
+        folder = self._path(round_number)
+        remove_folder(folder)  # Of a process that died before it could tell the journal: to be the same again.
+        whole.rename(folder)
+        sync_folder(self._folder)
+
+    def _path(self, round_number: int) -> Path:
+        return self._folder / f"round-{round_number:06}"
+
+    def _rounds(self) -> list[int]:
+        """Newest first."""
+        names = (path.name.removeprefix("round-") for path in self._folder.glob("round-*"))
+        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+
+    def _read(self, round_number: int) -> Checkpoint | None:
+        folder = self._path(round_number)
+        try:
+            checkpoint = _manifest(folder)
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        if (checkpoint.run, checkpoint.round) != (self._run, round_number) or checkpoint.format not in _READ:
+            return None
+        files = (checkpoint.model, *checkpoint.slots)
+        return checkpoint if all(_is_whole(folder, file) for file in files) else None
+
+
+class _TensorWriter:
+    """One safetensors file that is being written."""
+
+    def __init__(self, folder: Path, name: str, manifest: ModelManifest, run: str, round_number: int) -> None:
+        self._name = name
+        self._expected = manifest.nbytes
+        self._written = 0
+        first = header(manifest, {"run": run, "round": str(round_number)})
+        self._tensors, self._whole = blake3(), blake3(first)
+        path = folder / f"{name}.safetensors"
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+        write_whole(self._file, first)
+
+    def write(self, data: memoryview) -> None:
+        write_whole(self._file, data)
+        self._tensors.update(data)
+        self._whole.update(data)
+        self._written += len(data)
+
+    def finish(self) -> TensorFile:
+        if self._written != self._expected:
+            raise ValueError(f"{self._name}: {self._written} bytes were written, the layout has {self._expected}")
+        os.fsync(self._file)
+        digests = (DIGEST_PREFIX + hasher.hexdigest() for hasher in (self._tensors, self._whole))
+        return TensorFile(self._name, self._expected, *digests)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def _manifest(folder: Path) -> Checkpoint:
+    return msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=Checkpoint)
+
+
+def _start(path: Path) -> int:
+    with path.open("rb") as file:
+        return tensors_start(file.read(HEADER_LENGTH))
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+    try:
+        write_whole(file, data)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _is_whole(folder: Path, file: TensorFile) -> bool:
+    hasher = blake3()
+    try:
+        with (folder / f"{file.name}.safetensors").open("rb", buffering=0) as opened:
+            while chunk := opened.read(_COPIED):
+                hasher.update(chunk)
+    except FileNotFoundError:
+        return False
+    return DIGEST_PREFIX + hasher.hexdigest() == file.file_digest

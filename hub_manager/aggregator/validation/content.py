@@ -1,0 +1,84 @@
+"""An update's bytes as they arrive: counted, looked through for values that are no numbers, and hashed.
+
+What comes is looked at once, while it is in the processor's cache, so a whole update needs no second reading. After an
+interruption the spool feeds what it has on disk again. Nothing is kept but the few bytes of an element that a chunk
+has cut in two.
+"""
+
+from collections.abc import Iterator
+
+from blake3 import blake3
+
+from federation.model import DIGEST_PREFIX, ModelManifest, Section
+from hub_manager.aggregator.domain import Announcement
+from hub_manager.aggregator.numerics.dtypes import Bytes, all_finite, first_not_finite
+from hub_manager.aggregator.validation.refusal import Reason, Refusal, short
+
+
+class Inspection:
+    """The judgement of one update's bytes, fed in order and without gaps."""
+
+    def __init__(self, manifest: ModelManifest, announced: Announcement) -> None:
+        self._manifest = manifest
+        self._announced = announced
+        self._sections = manifest.sections()
+        self._hasher = blake3()
+        self._cut = b""
+        self.received = 0
+        """Bytes so far."""
+
+    def feed(self, chunk: Bytes) -> Refusal | None:
+        """TooLong, NotANumber, Infinite: why the update can't count any more, whatever follows; or None.
+
+        Args:
+            chunk: What follows on the bytes so far, of any length.
+        """
+        start, view = self.received, memoryview(chunk)
+        if start + len(view) > self._announced.size:
+            return Refusal(Reason.TOO_LONG, f"more bytes than the {self._announced.size} that were announced")
+        self._hasher.update(chunk)
+        self.received += len(view)
+        for section, offset, piece in self._elements(start, view):
+            if not all_finite(piece, section.dtype):
+                return self._not_finite(section, offset, piece)
+        return None
+
+    def finish(self) -> Refusal | None:
+        """TooShort, WrongDigest: why the bytes are not the announced update, or None when it counts."""
+        if self.received < self._announced.size:
+            return Refusal(Reason.TOO_SHORT, f"{self.received} of {self._announced.size} bytes arrived")
+        found = DIGEST_PREFIX + self._hasher.hexdigest()
+        if found != self._announced.digest:
+            return Refusal(Reason.WRONG_DIGEST, f"the bytes have digest {found}, announced is {self._announced.digest}")
+        return None
+
+    def _elements(self, start: int, view: memoryview) -> Iterator[tuple[Section, int, Bytes]]:
+        """The stretches of whole elements that the chunk completes, each with its section and the byte it begins at."""
+        end = start + len(view)
+        for section in self._sections:
+            here = max(start, section.offset)
+            if here >= min(end, section.end):
+                continue
+            if self._cut:
+                begun = here - len(self._cut)
+                needed = section.dtype.width - len(self._cut)
+                self._cut += view[here - start : here - start + needed]
+                here += needed
+                if len(self._cut) == section.dtype.width:
+                    yield section, begun, self._cut
+                    self._cut = b""
+            whole = max(min(end, section.end) - here, 0) // section.dtype.width * section.dtype.width
+            if whole:
+                yield section, here, view[here - start : here - start + whole]
+            if here + whole < min(end, section.end):
+                self._cut = bytes(view[here + whole - start : min(end, section.end) - start])
+
+    def _not_finite(self, section: Section, offset: int, piece: Bytes) -> Refusal | None:
+        found = first_not_finite(piece, section.dtype)
+        if found is None:
+            return None
+        index, is_nan = found
+        name = short(self._manifest.tensor_at(offset + index * section.dtype.width).name)
+        if is_nan:
+            return Refusal(Reason.NOT_A_NUMBER, f"tensor {name} holds a value that is not a number")
+        return Refusal(Reason.INFINITE, f"tensor {name} holds an infinite value")

@@ -1,0 +1,126 @@
+"""Which models a run takes: a stranger's list of tensors is read into a manifest, or refused by name.
+
+The list may come from a workspace, a ConfigMap or a collaborator that gives the first model, and is hostile until it
+has passed. Nothing is allocated for what it announces. Bounds are on sums in Python's integers, which don't overflow;
+each dimension is bounded by itself, so that a dimension of nought can't hide one that no other program can hold.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from federation.model import DType, ModelManifest, TensorSpec, manifest_of
+from hub_manager.aggregator.validation.refusal import Reason, Refusal, short
+
+MAX_NAME_BYTES: Final = 1024
+MAX_TENSORS: Final = 65_536
+"""Of a model, whatever an administrator sets; a join with more is not even read (counts.py)."""
+MAX_RANK: Final = 32
+"""Dimensions; NumPy before 2.0 knows no more, and collaborators may bring it."""
+RESERVED_NAME: Final = "__metadata__"
+"""A safetensors header keeps its own words under this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLimits:
+    """What an administrator can set about the models of a run."""
+
+    max_bytes: int = 16 << 30
+    max_tensors: int = MAX_TENSORS
+    """At most that."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncedTensor:
+    """One tensor as a stranger announces it; nothing about it holds yet."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def read_manifest(announced: Sequence[AnnouncedTensor], limits: ModelLimits) -> ModelManifest | Refusal:
+    """The manifest of a model with these tensors, or the first refusal.
+
+    Args:
+        announced: In the order of `federation.model.layout_order`, which is that of the values.
+        limits: Of the run.
+    """
+    if not announced:
+        return Refusal(Reason.NO_TENSORS, "the model has no tensors")
+    if len(announced) > limits.max_tensors:
+        return Refusal(Reason.TOO_MANY_TENSORS, f"{len(announced)} tensors, at most {limits.max_tensors} are taken")
+    refusal = _first(_CHECKS, announced, limits) or _duplicate(announced)
+    if refusal is not None:
+        return refusal
+    manifest = manifest_of(TensorSpec(tensor.name, DType(tensor.dtype), tensor.shape) for tensor in announced)
+    if manifest.nbytes > limits.max_bytes:
+        return _too_large(f"{manifest.nbytes} bytes", limits)
+    if manifest.nbytes == 0:
+        return Refusal(Reason.NO_TENSORS, "every tensor of the model is empty")
+    return ordered(announced, manifest) or manifest
+
+
+def ordered(announced: Sequence[AnnouncedTensor], manifest: ModelManifest) -> Refusal | None:
+    """TensorOrder: the values travel in the order of the layout, so whoever lists another would send another model."""
+    for found, expected in zip(announced, manifest.tensors, strict=True):
+        if found.name != expected.name:
+            message = f"{short(found.name)} stands where the layout has {short(expected.name)}: widest type, then name"
+            return Refusal(Reason.TENSOR_ORDER, message)
+    return None
+
+
+def named(tensor: AnnouncedTensor, _: ModelLimits) -> Refusal | None:
+    """TensorName: printable, of 1 to 1024 bytes in UTF-8, and not the name that safetensors keeps for itself."""
+    name = tensor.name
+    # A name with a lone surrogate is not printable, so that encoding the others can't fail.
+    if name and name.isprintable() and len(name.encode()) <= MAX_NAME_BYTES and name != RESERVED_NAME:
+        return None
+    return Refusal(Reason.TENSOR_NAME, f"a tensor can't be named {short(name)}")
+
+
+def typed(tensor: AnnouncedTensor, _: ModelLimits) -> Refusal | None:
+    """TensorType: one of the element types that can be averaged."""
+    if tensor.dtype in {dtype.value for dtype in DType}:
+        return None
+    taken = ", ".join(dtype.value for dtype in DType)
+    return Refusal(Reason.TENSOR_TYPE, f"{short(tensor.name)} is of type {short(tensor.dtype)}; taken are {taken}")
+
+
+def shaped(tensor: AnnouncedTensor, limits: ModelLimits) -> Refusal | None:
+    """TensorShape, ModelTooLarge: at most 32 dimensions, none negative, whose product stays within the bound.
+
+    The product of the dimensions above nought is bounded as well: other programs compute it in 64 bits.
+    """
+    if len(tensor.shape) > MAX_RANK or any(dimension < 0 for dimension in tensor.shape):
+        message = f"{short(tensor.name)} has {len(tensor.shape)} dimensions, the least {min(tensor.shape, default=0)}"
+        return Refusal(Reason.TENSOR_SHAPE, message)
+    extent = DType(tensor.dtype).width
+    for dimension in tensor.shape:
+        extent *= max(dimension, 1)
+        if extent > limits.max_bytes:
+            return _too_large(f"{short(tensor.name)} alone", limits)
+    return None
+
+
+def _duplicate(announced: Iterable[AnnouncedTensor]) -> Refusal | None:
+    """DuplicateTensor: a name stands for one tensor."""
+    seen: set[str] = set()
+    for tensor in announced:
+        if tensor.name in seen:
+            return Refusal(Reason.DUPLICATE_TENSOR, f"{short(tensor.name)} is named twice")
+        seen.add(tensor.name)
+    return None
+
+
+def _too_large(what: str, limits: ModelLimits) -> Refusal:
+    return Refusal(Reason.MODEL_TOO_LARGE, f"{what}: more than the {limits.max_bytes} bytes that the run takes")
+
+
+_Check = Callable[[AnnouncedTensor, ModelLimits], Refusal | None]
+_CHECKS: Final[tuple[_Check, ...]] = (named, typed, shaped)
+
+
+def _first(checks: Sequence[_Check], tensors: Iterable[AnnouncedTensor], limits: ModelLimits) -> Refusal | None:
+    found = (check(tensor, limits) for tensor in tensors for check in checks)
+    return next((refusal for refusal in found if refusal is not None), None)

@@ -1,0 +1,19 @@
+"""The adapters that the run's shell uses, constructed in `hub_manager.app`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from hub_manager.federated_learning.resources.certificate import Authority, Serials
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What comes from outside: time, keys, numbers, and the authority."""
+
+    now: Callable[[], datetime]
+    serial: Serials
+    authority: Callable[[], Authority | None]
+    new_key: Callable[[], ec.EllipticCurvePrivateKey]

@@ -1,0 +1,74 @@
+"""The ConfigMaps that runs name as their plans, each watched by its name alone, for as long as a run names it.
+
+A run's user may name any ConfigMap of the run's namespace, and no other is read: a list of them all would be one of
+everything that people keep there. Whatever one says, and that it isn't there, wakes the runs that name it.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from federation.api.core import ConfigMap
+from federation.api.federated_learning import FederatedLearning
+from federation.kube.api import Api
+from federation.kube.kinds import CONFIG_MAP
+from federation.kube.reflector import Reflector
+from federation.kube.resource import ObjectKey
+from hub_manager.federated_learning.observation.observed import Found
+from hub_manager.federated_learning.resources.names import key_of_run, source_key
+
+
+class PlanSources:
+    """What the named ConfigMaps say."""
+
+    def __init__(self, api: Api, runs: Reflector[FederatedLearning]) -> None:
+        """Watches nothing before `run`; the runs' reflector must not have begun yet."""
+        self._api = api
+        self._runs = runs
+        self._watched: dict[ObjectKey, Reflector[ConfigMap]] = {}
+        self._changed = asyncio.Event()
+        self._wake: Callable[[ObjectKey], None] = lambda _run: None
+        runs.subscribe(lambda _old, _new: self._changed.set())
+
+    def subscribe(self, wake: Callable[[ObjectKey], None]) -> None:
+        """Calls back with the key of each run whose ConfigMap says something else, or is known not to be there."""
+        self._wake = wake
+
+    def find(self, run: FederatedLearning) -> Found | None:
+        """What there is of the ConfigMap that the run names; None where that isn't known, or none is named."""
+        key = source_key(run)
+        watched = None if key is None else self._watched.get(key)
+        if key is None or watched is None or not watched.synced:
+            return None
+        return Found(watched.store.find(key))
+
+    async def run(self) -> None:
+        """Watches what runs name, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            watching: dict[ObjectKey, asyncio.Task[None]] = {}
+            while True:
+                self._changed.clear()
+                wanted = {key for run in self._runs.store.values() if (key := _wanted(run)) is not None}
+                for key in watching.keys() - wanted:
+                    watching.pop(key).cancel()
+                    del self._watched[key]
+                for key in sorted(wanted - watching.keys()):
+                    self._watched[key] = Reflector(self._api, CONFIG_MAP, namespace=key.namespace, name=key.name)
+                    watching[key] = tasks.create_task(self._watch(key, self._watched[key]), name=f"plan-{key}")
+                await self._changed.wait()
+
+    async def _watch(self, key: ObjectKey, reflector: Reflector[ConfigMap]) -> None:
+        reflector.subscribe(lambda _old, _new: self._tell(key))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(reflector.run())
+            await reflector.wait_synced()
+            self._tell(key)
+
+    def _tell(self, key: ObjectKey) -> None:
+        for run in self._runs.store.values():
+            if source_key(run) == key:
+                self._wake(key_of_run(run))
+
+
+def _wanted(run: FederatedLearning) -> ObjectKey | None:
+    """A run that is over asks for nothing until it starts anew."""
+    return None if run.status.completion_time or run.metadata.deleting else source_key(run)

@@ -1,0 +1,266 @@
+"""The hub manager's part of a run's status: its conditions, and all that is derived from them.
+
+Written by server-side apply with the version that it was made from: the aggregator's fields are left alone, and a
+status made on an outdated view is made anew. What is equal is not written.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Final
+
+import msgspec
+
+from federation.api.federated_learning import FederatedLearning
+from federation.api.meta import Condition, ConditionStatus, condition_of
+from federation.api.run_status import (
+    COHORT_READY,
+    COMPLETE,
+    FAILED,
+    PROGRESSING,
+    SCHEDULED,
+    SERVER_READY,
+    ClusterStatus,
+    FederatedLearningStatus,
+    ListenerStatus,
+    Summary,
+    phase_of,
+)
+from federation.kube.conditions import merge_condition
+from federation.kube.encoding import condition_json, plain
+from federation.kube.events import Statement
+from federation.kube.kinds import FEDERATED_LEARNING
+from federation.kube.resource import Json
+
+MESSAGE_LIMIT: Final = 4096
+
+
+class Reason(Enum):
+    """The reasons of a run's conditions, beside those of `validate.FaultReason`."""
+
+    SELECTED = "ClustersSelected"
+    """Scheduled: enough clusters are selected."""
+    TOO_FEW_CLUSTERS = "TooFewClusters"
+    """Scheduled: the placement selects fewer clusters than the run needs."""
+    NOT_DECIDED = "PlacementNotDecided"
+    """Scheduled: OCM has not decided on the placement yet."""
+    PLAN_PENDING = "PlanPending"
+    """Scheduled: the ConfigMap with the plan is being read, or copied for this attempt."""
+    CLUSTER_SET_NOT_BOUND = "ClusterSetNotBound"
+    """Scheduled: the namespace may not select from a set that the placement names."""
+    REFUSED_BY_SERVER = "RefusedByServer"
+    """Scheduled, ServerReady: the hub's API server refuses an object of the run; the message has its words."""
+    GATHERING = "GatheringSites"
+    """CohortReady: sites are asked, and fewer than needed have accepted, or some have not answered yet."""
+    SITES_REFUSED = "SitesRefused"
+    """CohortReady: so many sites refuse that the run can't start; the message has their reasons."""
+    COHORT_FIXED = "CohortFixed"
+    """CohortReady: enough members take part."""
+    QUORUM_LOST = "QuorumLost"
+    """CohortReady: fewer members take part than a round needs; rounds stand still until one comes back."""
+    NO_AUTHORITY = "NoAuthority"
+    """ServerReady: the hub manager has no certificate authority yet."""
+    NO_ADDRESS = "NoAddress"
+    """ServerReady: no listener has an address yet."""
+    STARTING = "AggregatorStarting"
+    """ServerReady, Progressing: the aggregator is not ready."""
+    SERVING = "AggregatorServing"
+    """ServerReady: the aggregator is ready, and has an address."""
+    FINISHED = "AggregatorFinished"
+    """ServerReady: the aggregator has ended well, and serves no more; the run is complete once its Job is."""
+    NOT_STARTED = "NotStarted"
+    """Scheduled, ServerReady, CohortReady, Progressing: the run has not come to this yet."""
+    ROUNDS = "RoundsUnderWay"
+    """Progressing: rounds are run."""
+    SUSPENDED = "Suspended"
+    """CohortReady, Progressing: `spec.suspend` is set."""
+    SPEC_CHANGED = "SpecChanged"
+    """Progressing: the spec was changed while rounds are run; the change takes effect afterwards."""
+    ENDED = "Ended"
+    """ServerReady, Progressing: the run is over."""
+    MODEL_STORED = "ModelStored"
+    """Complete: all rounds are done."""
+    NOT_ENDED = "NotEnded"
+    """Complete, Failed: the run is not over."""
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    """Failed: `spec.activeDeadlineSeconds` has passed."""
+    SITES_FAILED = "SitesFailed"
+    """Failed: so many members have failed or refused that no round can close; the message has the first's error."""
+    AGGREGATOR_FAILED = "AggregatorFailed"
+    """Failed: the aggregator ended without saying why, again and again."""
+
+
+@dataclass(slots=True)
+class Told:
+    """The conditions of one pass, in the making: those that are not told keep what they say, the last word counts."""
+
+    run: FederatedLearning
+    now: datetime
+    before: tuple[Condition, ...] = ()
+    said: dict[str, Condition] = field(default_factory=dict)
+
+    def say(self, kind: str, status: ConditionStatus, reason: str, message: str) -> None:
+        """Sets a condition."""
+        self.said[kind] = Condition(
+            type=kind,
+            status=status,
+            reason=reason,
+            message=message[:MESSAGE_LIMIT],
+            observed_generation=self.run.metadata.generation,
+        )
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """All of them; the time of one moves with its status alone."""
+        merged = self.before
+        for new in self.said.values():
+            merged = merge_condition(merged, new, now=self.now)
+        return merged
+
+
+def status_body(run: FederatedLearning, desired: FederatedLearningStatus) -> Json | None:
+    """What to apply to the status, or None where the hub manager's part of it says that already."""
+    if all(getattr(run.status, name) == getattr(desired, name) for name in HUB_MANAGERS_OWN) and _same_clusters(
+        run, desired
+    ):
+        return None
+    own: Json = {_WIRE[name]: _json(getattr(desired, name)) for name in HUB_MANAGERS_OWN}
+    own["clusters"] = [_cluster_json(cluster) for cluster in desired.clusters]
+    return {
+        "apiVersion": FEDERATED_LEARNING.api_version,
+        "kind": FEDERATED_LEARNING.kind,
+        "metadata": {
+            "name": run.metadata.name,
+            "namespace": run.metadata.namespace,
+            "uid": run.metadata.uid,
+            "resourceVersion": run.metadata.resource_version,
+        },
+        "status": {name: value for name, value in own.items() if value not in ("", [], {})},
+    }
+
+
+def derived(
+    run: FederatedLearning,
+    told: Told,
+    *,
+    attempt: FederatedLearningStatus,
+    clusters: tuple[ClusterStatus, ...],
+    listeners: tuple[ListenerStatus, ...],
+    ready: int,
+) -> FederatedLearningStatus:
+    """The status that these conditions make.
+
+    Args:
+        run: The run, for what the aggregator reports.
+        told: The conditions.
+        attempt: The attempt's own facts: number, recipe, cohort and times.
+        clusters: Where each cluster stands.
+        listeners: Where the aggregator is reached.
+        ready: How many clusters are ready.
+    """
+    started = bool(attempt.cohort)
+    selected = len(attempt.cohort) if started else len(clusters)
+    current = run.status.attempt == attempt.attempt
+    return msgspec.structs.replace(
+        attempt,
+        phase=phase_of(told.conditions, started=started).value,
+        message=_headline(told.conditions, started=started),
+        listeners=listeners,
+        conditions=told.conditions,
+        observed_generation=run.metadata.generation,
+        clusters=clusters,
+        summary=Summary(
+            round=f"{run.status.round if current else 0}/{run.spec.server.rounds}",
+            clusters=f"{ready}/{selected}",
+            metric=_metric(run.status) if current else "",
+        ),
+    )
+
+
+def statements(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[Statement, ...]:
+    """The Events that the change deserves: one for each condition that says something else than before."""
+    old = tuple(before)
+    said = []
+    for condition in after:
+        was = condition_of(old, condition.type)
+        if was is not None and (was.status, was.reason) == (condition.status, condition.reason):
+            continue
+        if condition.reason in _QUIET:
+            continue
+        bad = condition.type == FAILED or (condition.status == "False" and condition.reason not in _MILD)
+        said.append(Statement("Warning" if bad else "Normal", condition.reason, condition.message))
+    return tuple(said)
+
+
+def _headline(conditions: tuple[Condition, ...], *, started: bool) -> str:
+    """The message of the condition that a reader wants first."""
+    by_type: Mapping[str, Condition] = {c.type: c for c in conditions}
+    for kind in (FAILED, COMPLETE):
+        if kind in by_type and by_type[kind].status == "True":
+            return by_type[kind].message
+    if (refused := by_type.get(SERVER_READY)) is not None and refused.reason == Reason.REFUSED_BY_SERVER.value:
+        return refused.message
+    order = (COHORT_READY, SERVER_READY, PROGRESSING) if started else (SCHEDULED, COHORT_READY, SERVER_READY)
+    wrong = (by_type[kind] for kind in order if kind in by_type and by_type[kind].status != "True")
+    fine = (by_type[kind] for kind in reversed(order) if kind in by_type)
+    return next((c.message for c in (*wrong, *fine)), "")
+
+
+def _metric(status: FederatedLearningStatus) -> str:
+    return f"{status.metrics[0].name} {status.metrics[0].value:.4g}" if status.metrics else ""
+
+
+def _same_clusters(run: FederatedLearning, desired: FederatedLearningStatus) -> bool:
+    present = [_cluster_json(cluster) for cluster in run.status.clusters if cluster.state]
+    return present == [_cluster_json(cluster) for cluster in desired.clusters]
+
+
+def _cluster_json(cluster: ClusterStatus) -> Json:
+    own = {
+        "name": cluster.name,
+        "state": cluster.state,
+        "reason": cluster.reason,
+        "lastError": cluster.last_error,
+    }
+    return {name: value for name, value in own.items() if value}
+
+
+def _json(value: Any) -> Any:
+    match value:
+        case tuple():
+            return [_json(item) for item in value]
+        case Condition():
+            return condition_json(value)
+        case _:
+            return plain(value)
+
+
+HUB_MANAGERS_OWN: Final = (
+    "phase",
+    "message",
+    "listeners",
+    "conditions",
+    "observed_generation",
+    "attempt",
+    "recipe",
+    "cohort",
+    "summary",
+    "start_time",
+    "completion_time",
+)
+_WIRE: Final = {f.name: f.encode_name for f in msgspec.structs.fields(FederatedLearningStatus)}
+_QUIET: Final = frozenset(
+    reason.value for reason in (Reason.NOT_ENDED, Reason.NOT_STARTED, Reason.FINISHED, Reason.ENDED, Reason.ROUNDS)
+)
+_MILD: Final = frozenset(
+    reason.value
+    for reason in (
+        Reason.GATHERING,
+        Reason.NOT_DECIDED,
+        Reason.PLAN_PENDING,
+        Reason.STARTING,
+        Reason.NO_ADDRESS,
+        Reason.SUSPENDED,
+    )
+)

@@ -1,0 +1,78 @@
+"""How a run has ended, if it has: from its Job, the aggregator's last words, and what its sites say.
+
+A Job that is gone says nothing: an end is recorded as a condition when it is seen, and is never concluded from what is
+no longer there (D11).
+"""
+
+from dataclasses import dataclass
+
+from federation.api.meta import condition_of, is_true
+from federation.api.run_status import COMPLETE, FAILED, ClusterState, ClusterStatus
+from hub_manager.federated_learning.observation.observed import Observed
+from hub_manager.federated_learning.planning.cohort import still_able
+from hub_manager.federated_learning.planning.conditions import Reason
+from hub_manager.federated_learning.planning.pod_diagnosis import last_words
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a run: which condition is true now, and why."""
+
+    condition: str
+    reason: str
+    message: str
+
+
+def outcome(
+    observed: Observed, attempt: int, clusters: tuple[ClusterStatus, ...], members: tuple[str, ...]
+) -> Outcome | None:
+    """The run's end, or None while it goes on.
+
+    Args:
+        observed: What was read.
+        attempt: The attempt whose Job counts.
+        clusters: Where each cluster stands.
+        members: The cohort.
+    """
+    job = observed.job_of(attempt)
+    if job is not None and is_true(job.status.conditions, "Complete"):
+        return Outcome(COMPLETE, Reason.MODEL_STORED.value, _stored(observed))
+    if job is not None and is_true(job.status.conditions, "Failed"):
+        return _failed(observed, attempt)
+    needed = observed.run.spec.server.round_quorum
+    if still_able(clusters, members) < needed:
+        first = next((c for c in clusters if c.name in members and c.state == ClusterState.FAILED.value), None)
+        first = first or next((c for c in clusters if c.state == ClusterState.REFUSED.value), None)
+        cause = "" if first is None else f"{first.name}: {first.reason}: {first.last_error}"
+        message = f"No round can have its {needed} updates any more. {cause}"
+        return Outcome(FAILED, Reason.SITES_FAILED.value, message)
+    return None
+
+
+def _stored(observed: Observed) -> str:
+    run = observed.run
+    model, storage = run.status.model, run.spec.server.storage
+    where = f"{storage.type} {storage.name or storage.path}"
+    if model is None:
+        return f"All rounds are done; the model is in {where}"
+    return f"All rounds are done; the model is in {where}, {model.location} ({model.digest}, {model.size} bytes)"
+
+
+def _failed(observed: Observed, attempt: int) -> Outcome:
+    """Why the aggregator gave up, in its own words where it left any."""
+    failure = observed.run.status.failure
+    if failure is not None and failure.reason:
+        site = f"{failure.cluster}: " if failure.cluster else ""
+        return Outcome(FAILED, failure.reason, site + failure.message)
+    words = last_words(observed.pods, attempt)
+    if words is not None and words.reason:
+        return Outcome(FAILED, words.reason, words.message)
+    job = observed.job_of(attempt)
+    found = None if job is None else condition_of(job.status.conditions, "Failed")
+    said = "" if found is None else f" ({found.reason}: {found.message})"
+    last = "" if words is None else f" {words.message}."
+    message = (
+        f"The aggregator ended without a reason of its own{said}.{last} An image that doesn't speak the exchange ends "
+        "so: leave spec.server.image out for the add-on's own, and base spec.client.image on the runtime's"
+    )
+    return Outcome(FAILED, Reason.AGGREGATOR_FAILED.value, message)

@@ -1,0 +1,136 @@
+"""What there is to do for one run: everything observed in, the status and the writes out, in their order.
+
+Pure and level-triggered: the same observation gives the same plan, and one in which it all took effect gives none. The
+status is written first: which attempt this is, and who is in its cohort, is recorded before anything is made on its
+account, so that a manager killed at any point is followed by one that decides the same.
+
+    Waiting: validate -> Placement -> ask the selected sites -> enough have accepted -> fix the cohort
+    Running: certificate, ConfigMap, Job, works with the aggregator's address -> the Job ends, or nobody is left
+    ended:   works removed, the rest kept until the time to live is over
+
+No branch reads the phase: it is made of the conditions at the end. What can pass (a lost site, an API server that does
+not answer, a lost quorum) is a condition and never ends a run; what can't (the aggregator gave up, so many sites failed
+for good that no round can close, the deadline) does.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from federation.api.meta import Condition, condition_of, is_true
+from federation.api.run_status import COHORT_READY, COMPLETE, FAILED, PROGRESSING, SCHEDULED, SERVER_READY
+from federation.kube.events import Statement
+from federation.kube.kinds import FEDERATED_LEARNING, MANIFEST_WORK, PERSISTENT_VOLUME_CLAIM, SECRET
+from federation.kube.resource import Json, key_of
+from hub_manager.federated_learning.actions import Action, Delete, Patch, Purge
+from hub_manager.federated_learning.observation.observed import Observed
+from hub_manager.federated_learning.planning.attempt import current_attempt, plan_digest
+from hub_manager.federated_learning.planning.conditions import Reason, Told, derived, statements, status_body
+from hub_manager.federated_learning.planning.stages import Pass, ended, overdue, running, waiting
+from hub_manager.federated_learning.planning.training_plan import planned
+from hub_manager.federated_learning.resources.names import FINALIZER, belongs, key_of_run, secret_key
+from hub_manager.federated_learning.settings import RunSettings
+
+AGGREGATORS_OWN: Final = (
+    "round",
+    "rounds",
+    "progressPercent",
+    "estimatedCompletionTime",
+    "metrics",
+    "model",
+    "failure",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do: the status first, where there is something to write, then the actions, then the Events."""
+
+    status: Json | None = None
+    actions: tuple[Action, ...] = ()
+    statements: tuple[Statement, ...] = ()
+    due: datetime | None = None
+    """When to look again though nothing has changed."""
+
+
+def plan(observed: Observed, settings: RunSettings) -> Plan:
+    """The status and the writes that bring the run nearer to what it has to be."""
+    run = observed.run
+    if run.metadata.deleting:
+        return Plan(actions=tuple(_cleaned(observed)))
+    if FINALIZER not in run.metadata.finalizers:
+        return Plan(actions=(_finalizers(observed, (*run.metadata.finalizers, FINALIZER)),))
+    attempt = current_attempt(observed)
+    if not attempt.cohort and _has_rounds(observed):
+        # An earlier attempt's aggregator owns these fields, so that only a patch removes them.
+        cleared: Json = dict.fromkeys(AGGREGATORS_OWN) | {"clusters": None}
+        return Plan(actions=(Patch(FEDERATED_LEARNING, key_of_run(run), {"status": cleared}, subresource="status"),))
+    known = run.status.conditions if attempt.attempt == run.status.attempt else ()
+    by = planned(observed, plan_digest(attempt.recipe))
+    step = Pass(observed, settings, attempt, Told(run, observed.now, known), by)
+    if is_true(known, COMPLETE) or is_true(known, FAILED):
+        ended(step)
+    elif not overdue(step):
+        running(step) if attempt.cohort else waiting(step)
+    return _planned(step)
+
+
+def _planned(step: Pass) -> Plan:
+    run = step.observed.run
+    for kind in (SCHEDULED, SERVER_READY, COHORT_READY, PROGRESSING):
+        if condition_of(step.told.conditions, kind) is None:
+            step.told.say(kind, "Unknown", Reason.NOT_STARTED.value, "The run has not come to this yet")
+    for kind in (COMPLETE, FAILED):
+        if condition_of(step.told.conditions, kind) is None:
+            step.told.say(kind, "False", Reason.NOT_ENDED.value, "The run is not over")
+    if step.observed.refusals:
+        step.told.say(SERVER_READY, "False", Reason.REFUSED_BY_SERVER.value, "; ".join(step.observed.refusals))
+    desired = derived(
+        run,
+        step.told,
+        attempt=step.attempt,
+        clusters=step.clusters,
+        listeners=step.listeners,
+        ready=step.ready,
+    )
+    before: tuple[Condition, ...] = run.status.conditions
+    return Plan(
+        status=status_body(run, desired),
+        actions=tuple(step.actions),
+        statements=statements(before, step.told.conditions),
+        # What was due by now has had its turn, and can't be waited for.
+        due=min((moment for moment in step.due if moment > step.observed.now), default=None),
+    )
+
+
+def _cleaned(observed: Observed) -> Iterator[Action]:
+    """Every work of the run, wherever it is, then its claim where asked, and last the finalizer (D8).
+
+    The works have no owner, and one that was made a moment ago may not be observed yet: the server is asked for them.
+    A site that can't be reached holds nothing up: its work is on its way out, and goes when the site is back. What is
+    in the run's namespace has the run as its owner.
+    """
+    run = observed.run
+    if FINALIZER not in run.metadata.finalizers:
+        return
+    yield Purge(MANIFEST_WORK, key_of_run(run), run.metadata.uid)
+    claim = observed.claim
+    ours = claim is not None and belongs(claim, run) and not claim.metadata.deleting
+    if claim is not None and ours and run.spec.server.storage.retention_policy == "Delete":
+        yield Delete(PERSISTENT_VOLUME_CLAIM, key_of(claim), claim.metadata.uid)
+    if observed.config_map is not None:
+        yield Delete(SECRET, secret_key(run), "")
+    yield _finalizers(observed, tuple(name for name in run.metadata.finalizers if name != FINALIZER))
+
+
+def _finalizers(observed: Observed, names: tuple[str, ...]) -> Action:
+    metadata = observed.run.metadata
+    patch = {"uid": metadata.uid, "resourceVersion": metadata.resource_version, "finalizers": list(names)}
+    return Patch(FEDERATED_LEARNING, key_of_run(observed.run), {"metadata": patch})
+
+
+def _has_rounds(observed: Observed) -> bool:
+    status = observed.run.status
+    own = (status.round, status.rounds, status.metrics, status.model, status.failure, status.estimated_completion_time)
+    return any(own) or any(cluster.round or cluster.last_seen for cluster in status.clusters)

@@ -1,0 +1,110 @@
+"""Whether the run can be scheduled: a sound spec, bound cluster sets, and a placement that selects enough clusters."""
+
+from dataclasses import dataclass
+
+from federation.api.meta import ConditionStatus, condition_of
+from federation.kube.kinds import MANAGED_CLUSTER_SET_BINDING, PLACEMENT
+from federation.kube.resource import ObjectKey
+from hub_manager.federated_learning.actions import Action, Apply
+from hub_manager.federated_learning.observation.observed import Observed
+from hub_manager.federated_learning.planning import writes
+from hub_manager.federated_learning.planning.conditions import Reason
+from hub_manager.federated_learning.planning.training_plan import Planned, Unread
+from hub_manager.federated_learning.planning.validate import Fault, allowed, faults
+from hub_manager.federated_learning.resources.names import says
+from hub_manager.federated_learning.resources.placement import binding, cluster_sets, placement
+from hub_manager.federated_learning.settings import RunSettings
+
+SATISFIED = "PlacementSatisfied"
+MISCONFIGURED = "PlacementMisconfigured"
+"""Conditions of OCM's Placement (api `cluster/v1beta1/types_placement.go`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The run can't be scheduled, or not yet."""
+
+    status: ConditionStatus
+    reason: str
+    message: str
+    actions: tuple[Action, ...] = ()
+    keeps_works: bool = False
+    """Whether sites that were asked stay so: too few clusters now may be enough in a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Enough clusters are selected, by name."""
+
+    clusters: tuple[str, ...]
+    message: str
+    actions: tuple[Action, ...] = ()
+
+
+def schedule(observed: Observed, settings: RunSettings, planned: Planned) -> Refused | Selected:
+    """What keeps the run from being scheduled, or the clusters that are selected; and what there is to apply for it.
+
+    Args:
+        observed: What was read.
+        settings: The hub's.
+        planned: By which plan it goes.
+    """
+    run = observed.run
+    found = faults(run, settings.limits)
+    if found or isinstance(planned, Fault):
+        found = (*found, planned) if isinstance(planned, Fault) else found
+        return Refused("False", found[0].reason.value, "; ".join(map(str, found)))
+    if isinstance(planned, Unread):
+        message = "The ConfigMap that spec.server.plan names is being read"
+        return Refused("Unknown", Reason.PLAN_PENDING.value, message, keeps_works=True)
+    barred = [
+        name
+        for name in cluster_sets(run)
+        if name not in observed.bindings and not allowed(name, settings.limits.cluster_sets)
+    ]
+    if barred:
+        message = (
+            f"spec.client.placement.clusterSets: {', '.join(barred)}: ask whoever has the right to for a "
+            f"ManagedClusterSetBinding of that name in {run.metadata.namespace} (clusteradm clusterset bind)"
+        )
+        return Refused("False", Reason.CLUSTER_SET_NOT_BOUND.value, message)
+    actions = (*writes.plan_copy(observed, planned), *_wanted(observed, settings))
+    if not planned.copied and not observed.refusals:
+        message = "The plan is being copied for this attempt, before any site is asked"
+        return Refused("Unknown", Reason.PLAN_PENDING.value, message, actions, keeps_works=True)
+    quorum = run.spec.server.quorum
+    if planned.copied and len(observed.selected) >= quorum and says(observed.placement, placement(run)):
+        message = f"{len(observed.selected)} clusters are selected, {quorum} are needed"
+        return Selected(observed.selected, message, actions)
+    return _undecided(observed, actions)
+
+
+def _undecided(observed: Observed, actions: tuple[Action, ...]) -> Refused:
+    run, present = observed.run, observed.placement
+    if observed.refusals:
+        return Refused("False", Reason.REFUSED_BY_SERVER.value, "; ".join(observed.refusals), actions, keeps_works=True)
+    if present is None or not says(present, placement(run)) or not present.status.conditions:
+        return Refused("Unknown", Reason.NOT_DECIDED.value, "OCM has not decided yet", actions, keeps_works=True)
+    misconfigured = condition_of(present.status.conditions, MISCONFIGURED)
+    if misconfigured is not None and misconfigured.status == "True":
+        message = f"spec.client.placement: {misconfigured.message}"
+        return Refused("False", Reason.TOO_FEW_CLUSTERS.value, message, actions, keeps_works=True)
+    why = condition_of(present.status.conditions, SATISFIED)
+    said = f" ({why.message})" if why is not None and why.message else ""
+    message = (
+        f"{len(observed.selected)} of at least {run.spec.server.quorum} clusters are selected{said}: widen "
+        "spec.client.placement, lower spec.server.minAvailableClients, or have more sites offer what spec.client asks "
+        "for"
+    )
+    return Refused("False", Reason.TOO_FEW_CLUSTERS.value, message, actions, keeps_works=True)
+
+
+def _wanted(observed: Observed, settings: RunSettings) -> tuple[Action, ...]:
+    run = observed.run
+    bindings = tuple(
+        Apply(MANAGED_CLUSTER_SET_BINDING, ObjectKey(run.metadata.namespace, name), binding(run, name))
+        for name in cluster_sets(run)
+        if name not in observed.bindings and allowed(name, settings.limits.cluster_sets)
+    )
+    body = placement(run)
+    return (*bindings, *writes.ensure(PLACEMENT, observed.placement, body))

@@ -1,0 +1,168 @@
+"""What of a spec can't be run, beyond what the CRD refuses: each fault names the field and the remedy.
+
+The CRD sees one object at a time; what depends on the hub's settings, on what this version can do, or on reading
+a quantity, is judged here, before anything is made for the run.
+"""
+
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from fnmatch import fnmatchcase
+from typing import Final
+
+from federation.api.claims import data_key
+from federation.api.federated_learning import FederatedLearning
+from federation.api.quantity import parse_quantity
+from federation.pki.names import NameRefused, aggregator_dns
+from hub_manager.federated_learning.settings import Limits
+
+SERVED_LISTENERS: Final = ("LoadBalancer", "NodePort", "ClusterIP")
+
+
+class FaultReason(Enum):
+    """Why a spec can't be run; the reason of the condition Scheduled."""
+
+    NAME_UNUSABLE = "NameUnusable"
+    """The run's name can't be that of a Service or in a certificate."""
+    FRAMEWORK_NOT_SERVED = "FrameworkNotServed"
+    """This version has no runtime for the framework."""
+    LISTENER_NOT_SERVED = "ListenerNotServed"
+    """This version makes no listener of the type, or there is none at all."""
+    ADDRESS_UNUSABLE = "AddressUnusable"
+    """A listener's `ip` is no IP address."""
+    STORAGE_NOT_SERVED = "StorageNotServed"
+    """This version can't keep a model there."""
+    HOST_PATH_NOT_ALLOWED = "HostPathNotAllowed"
+    """The hub's administrator has not opened the folder to runs."""
+    ROUNDS_MISSING = "RoundsMissing"
+    """The run has no number of rounds."""
+    QUORUM_UNREACHABLE = "QuorumUnreachable"
+    """A round wants more updates than the start wants sites."""
+    PLAN_NOT_FOUND = "PlanNotFound"
+    """The ConfigMap that is named as the plan is missing, or has no text under the key."""
+    PLAN_TOO_LARGE = "PlanTooLarge"
+    """The plan in the ConfigMap has more than 128 KiB, and can't be sent to the sites."""
+    DATA_UNNAMED = "DataUnnamed"
+    """Nothing says which data a site shall use."""
+    QUANTITY_UNREADABLE = "QuantityUnreadable"
+    """An amount of a resource is no quantity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that can't be run."""
+
+    reason: FaultReason
+    field: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.remedy}"
+
+
+def faults(run: FederatedLearning, limits: Limits) -> tuple[Fault, ...]:
+    """Everything that keeps the spec from being run, in a fixed order; empty for a sound one.
+
+    Of a framework that is not served nothing else is said: its spec is another one, with no rounds or listeners.
+    """
+    return tuple(_framework(run, limits)) or tuple(fault for check in _CHECKS for fault in check(run, limits))
+
+
+def allowed(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the administrator's patterns has the name."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _name(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+    try:
+        aggregator_dns(run.metadata.name, run.metadata.namespace)
+    except NameRefused as error:
+        yield Fault(FaultReason.NAME_UNUSABLE, "metadata.name", f"rename the FederatedLearning: {error}")
+
+
+def _framework(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+    if run.spec.framework == "flower":
+        remedy = "use openfl, or other with an image that speaks the exchange: this version doesn't run Flower"
+        yield Fault(FaultReason.FRAMEWORK_NOT_SERVED, "spec.framework", remedy)
+
+
+def _rounds(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+    server = run.spec.server
+    if server.rounds < 1:
+        yield Fault(FaultReason.ROUNDS_MISSING, "spec.server.rounds", "set the number of rounds, 1 or more")
+    if server.round_quorum > server.quorum:
+        remedy = f"set it to at most minAvailableClients, {server.quorum}: the run may start with that many sites"
+        yield Fault(FaultReason.QUORUM_UNREACHABLE, "spec.server.minClientsPerRound", remedy)
+
+
+def _listeners(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+    if not run.spec.server.listeners:
+        remedy = "add one, for example {name: main, type: LoadBalancer, port: 8080}: sites reach the aggregator by it"
+        yield Fault(FaultReason.LISTENER_NOT_SERVED, "spec.server.listeners", remedy)
+    for place, listener in enumerate(run.spec.server.listeners):
+        if listener.type not in SERVED_LISTENERS:
+            remedy = f"use one of {', '.join(SERVED_LISTENERS)}: this version doesn't make the type {listener.type}"
+            yield Fault(FaultReason.LISTENER_NOT_SERVED, f"spec.server.listeners[{place}].type", remedy)
+        if listener.ip and not _is_address(listener.ip):
+            remedy = "write an IP address of a node, or use hostname for a DNS name"
+            yield Fault(FaultReason.ADDRESS_UNUSABLE, f"spec.server.listeners[{place}].ip", remedy)
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is an IP address, as the CRD has it: IPv6 in hexadecimal groups alone, and in no zone."""
+    try:
+        return "%" not in text and not (":" in text and "." in text) and ipaddress.ip_address(text) is not None
+    except ValueError:
+        return False
+
+
+def _storage(run: FederatedLearning, limits: Limits) -> Iterator[Fault]:
+    storage = run.spec.server.storage
+    match storage.type:
+        case "PersistentVolumeClaim":
+            if not storage.name:
+                remedy = "set the name of a PersistentVolumeClaim; it is made where there is none"
+                yield Fault(FaultReason.STORAGE_NOT_SERVED, "spec.server.storage.name", remedy)
+        case "HostPath":
+            if ".." in storage.path.split("/") or not allowed(storage.path, limits.host_paths):
+                remedy = "use a PersistentVolumeClaim, or ask the hub's administrator to allow runs this folder"
+                yield Fault(FaultReason.HOST_PATH_NOT_ALLOWED, "spec.server.storage.path", remedy)
+        case other:
+            remedy = f"use PersistentVolumeClaim: this version doesn't keep models in {other or 'nothing'}"
+            yield Fault(FaultReason.STORAGE_NOT_SERVED, "spec.server.storage.type", remedy)
+    if storage.size:
+        yield from _quantity("spec.server.storage.size", storage.size)
+
+
+def _data(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+    if not run.spec.client.dataset and not data_key(run.spec.client.placement):
+        remedy = "set the name of a Dataset that sites offer, or let the placement ask for a claim with operator Exists"
+        yield Fault(FaultReason.DATA_UNNAMED, "spec.client.dataset", remedy)
+
+
+def _amounts(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+    for side, resources in (("server", run.spec.server.resources), ("client", run.spec.client.resources)):
+        for part, amounts in (("requests", resources.requests), ("limits", resources.limits)):
+            for name, amount in amounts.items():
+                yield from _quantity(f"spec.{side}.resources.{part}[{name}]", str(amount))
+
+
+def _quantity(field: str, text: str) -> Iterator[Fault]:
+    try:
+        amount = parse_quantity(text)
+    except ValueError as error:
+        yield Fault(FaultReason.QUANTITY_UNREADABLE, field, str(error))
+        return
+    if amount < 0:
+        yield Fault(FaultReason.QUANTITY_UNREADABLE, field, "write an amount that is not negative")
+
+
+_CHECKS: Final[tuple[Callable[[FederatedLearning, Limits], Iterator[Fault]], ...]] = (
+    _name,
+    _rounds,
+    _listeners,
+    _storage,
+    _data,
+    _amounts,
+)

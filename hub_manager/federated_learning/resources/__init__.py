@@ -1,0 +1,4 @@
+"""Render the objects of a run.
+
+Imports `site` and `settings`.
+"""

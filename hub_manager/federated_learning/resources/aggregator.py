@@ -1,0 +1,216 @@
+"""The aggregator's objects beside its Job, built as structures: no value of a user ever becomes a key.
+
+All bear the run's uid as a label and have the run as their owner; the volume's claim has none, because a model outlives
+its run unless the user asked otherwise.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from federation.api.aggregator_run import (
+    COHORT_FILE,
+    EXCHANGE_PORT,
+    HTTP_PORT,
+    RUN_FILE,
+    STORAGE_FOLDER,
+    AggregatorRun,
+    Cohort,
+)
+from federation.api.federated_learning import FederatedLearning, Listener
+from federation.api.meta import FEDERATION_GROUP
+from federation.api.run_names import run_id
+from federation.kube.kinds import (
+    CONFIG_MAP,
+    FEDERATED_LEARNING,
+    NETWORK_POLICY,
+    PERSISTENT_VOLUME_CLAIM,
+    ROLE,
+    ROLE_BINDING,
+    SERVICE,
+    SERVICE_ACCOUNT,
+)
+from federation.kube.resource import Json, Kind
+from federation.pki.names import aggregator_dns
+from hub_manager.federated_learning.resources.names import (
+    ATTEMPT_LABEL,
+    COPIED_KEY,
+    labels,
+    owner,
+    plan_key,
+    secret_key,
+    server_name,
+    stamped,
+)
+
+NODE_PORTS: Final = range(30000, 32768)
+"""The range of a cluster that sets no other (kube-apiserver `--service-node-port-range`)."""
+DEFAULT_SIZE: Final = "1Gi"
+API_SERVER_PORTS: Final = (443, 6443)
+"""Where an API server listens when nothing more exact is known."""
+COMPONENT: Final = "federated-learning-aggregator"
+
+
+def mount_path(run: FederatedLearning) -> str:
+    """Where the aggregator sees its volume."""
+    return run.spec.server.storage.path or STORAGE_FOLDER
+
+
+def pod_labels(run: FederatedLearning) -> dict[str, str]:
+    """By which Services and NetworkPolicy find the aggregator's pod."""
+    return labels(run) | {"app.kubernetes.io/component": COMPONENT}
+
+
+def service(run: FederatedLearning, index: int, *, node_port: bool = True) -> Json:
+    """The Service of a listener; `node_port` false leaves the port of a NodePort to the cluster (D1)."""
+    listener = run.spec.server.listeners[index]
+    port: Json = {"name": "exchange", "port": listener.port, "targetPort": "exchange", "protocol": "TCP"}
+    if node_port and listener.type == "NodePort" and listener.port in NODE_PORTS:
+        port["nodePort"] = listener.port
+    spec: Json = {"type": listener.type, "selector": pod_labels(run), "ports": [port]}
+    if listener.type == "LoadBalancer" and listener.class_name:
+        spec["loadBalancerClass"] = listener.class_name
+    body = _object(SERVICE, run, server_name(run, index))
+    if listener.annotations:
+        body["metadata"]["annotations"] = dict(listener.annotations)
+    return stamped(body | {"spec": spec})
+
+
+def listener_name(listener: Listener, index: int) -> str:
+    """A listener without a name goes by its place."""
+    return listener.name or f"listener-{index}"
+
+
+def volume_claim(run: FederatedLearning) -> Json:
+    """The claim of the run's volume. It has no owner."""
+    storage = run.spec.server.storage
+    spec: Json = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": storage.size or DEFAULT_SIZE}},
+    }
+    if storage.storage_class_name:
+        spec["storageClassName"] = storage.storage_class_name
+    body = _object(PERSISTENT_VOLUME_CLAIM, run, storage.name)
+    del body["metadata"]["ownerReferences"]
+    return stamped(body | {"spec": spec})
+
+
+def config_map(run: FederatedLearning, attempt: int, cohort: Cohort, kept: str = "") -> Json:
+    """What the aggregator is told (`federation.api.aggregator_run`).
+
+    Args:
+        run: The run.
+        attempt: Which attempt at it.
+        cohort: Who takes part now.
+        kept: The `run.json` of an aggregator that runs already: a spec that has changed meanwhile must not reach it.
+    """
+    server = run.spec.server
+    location = f"{run.metadata.namespace}/{run.metadata.name}/{attempt}-{run.metadata.uid}"
+    told = AggregatorRun(
+        id=run_id(run, attempt),
+        name=run.metadata.name,
+        namespace=run.metadata.namespace,
+        uid=run.metadata.uid,
+        rounds=server.rounds,
+        round_timeout_seconds=server.round_timeout_seconds,
+        min_clients_per_round=server.round_quorum,
+        join_policy=server.join_policy,
+        max_samples_per_client=server.max_samples_per_client,
+        aggregation=server.aggregation,
+        framework=run.spec.framework,
+        folder=f"{mount_path(run)}/{location}",
+        location=location,
+        server_name=aggregator_dns(run.metadata.name, run.metadata.namespace),
+        config_map=server_name(run),
+        plan=server.plan.key if server.plan is not None and server.plan.config_map else "",
+    )
+    data = {RUN_FILE: kept or _json(told), COHORT_FILE: _json(cohort)}
+    return stamped(_object(CONFIG_MAP, run, server_name(run), attempt) | {"data": data})
+
+
+def plan_copy(run: FederatedLearning, text: str) -> Json:
+    """The text of the plan by which the attempt goes, for the export on the hub; it can't be changed."""
+    body = _object(CONFIG_MAP, run, plan_key(run).name)
+    return stamped(body | {"immutable": True, "data": {COPIED_KEY: text}})
+
+
+def service_account(run: FederatedLearning) -> Json:
+    """Who the aggregator is. Its token is mounted into its own container alone."""
+    return stamped(_object(SERVICE_ACCOUNT, run, server_name(run)) | {"automountServiceAccountToken": False})
+
+
+def role(run: FederatedLearning) -> Json:
+    """The aggregator reads its own run, writes its status, and follows its cohort; nothing else."""
+    named = {"apiGroups": [FEDERATION_GROUP], "resourceNames": [run.metadata.name]}
+    rules = [
+        named | {"resources": [FEDERATED_LEARNING.plural], "verbs": ["get"]},
+        named | {"resources": [f"{FEDERATED_LEARNING.plural}/status"], "verbs": ["get", "patch"]},
+        {
+            "apiGroups": [CONFIG_MAP.group],
+            "resourceNames": [server_name(run)],
+            "resources": [CONFIG_MAP.plural],
+            "verbs": ["get", "list", "watch"],
+        },
+    ]
+    return stamped(_object(ROLE, run, server_name(run)) | {"rules": rules})
+
+
+def role_binding(run: FederatedLearning) -> Json:
+    """That the aggregator has that role."""
+    name = server_name(run)
+    account = {"kind": "ServiceAccount", "name": name, "namespace": run.metadata.namespace}
+    reference = {"apiGroup": ROLE.group, "kind": "Role", "name": name}
+    return stamped(_object(ROLE_BINDING, run, name) | {"roleRef": reference, "subjects": [account]})
+
+
+def network_policy(run: FederatedLearning, api_server: Iterable[tuple[str, int]]) -> Json:
+    """Collaborators reach the exchange, whoever is in the cluster the metrics; out goes only to the API server.
+
+    Collaborators come from other networks, often through address translation, so that no source can be named: who they
+    are is decided by their certificate. Egress counts for the init container as well, which runs the user's image.
+
+    Args:
+        run: Whose aggregator.
+        api_server: Addresses and ports of the API server behind its Service; unknown where there are none.
+    """
+    known = [
+        {"to": [{"ipBlock": {"cidr": f"{address}/{128 if ':' in address else 32}"}}], "ports": [_tcp(port)]}
+        for address, port in sorted(api_server)
+    ]
+    egress = known or [{"ports": [_tcp(port) for port in API_SERVER_PORTS]}]
+    spec = {
+        "podSelector": {"matchLabels": pod_labels(run)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [
+            {"ports": [_tcp(EXCHANGE_PORT)]},
+            {"from": [{"namespaceSelector": {}}], "ports": [_tcp(HTTP_PORT)]},
+        ],
+        "egress": egress,
+    }
+    return stamped(_object(NETWORK_POLICY, run, server_name(run)) | {"spec": spec})
+
+
+def certificate_metadata(run: FederatedLearning) -> Json:
+    """The metadata of the Secret with the aggregator's certificate."""
+    metadata: Json = _object(CONFIG_MAP, run, secret_key(run).name)["metadata"]
+    return metadata
+
+
+def _object(kind: Kind[Any], run: FederatedLearning, name: str, attempt: int = 0) -> Json:
+    own = labels(run) | ({ATTEMPT_LABEL: str(attempt)} if attempt else {})
+    metadata = {
+        "name": name,
+        "namespace": run.metadata.namespace,
+        "labels": own,
+        "ownerReferences": [owner(run)],
+    }
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+
+
+def _tcp(port: int) -> Json:
+    return {"protocol": "TCP", "port": port}
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value, order="deterministic").decode()

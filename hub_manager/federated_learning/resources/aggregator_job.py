@@ -1,0 +1,227 @@
+"""The aggregator's Job: one pod, hardened, that goes on from its checkpoint whenever it is started again.
+
+A Job's template can't be changed, so it holds nothing that changes during a run: the cohort is a ConfigMap's file, the
+certificate a Secret's. The pod's shape meets the `restricted` Pod Security Standard, and fixes no user: an OpenShift
+namespace gives its own. The init container, of the user's image, has neither token nor rights.
+"""
+
+from typing import Final
+
+import msgspec
+
+from federation.api.aggregator_run import (
+    EXCHANGE_PORT,
+    GIVEN_UP,
+    HTTP_PORT,
+    PLAN_FOLDER,
+    RUN_FOLDER,
+    TLS_FOLDER,
+    WORKSPACE_FOLDER,
+)
+from federation.api.federated_learning import FederatedLearning, Resources
+from federation.api.run_names import AGGREGATOR_CONTAINER, WORKSPACE_CONTAINER
+from federation.kube.kinds import JOB
+from federation.kube.resource import Json
+from hub_manager.federated_learning.resources.aggregator import mount_path, pod_labels
+from hub_manager.federated_learning.resources.names import (
+    ATTEMPT_LABEL,
+    COPIED_KEY,
+    labels,
+    owner,
+    plan_key,
+    secret_key,
+    server_name,
+    stamped,
+)
+from hub_manager.federated_learning.settings import Images
+
+TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where clients look for it
+WORKSPACE_REFUSED: Final = (2, 3, 4)
+"""Exit codes of a runtime's `export` that another try would not change: settings, plan or workspace refused."""
+RESTARTS: Final = 50
+"""A pod that a node takes along does not count; one that fails by itself does, with a back-off of up to six minutes."""
+SCRATCH: Final = "/tmp"  # noqa: S108 - the pod's own, the root is read-only
+
+
+def aggregator_image(run: FederatedLearning, images: Images) -> str:
+    """The run's own, where it names one that is not the client's; the existing manifests name that in both places."""
+    own = run.spec.server.image
+    return own if own and own != run.spec.client.image else images.aggregator
+
+
+def job(run: FederatedLearning, attempt: int, images: Images) -> Json:
+    """The Job of one attempt at the run."""
+    own = labels(run) | {ATTEMPT_LABEL: str(attempt)}
+    return stamped(
+        {
+            "apiVersion": JOB.api_version,
+            "kind": JOB.kind,
+            "metadata": {
+                "name": server_name(run),
+                "namespace": run.metadata.namespace,
+                "labels": own,
+                "ownerReferences": [owner(run)],
+            },
+            "spec": {
+                "backoffLimit": RESTARTS,
+                "podFailurePolicy": {"rules": _failure_rules()},
+                "podReplacementPolicy": "Failed",
+                "template": {
+                    "metadata": {"labels": pod_labels(run) | {ATTEMPT_LABEL: str(attempt)}},
+                    "spec": _pod(run, images),
+                },
+            },
+        }
+    )
+
+
+def _pod(run: FederatedLearning, images: Images) -> Json:
+    server = run.spec.server
+    pod: Json = {
+        "restartPolicy": "Never",
+        "serviceAccountName": server_name(run),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": 60,
+        "securityContext": _pod_security(images),
+        "initContainers": [_workspace(run)],
+        "containers": [_aggregator(run, images)],
+        "volumes": _volumes(run),
+    }
+    if server.node_selector:
+        pod["nodeSelector"] = dict(server.node_selector)
+    if server.tolerations:
+        pod["tolerations"] = [msgspec.to_builtins(toleration) for toleration in server.tolerations]
+    if server.image_pull_secrets:
+        pod["imagePullSecrets"] = [{"name": secret.name} for secret in server.image_pull_secrets]
+    return pod
+
+
+def _failure_rules() -> list[Json]:
+    """A drained node's pod is replaced uncounted; an aggregator that has given up is not started again (KEP-3329)."""
+    return [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": AGGREGATOR_CONTAINER, "operator": "In", "values": [GIVEN_UP]},
+        },
+        {
+            "action": "FailJob",
+            "onExitCodes": {"containerName": WORKSPACE_CONTAINER, "operator": "In", "values": list(WORKSPACE_REFUSED)},
+        },
+    ]
+
+
+def _aggregator(run: FederatedLearning, images: Images) -> Json:
+    mounts: list[Json] = [
+        {"name": "run", "mountPath": RUN_FOLDER, "readOnly": True},
+        {"name": "tls", "mountPath": TLS_FOLDER, "readOnly": True},
+        {"name": "workspace", "mountPath": WORKSPACE_FOLDER, "readOnly": True},
+        {"name": "storage", "mountPath": mount_path(run)},
+        {"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": True},
+        {"name": "scratch", "mountPath": SCRATCH, "subPath": "aggregator"},
+    ]
+    if _has_plan(run):
+        mounts.append({"name": "plan", "mountPath": PLAN_FOLDER, "readOnly": True})
+    return {
+        "name": AGGREGATOR_CONTAINER,
+        "image": aggregator_image(run, images),
+        "imagePullPolicy": "IfNotPresent",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "ports": [
+            {"name": "exchange", "containerPort": EXCHANGE_PORT, "protocol": "TCP"},
+            {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
+        ],
+        "startupProbe": _probe("/healthz", periodSeconds=2, failureThreshold=60),
+        "livenessProbe": _probe("/healthz", periodSeconds=20, timeoutSeconds=5, failureThreshold=3),
+        "readinessProbe": _probe("/readyz", periodSeconds=5, timeoutSeconds=5),
+        "securityContext": _container_security(),
+        "volumeMounts": mounts,
+        **_resources(run.spec.server.resources),
+    }
+
+
+def _workspace(run: FederatedLearning) -> Json:
+    """Writes out what the hub needs of the user's workspace, as data: the plan, and a first model where it has one."""
+    plan = run.spec.server.plan
+    mounts: list[Json] = [
+        {"name": "workspace", "mountPath": WORKSPACE_FOLDER},
+        {"name": "scratch", "mountPath": SCRATCH, "subPath": "workspace"},
+    ]
+    environment: list[Json] = []
+    if plan is not None and plan.config_map:
+        environment = [{"name": "FL_PLAN", "value": f"{PLAN_FOLDER}/{plan.key}"}]
+        mounts.append({"name": "plan", "mountPath": PLAN_FOLDER, "readOnly": True})
+    elif plan is not None and plan.path:
+        # Kubernetes puts another variable's value in place of $(NAME).
+        environment = [{"name": "FL_PLAN", "value": plan.path.replace("$", "$$")}]
+    return {
+        "name": WORKSPACE_CONTAINER,
+        "image": run.spec.client.image,
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["export", WORKSPACE_FOLDER],
+        "env": environment,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": _container_security(),
+        "volumeMounts": mounts,
+        **_resources(run.spec.server.resources),
+    }
+
+
+def _volumes(run: FederatedLearning) -> list[Json]:
+    name, storage, plan = server_name(run), run.spec.server.storage, run.spec.server.plan
+    if storage.type == "HostPath":
+        model: Json = {"name": "storage", "hostPath": {"path": storage.path, "type": "Directory"}}
+    else:
+        model = {"name": "storage", "persistentVolumeClaim": {"claimName": storage.name}}
+    volumes: list[Json] = [
+        {"name": "run", "configMap": {"name": name}},
+        {"name": "tls", "secret": {"secretName": secret_key(run).name}},
+        {"name": "workspace", "emptyDir": {"sizeLimit": "20Gi"}},
+        {"name": "scratch", "emptyDir": {"sizeLimit": "1Gi"}},
+        {"name": "token", "projected": {"sources": _token_sources()}},
+        model,
+    ]
+    if plan is not None and plan.config_map:
+        item = {"key": COPIED_KEY, "path": plan.key}
+        volumes.append({"name": "plan", "configMap": {"name": plan_key(run).name, "items": [item]}})
+    return volumes
+
+
+def _token_sources() -> list[Json]:
+    """What an automatic mount would hold, for one container alone (KEP-1205)."""
+    namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    return [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [namespace]}},
+    ]
+
+
+def _has_plan(run: FederatedLearning) -> bool:
+    plan = run.spec.server.plan
+    return plan is not None and bool(plan.config_map)
+
+
+def _pod_security(images: Images) -> Json:
+    group = {} if images.fs_group is None else {"fsGroup": images.fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
+    return {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **group}
+
+
+def _container_security() -> Json:
+    return {
+        "allowPrivilegeEscalation": False,
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def _probe(path: str, **timing: int) -> Json:
+    return {"httpGet": {"path": path, "port": "http"}, **timing}
+
+
+def _resources(resources: Resources) -> Json:
+    stated = {"requests": resources.requests, "limits": resources.limits}
+    amounts = {part: dict(value) for part, value in stated.items() if value}
+    return {"resources": amounts} if amounts else {}

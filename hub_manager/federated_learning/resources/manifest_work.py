@@ -1,0 +1,134 @@
+"""What goes to a site and what comes back: the ManifestWork with the run's Collaborator, and the site's answer.
+
+The answer is fed back by JSONPath into the work's status, which the spoke writes: every value is bounded here before it
+reaches the run's status, it counts for that cluster alone, and only from the work of this attempt. A site can so refuse
+itself, claim to run, or fail; it can't speak for another.
+Source: OCM API `work/v1` (feedback rules; a Job-like object needs ServerSideApply, see ocm `pkg/work`).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from federation.api.collaborator import (
+    FEEDBACK,
+    AggregatorAddress,
+    CollaboratorSpec,
+    ContainerResources,
+    PlainVariable,
+    RunPlan,
+    RunReference,
+)
+from federation.api.federated_learning import FederatedLearning
+from federation.api.meta import FEDERATION_GROUP
+from federation.api.run_names import run_id
+from federation.kube.encoding import plain
+from federation.kube.kinds import COLLABORATOR, MANIFEST_WORK
+from federation.kube.resource import Json
+from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL, RUN_ANNOTATION, labels, stamped, work_name
+from hub_manager.federated_learning.site import Site
+
+FIELD_MANAGER: Final = "work-agent-federated-learning"
+"""OCM wants field managers of works to begin with `work-agent`."""
+DATASET_ANNOTATION: Final = f"{FEDERATION_GROUP}/dataset"
+"""On works: the Dataset that its Collaborator names; works are decoded without what they carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the aggregator is dialled."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def work(
+    run: FederatedLearning,
+    attempt: int,
+    site: Site,
+    dataset: str,
+    addresses: tuple[Address, ...],
+    plan: RunPlan | None = None,
+) -> Json:
+    """The site's work.
+
+    Args:
+        run: The run.
+        attempt: Which attempt at it.
+        site: The cluster.
+        dataset: The Dataset that the site shall use; a path can't be named.
+        addresses: Where the aggregator is; none yet while sites are only asked whether they would take part.
+        plan: The plan by which they go; None is the image's own.
+    """
+    name = work_name(run, attempt)
+    metadata = {
+        "name": name,
+        "namespace": site.name,
+        "labels": labels(run) | {ATTEMPT_LABEL: str(attempt)},
+        "annotations": {
+            RUN_ANNOTATION: f"{run.metadata.namespace}/{run.metadata.name}",
+            DATASET_ANNOTATION: dataset,
+        },
+    }
+    return stamped(
+        {
+            "apiVersion": MANIFEST_WORK.api_version,
+            "kind": MANIFEST_WORK.kind,
+            "metadata": metadata,
+            "spec": {
+                "workload": {"manifests": [_collaborator(run, attempt, site, dataset, addresses, plan)]},
+                "deleteOption": {"propagationPolicy": "Foreground"},
+                "manifestConfigs": [_applied_and_fed_back(name, site)],
+            },
+        }
+    )
+
+
+def _applied_and_fed_back(name: str, site: Site) -> Json:
+    """How the site's work agent applies the Collaborator of that name, and what of its status it sends back."""
+    return {
+        "resourceIdentifier": {
+            "group": FEDERATION_GROUP,
+            "resource": COLLABORATOR.plural,
+            "name": name,
+            "namespace": site.install_namespace,
+        },
+        "updateStrategy": {
+            "type": "ServerSideApply",
+            "serverSideApply": {"fieldManager": FIELD_MANAGER, "force": True},
+        },
+        "feedbackRules": [
+            {"type": "JSONPaths", "jsonPaths": [{"name": name, "path": path} for name, path in FEEDBACK.items()]}
+        ],
+    }
+
+
+def _collaborator(
+    run: FederatedLearning,
+    attempt: int,
+    site: Site,
+    dataset: str,
+    addresses: tuple[Address, ...],
+    plan: RunPlan | None,
+) -> Json:
+    client = run.spec.client
+    metadata = run.metadata
+    spec = CollaboratorSpec(
+        run=RunReference(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid, id=run_id(run, attempt)),
+        dataset=dataset,
+        image=client.image,
+        framework=run.spec.framework,
+        resources=ContainerResources(requests=client.resources.requests, limits=client.resources.limits),
+        args=client.args,
+        env=tuple(PlainVariable(name=variable.name, value=variable.value) for variable in client.env),
+        plan=plan,
+        aggregator=AggregatorAddress(addresses=tuple(map(str, addresses))) if addresses else None,
+    )
+    return {
+        "apiVersion": COLLABORATOR.api_version,
+        "kind": COLLABORATOR.kind,
+        "metadata": {"name": work_name(run, attempt), "namespace": site.install_namespace},
+        "spec": plain(spec),
+    }

@@ -1,0 +1,102 @@
+"""Which clusters are asked: the run's Placement, and what binds its namespace to the cluster sets.
+
+The user's placement goes on as it is, with what the run needs added to each of its predicates: they are alternatives,
+and every one of them has to lead to a site with the data and the room. What a cluster claims only narrows the choice;
+who takes part is decided by the site and by its certificate.
+Source: OCM API `cluster/v1beta1` (predicates are OR-ed, the selectors within one AND-ed).
+"""
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from federation.api.claims import GPU_RESOURCES, SCORE_OBJECT, at_least_predicate, dataset_predicate, required_amounts
+from federation.api.federated_learning import ClientSpec, FederatedLearning
+from federation.api.run_objects import PLACEMENT_LABEL, PlacementDecision
+from federation.kube.kinds import MANAGED_CLUSTER_SET_BINDING, PLACEMENT
+from federation.kube.resource import Json
+from hub_manager.federated_learning.resources.names import labels, owner, stamped
+
+
+def placement(run: FederatedLearning) -> Json:
+    """The Placement, as it is to be applied; the spec has no faults."""
+    client = run.spec.client
+    spec = copy.deepcopy(client.placement)
+    needs = list(_needs(client))
+    if needs:
+        spec["predicates"] = [_narrowed(predicate, needs) for predicate in spec.get("predicates") or [{}]]
+    if scores := _scores(client):
+        spec.setdefault("prioritizerPolicy", {"mode": "Additive", "configurations": scores})
+    body = {
+        "apiVersion": PLACEMENT.api_version,
+        "kind": PLACEMENT.kind,
+        "metadata": {
+            "name": run.metadata.name,
+            "namespace": run.metadata.namespace,
+            "labels": labels(run),
+            "ownerReferences": [owner(run)],
+        },
+        "spec": spec,
+    }
+    return stamped(body)
+
+
+def cluster_sets(run: FederatedLearning) -> tuple[str, ...]:
+    """The sets that the placement names."""
+    return tuple(dict.fromkeys(run.spec.client.placement.get("clusterSets") or ()))
+
+
+def binding(run: FederatedLearning, cluster_set: str) -> Json:
+    """What binds the run's namespace to a set. It has no owner: other runs and people use it too."""
+    return {
+        "apiVersion": MANAGED_CLUSTER_SET_BINDING.api_version,
+        "kind": MANAGED_CLUSTER_SET_BINDING.kind,
+        "metadata": {"name": cluster_set, "namespace": run.metadata.namespace},
+        "spec": {"clusterSet": cluster_set},
+    }
+
+
+def selected(run: FederatedLearning, decisions: Iterable[PlacementDecision]) -> tuple[str, ...]:
+    """The clusters that the run's Placement has chosen, by name."""
+    names = {
+        decided.cluster_name
+        for decision in decisions
+        if decision.metadata.labels.get(PLACEMENT_LABEL) == run.metadata.name
+        for decided in decision.status.decisions
+    }
+    return tuple(sorted(names - {""}))
+
+
+def _needs(client: ClientSpec) -> Iterable[str]:
+    """What a cluster has to claim."""
+    if client.dataset:
+        yield dataset_predicate(client.dataset)
+    for claim, amount in required_amounts(client.resources.reserved).items():
+        yield at_least_predicate(claim, amount)
+
+
+def _narrowed(predicate: Json, needs: list[str]) -> Json:
+    selector = dict(predicate.get("requiredClusterSelector") or {})
+    expressions = (selector.get("celSelector") or {}).get("celExpressions") or []
+    selector["celSelector"] = {"celExpressions": [*expressions, *needs]}
+    return {**predicate, "requiredClusterSelector": selector}
+
+
+def _scores(client: ClientSpec) -> list[Json]:
+    """Prefer clusters with more room left of what is asked for; only where the user has no order of his own."""
+    asked = client.resources.reserved
+    wanted: list[tuple[str, bool]] = [
+        ("freeCPUOnOneNode", "cpu" in asked),
+        ("freeMemoryOnOneNode", "memory" in asked),
+        ("freeGPUOnOneNode", any(name in asked for name in GPU_RESOURCES)),
+    ]
+    return [
+        {"scoreCoordinate": {"type": "AddOn", "addOn": {"resourceName": SCORE_OBJECT, "scoreName": score}}, "weight": 1}
+        for score, is_asked in wanted
+        if is_asked
+    ]
+
+
+def covers(present: Any, wanted: Json) -> bool:
+    """Whether the spec that is there has everything of the wanted one; what the server defaults does not matter."""
+    return isinstance(present, dict) and all(present.get(name) == value for name, value in wanted.items())

@@ -1,0 +1,94 @@
+"""Read a cluster's answer to a run from the feedback of its ManifestWork."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from federation.api.collaborator import (
+    CollaboratorState,
+)
+from federation.api.meta import condition_of
+from federation.api.run_status import ClusterState
+from federation.api.work import APPLIED, ManifestResult, ManifestWork
+from federation.kube.kinds import COLLABORATOR
+
+MESSAGE_CHARACTERS: Final = 1024
+NOT_APPLIED: Final = "NotApplied"
+"""The cluster's work agent can't apply the work."""
+_REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
+_UNPRINTABLE: Final = re.compile(r"[^\n\t -~\u00a0-\ud7ff\ue000-\ufffd]")
+
+
+_STATES: Final[Mapping[str, ClusterState]] = {
+    CollaboratorState.REFUSED: ClusterState.REFUSED,
+    CollaboratorState.PENDING: ClusterState.PENDING,
+    CollaboratorState.ACCEPTED: ClusterState.ACCEPTED,
+    CollaboratorState.STARTING: ClusterState.ACCEPTED,
+    CollaboratorState.RUNNING: ClusterState.RUNNING,
+    CollaboratorState.RETRYING: ClusterState.RUNNING,
+    CollaboratorState.SUCCEEDED: ClusterState.SUCCEEDED,
+    CollaboratorState.FAILED: ClusterState.FAILED,
+}
+
+_WELL: Final = frozenset(
+    {
+        CollaboratorState.ACCEPTED,
+        CollaboratorState.STARTING,
+        CollaboratorState.RUNNING,
+        CollaboratorState.SUCCEEDED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the hub knows of a cluster that might take part; all but `install_namespace` is the hub's own."""
+
+    name: str
+    accepted: bool
+    """The hub's administrator accepts it, it is not on its way out, and has the add-on."""
+    available: bool
+    """Its agent gives signs of life, as the cluster says."""
+    install_namespace: str
+    """Where its agent is, as the cluster may have changed it: whatever it is, it names a place of that cluster."""
+    claims: tuple[tuple[str, str], ...] = ()
+    """What the cluster claims, name and value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a site says of its part in the run."""
+
+    state: ClusterState
+    reason: str = ""
+    message: str = ""
+
+
+def answer(found: ManifestWork | None, run_id: str) -> Answer:
+    """What the site says of this attempt, as its work's status has it; Pending until it says something."""
+    if found is None:
+        return Answer(ClusterState.PENDING)
+    applied = condition_of(found.status.conditions, APPLIED)
+    if applied is not None and applied.status == "False":
+        return Answer(ClusterState.PENDING, NOT_APPLIED, _bounded(applied.message))
+    result = next(
+        (r for r in found.status.resource_status.manifests if r.resource_meta.kind == COLLABORATOR.kind),
+        ManifestResult(),
+    )
+    if _text(result, "runId") != run_id:
+        return Answer(ClusterState.PENDING)
+    said, reason = _text(result, "state"), _text(result, "reason")
+    state = _STATES.get(said, ClusterState.PENDING)
+    words = "" if said in _WELL else _text(result, "message") or _text(result, "log")
+    return Answer(state, reason if _REASON.fullmatch(reason) else "", _bounded(words))
+
+
+def _text(result: ManifestResult, name: str) -> str:
+    value = result.value(name)
+    return "" if value is None or value.string is None else value.string
+
+
+def _bounded(text: str) -> str:
+    """A spoke's text as it may stand in a status: printable, and no longer than a reader wants."""
+    return _UNPRINTABLE.sub("\ufffd", text[: MESSAGE_CHARACTERS + 1])[:MESSAGE_CHARACTERS]

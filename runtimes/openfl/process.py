@@ -1,0 +1,106 @@
+"""The two things that the process does: take part in a run, and export what the hub needs of the plan.
+
+Whatever goes wrong becomes one `Failure`, which names the user's file and line where it is their code.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from federation.exported_plan import MODEL_FILE, PLAN_FILE, encode
+from runtimes.kit import failure, model_file
+from runtimes.kit.config import Config, WorkspaceConfig
+from runtimes.kit.exchange import AggregatorLost, Exchange, ExchangeRefused
+from runtimes.kit.failure import Failure, Reason, failure_of
+from runtimes.openfl.round_client import RoundClient
+from runtimes.openfl.workspace import Model, PlanRefused, Workspace, collaborator_of, model_of, open_workspace
+
+Connect = Callable[[Config], AbstractContextManager[Exchange]]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def take_part(config: Config, connect: Connect) -> Failure | None:
+    """Does this site's part of the run to its end.
+
+    Args:
+        config: what the process is told.
+        connect: opens the connection to the aggregator.
+
+    Returns:
+        None when the run has ended, whatever came of it; else why this site could not do its part.
+    """
+    place = config.of_workspace
+    client: RoundClient | None = None
+    try:
+        workspace = open_workspace(place.workspace, place.plan)
+        runner = workspace.task_runner_over(config.data)
+        model = model_of(runner)
+        _log.info("workspace_ready", tensors=len(model.manifest.tensors), bytes=model.manifest.nbytes)
+        with connect(config) as exchange:
+            exchange.join(model.manifest)
+            client = RoundClient(exchange, model.manifest, model.laid_out, tuple(workspace.plan["tasks"]))
+            collaborator_of(workspace, runner, client, model.held_out, run=config.run, cluster=config.cluster).run()
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything, and each has its reason
+        return _failed(error, place, client)
+    return None
+
+
+def export(config: WorkspaceConfig, folder: Path) -> Failure | None:
+    """Writes `plan.json` and, where the workspace can give one, the first global model into a folder.
+
+    Returns:
+        None, or why the plan can't be run.
+    """
+    try:
+        workspace = open_workspace(config.workspace, config.plan)
+        model, absent = _first_model(workspace)
+        if model is not None:
+            model_file.write(folder / MODEL_FILE, model.manifest, model.laid_out)
+        told = msgspec.structs.replace(
+            workspace.for_hub, first_model=MODEL_FILE if model is not None else "", first_model_absent=absent
+        )
+        scratch = folder / f"{PLAN_FILE}.partial"
+        scratch.write_bytes(encode(told))
+        scratch.rename(folder / PLAN_FILE)
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything, and each has its reason
+        return _failed(error, config, None)
+    _log.info("plan_exported", rounds=told.rounds, first_model=told.first_model, absent=absent)
+    return None
+
+
+def _first_model(workspace: Workspace) -> tuple[Model | None, str]:
+    """The workspace's first model, or why it has none: the shipped one, else one built without any data."""
+    shipped = workspace.shipped_model()
+    if shipped is not None:
+        return shipped, ""
+    try:
+        return model_of(workspace.task_runner_over(None)), ""
+    except Exception as error:  # noqa: BLE001 - most data loaders need data, and say so in ways of their own
+        told = failure_of(Reason.WORKSPACE_FAILED, error, workspace.folder)
+        return None, f"without data the workspace builds no model: {told.exception}, {told.file}:{told.line}"
+
+
+def _failed(error: Exception, config: WorkspaceConfig, client: RoundClient | None) -> Failure:
+    match error:
+        case PlanRefused():
+            reason = Reason.PLAN_REFUSED
+        case ExchangeRefused():
+            reason = Reason.AGGREGATOR_REFUSED
+        case AggregatorLost():
+            reason = Reason.AGGREGATOR_LOST
+        case _:
+            reason = Reason.WORKSPACE_FAILED
+    told = failure_of(
+        reason,
+        error,
+        config.workspace,
+        task="" if client is None else client.current_task,
+        round_number=None if client is None else client.current_round,
+    )
+    failure.write(told, config.termination_log)
+    _log.error("collaborator_failed", exc_info=error, **msgspec.to_builtins(told))
+    return told

@@ -1,0 +1,166 @@
+"""Whether a Dataset may be published: ordered checks, each with its reason and a message that names the remedy.
+
+The CRD refuses most of what is refused here. This is checked again because a CRD of an older version, or a validation
+switched off, must not make a site publish more than its administrator wrote down.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from federation.api.claims import dataset_name
+from federation.api.dataset import (
+    ADMITTED_IMAGE,
+    LABEL_KEY,
+    LABEL_VALUE,
+    MAX_LABELS,
+    MAX_ROWS,
+    SCHEMA_DIGEST,
+    Dataset,
+)
+
+_SCHEMA_DIGEST: Final = re.compile(SCHEMA_DIGEST)
+_LABEL_KEY: Final = re.compile(LABEL_KEY)
+_LABEL_VALUE: Final = re.compile(LABEL_VALUE)
+_IMAGE: Final = re.compile(ADMITTED_IMAGE)
+
+
+class Reason(StrEnum):
+    """Reasons of the condition `Published`."""
+
+    CLAIMED = "Claimed"
+    """Published: a ClusterClaim of the cluster names the dataset."""
+    INVALID_NAME = "InvalidName"
+    """The Dataset's name can't be published: rename it."""
+    INVALID_VOLUME = "InvalidVolume"
+    """The message names the field of `spec.volume`."""
+    INVALID_ATTRIBUTES = "InvalidAttributes"
+    """The message names the field of `spec.attributes`."""
+    INVALID_POLICY = "InvalidPolicy"
+    """The message names the field of `spec.policy`."""
+    EXPIRED = "Expired"
+    """`policy.expiresAt` has passed."""
+    NO_ROOM = "NoRoom"
+    """The claims that OCM lets a cluster have are full."""
+    DELETING = "Deleting"
+    """It is being deleted; only in the agent's counts, as its status is no longer written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a dataset isn't published, and what its administrator can do."""
+
+    reason: Reason
+    message: str
+
+
+def refusal_of(dataset: Dataset, now: datetime) -> Refusal | None:
+    """Why the dataset may not be published, or None where it may; the first reason in order."""
+    for reason, check in _CHECKS:
+        message = check(dataset, now)
+        if message is not None:
+            return Refusal(reason, message)
+    return None
+
+
+def expiry(dataset: Dataset) -> datetime | None:
+    """When the dataset ceases to be on offer; None for never.
+
+    Raises:
+        ValueError: `expiresAt` is no RFC 3339 time with an offset.
+    """
+    text = dataset.spec.policy.expires_at
+    if not text:
+        return None
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset")
+    return instant
+
+
+def _deletion(dataset: Dataset, _now: datetime) -> str | None:
+    return "the Dataset is being deleted" if dataset.metadata.deleting else None
+
+
+def _name(dataset: Dataset, _now: datetime) -> str | None:
+    try:
+        dataset_name(dataset.metadata.name)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _volume(dataset: Dataset, _now: datetime) -> str | None:
+    volume = dataset.spec.volume
+    if len(volume.sources) != 1:
+        return (
+            f"spec.volume has {len(volume.sources)} sources: set exactly one of persistentVolumeClaim, hostPath, "
+            "configMap, secret, csi"
+        )
+    if volume.host_path is not None and not _is_plain_absolute(volume.host_path.path):
+        return "spec.volume.hostPath.path: write an absolute path without '..'"
+    if volume.sub_path and not _is_plain_absolute("/" + volume.sub_path):
+        return "spec.volume.subPath: write a relative path without '..'"
+    named = (
+        volume.persistent_volume_claim is None or volume.persistent_volume_claim.claim_name,
+        volume.config_map is None or volume.config_map.name,
+        volume.secret is None or volume.secret.secret_name,
+        volume.csi is None or volume.csi.driver,
+    )
+    return None if all(named) else "spec.volume: name the PersistentVolumeClaim, ConfigMap, Secret or CSI driver"
+
+
+def _is_plain_absolute(path: str) -> bool:
+    return path.startswith("/") and not path.startswith("//") and ".." not in path.split("/") and "\0" not in path
+
+
+def _attributes(dataset: Dataset, _now: datetime) -> str | None:
+    attributes = dataset.spec.attributes
+    if attributes.rows is not None and not 0 <= attributes.rows <= MAX_ROWS:
+        return f"spec.attributes.rows: write a number from 0 to {MAX_ROWS}"
+    if attributes.schema_digest and not _SCHEMA_DIGEST.fullmatch(attributes.schema_digest):
+        return "spec.attributes.schemaDigest: write 'sha256:' and 64 lower-case hexadecimal digits"
+    if len(attributes.labels) > MAX_LABELS:
+        return f"spec.attributes.labels: keep at most {MAX_LABELS}"
+    if not all(_LABEL_KEY.fullmatch(key) and _LABEL_VALUE.fullmatch(value) for key, value in attributes.labels.items()):
+        return (
+            "spec.attributes.labels: use at most 63 letters, digits, '-', '_' and '.' for each key and value, "
+            "beginning and ending with a letter or digit"
+        )
+    return None
+
+
+def _policy(dataset: Dataset, _now: datetime) -> str | None:
+    policy = dataset.spec.policy
+    if not policy.runs or not all(pattern.namespace and pattern.name for pattern in policy.runs):
+        return "spec.policy.runs: name the hub namespaces whose runs may use it ('*' for any)"
+    if not policy.images or not all(_IMAGE.fullmatch(image) for image in policy.images):
+        return "spec.policy.images: write each as an image with its digest, or as a prefix that ends with '/'"
+    if policy.approval not in {"Automatic", "Manual"}:
+        return "spec.policy.approval: write Automatic or Manual"
+    try:
+        expiry(dataset)
+    except ValueError:
+        return "spec.policy.expiresAt: write a time with its offset, as in 2030-01-31T00:00:00Z"
+    return None
+
+
+def _expired(dataset: Dataset, now: datetime) -> str | None:
+    end = expiry(dataset)
+    if end is None or now < end:
+        return None
+    return f"spec.policy.expiresAt ({dataset.spec.policy.expires_at}) has passed: move it to offer the data again"
+
+
+_CHECKS: Final[tuple[tuple[Reason, Callable[[Dataset, datetime], str | None]], ...]] = (
+    (Reason.DELETING, _deletion),
+    (Reason.INVALID_NAME, _name),
+    (Reason.INVALID_VOLUME, _volume),
+    (Reason.INVALID_ATTRIBUTES, _attributes),
+    (Reason.INVALID_POLICY, _policy),
+    (Reason.EXPIRED, _expired),
+)
+"""In this order: `_expired` relies on `_policy` having read the time."""

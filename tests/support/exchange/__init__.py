@@ -1,0 +1,1 @@
+"""The exchange and the aggregator, run inside the tests."""

@@ -1,0 +1,155 @@
+"""Terms, models and updates for runs, and a world that performs a run's effects in memory."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from federation.api.aggregator_run import Cohort
+from federation.model import DType, ModelManifest, TensorSpec, digest_of, manifest_of
+from hub_manager.aggregator import domain
+from hub_manager.aggregator.domain import Announcement, Metric, StoredModel, Task, TaskKind, Terms
+from hub_manager.aggregator.rounds import effects, inputs
+from hub_manager.aggregator.rounds.effects import Effect
+from hub_manager.aggregator.rounds.inputs import Event
+from hub_manager.aggregator.rounds.machine import Step, advance
+from hub_manager.aggregator.rounds.records import DurableFact
+from hub_manager.aggregator.rounds.state import Phase, State, new_run
+from hub_manager.aggregator.rounds.transitions import replay
+from hub_manager.aggregator.validation.refusal import Reason
+
+TASKS = (
+    Task("aggregated_model_validation", TaskKind.VALIDATE_AGGREGATED),
+    Task("train", TaskKind.TRAIN),
+    Task("locally_tuned_model_validation", TaskKind.VALIDATE_LOCAL),
+)
+MANIFEST = manifest_of([TensorSpec("weight", DType.FLOAT32, (4, 3)), TensorSpec("bias", DType.FLOAT32, (3,))])
+OTHER_MODEL = manifest_of([TensorSpec("weight", DType.FLOAT32, (3, 4)), TensorSpec("bias", DType.FLOAT32, (3,))])
+FIRST_MODEL = StoredModel(0, digest_of(b"first"), MANIFEST)
+COHORT = ("c1", "c10", "c2")
+
+
+def terms(
+    cohort: tuple[str, ...] = COHORT,
+    *,
+    rounds: int = 2,
+    quorum: int = 2,
+    tasks: tuple[Task, ...] = TASKS[1:2],
+    join_policy: domain.JoinPolicy = domain.JoinPolicy.FROZEN,
+    evaluate: bool = False,
+) -> Terms:
+    """A run with times that are easy to tell apart."""
+    return Terms(
+        cohort=cohort,
+        rounds=rounds,
+        quorum=quorum,
+        tasks=tasks,
+        round_seconds=100,
+        gather_seconds=50,
+        extension_seconds=20,
+        metrics_seconds=10,
+        max_weight=1000,
+        join_policy=join_policy,
+        evaluate=evaluate,
+    )
+
+
+def cohort_of(generation: int, members: Iterable[str], revoked: Iterable[str] = ()) -> Cohort:
+    """A cohort as the hub says it."""
+    return Cohort(generation=generation, members=tuple(sorted(members)), revoked=tuple(sorted(revoked)))
+
+
+def announcement(peer: str, round_number: int, *, weight: int = 10, manifest: ModelManifest = MANIFEST) -> Announcement:
+    """The honest update of a peer for a round."""
+    digest = digest_of(f"{peer} {round_number}".encode())
+    return Announcement(round_number, "train" if round_number else "", manifest.nbytes, digest, weight)
+
+
+@dataclass
+class World:
+    """A run with its journal and its store, both of which outlive a crash."""
+
+    terms: Terms
+    stored: StoredModel | None = FIRST_MODEL
+    now: float = 0.0
+    state: State = field(init=False)
+    journal: list[DurableFact] = field(default_factory=list)
+    pending: list[Effect] = field(default_factory=list)
+    """Folds that were asked for and not done yet."""
+    effects: list[Effect] = field(default_factory=list)
+    """Every effect since the start, in order."""
+    told: int = 0
+    """How many cohorts the hub has said."""
+
+    def __post_init__(self) -> None:
+        self.state = new_run(self.terms)
+        self.see(inputs.Resumed(self.stored))
+
+    def see(self, event: Event) -> list[Effect]:
+        """One step; its effects."""
+        step: Step = advance(self.state, event, self.now)
+        self.journal += step.to_record
+        self.state = step.state
+        self.pending += [found for found in step.effects if isinstance(found, effects.StoreSeed | effects.FoldUpdates)]
+        self.effects += step.effects
+        return list(step.effects)
+
+    def crash(self) -> None:
+        """The process dies and another takes over."""
+        self.pending = []
+        self.state = replay(self.terms, self.journal)
+        self.see(inputs.Resumed(self.stored))
+
+    def tell(self, *members: str, revoked: Iterable[str] = ()) -> list[Effect]:
+        """The hub says who takes part, in a cohort that is newer than any before."""
+        self.told += 1
+        return self.see(inputs.CohortTold(cohort_of(self.told, members, revoked)))
+
+    def pass_time(self, seconds: float) -> list[Effect]:
+        """Time passes, and a timer comes."""
+        self.now += seconds
+        return self.see(inputs.Timer())
+
+    def join(self, *peers: str, manifest: ModelManifest = MANIFEST) -> list[Effect]:
+        """The peers come in, one after the other."""
+        return [found for peer in peers for found in self.see(inputs.Joined(peer, manifest))]
+
+    def send(self, peer: str, *, weight: int = 10) -> list[Effect]:
+        """The peer's honest update of the round in work, as far as it is let in."""
+        announced = announcement(peer, self.state.round, weight=weight)
+        begun = self.see(inputs.UpdateBegun(peer, announced))
+        if refusals(begun):
+            return begun
+        return begun + self.see(inputs.UpdateComplete(peer, announced))
+
+    def measure(self, peer: str, task: str, value: float = 0.5) -> list[Effect]:
+        """The peer reports one metric of a task."""
+        return self.see(domain.MetricsReported(peer, self.state.round, task, 5, (Metric("accuracy", value),)))
+
+    def fold(self) -> list[Effect]:
+        """What was asked for is folded and stored; the model's digest says what went into it, and in which order."""
+        asked = self.pending.pop(0)
+        assert isinstance(asked, effects.StoreSeed | effects.FoldUpdates)
+        if isinstance(asked, effects.StoreSeed):
+            self.stored = StoredModel(0, asked.part.digest, asked.manifest)
+        else:
+            words = " ".join([asked.digest, *(f"{part.peer} {part.digest} {part.weight}" for part in asked.parts)])
+            self.stored = StoredModel(asked.round, digest_of(words.encode()), MANIFEST)
+        return self.see(inputs.ModelStored(self.stored.round, self.stored.digest))
+
+
+def opened(**changes: Any) -> World:
+    """A run whose first round is open, its whole cohort connected; `changes` are of its terms."""
+    world = World(replace(terms(), **changes))
+    world.join(*world.terms.cohort)
+    assert world.state.phase is Phase.COLLECTING
+    return world
+
+
+def kinds(found: list[Effect]) -> list[type[Effect]]:
+    """What sort of effects they are, in order."""
+    return [type(effect) for effect in found]
+
+
+def refusals(found: list[Effect]) -> list[Reason]:
+    """The reasons of the refusals among the effects."""
+    return [effect.refusal.reason for effect in found if isinstance(effect, effects.Refuse)]

@@ -1,0 +1,1 @@
+"""Fakes that stand in for a server, a clock or a program."""

@@ -1,0 +1,40 @@
+"""The driver between the exchange's calls and the engine: a call may be cut at any of its waits."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from federation.model import digest_of
+from hub_manager.aggregator.domain import Announcement
+from hub_manager.aggregator.engine.driver import Driver
+from hub_manager.aggregator.engine.engine import open_engine
+from hub_manager.aggregator.numerics.algorithms import Aggregation, WeightedMean
+from hub_manager.aggregator.rounds.effects import Effect
+from hub_manager.aggregator.rounds.inputs import Event, UpdateBegun, UpdateBroken
+from hub_manager.aggregator.validation.manifest import ModelLimits
+from tests.support.exchange.rounds import terms
+
+
+class Noted(Driver):
+    """Notes what it is told."""
+
+    told: tuple[Event, ...] = ()
+
+    def tell(self, event: Event) -> "asyncio.Future[tuple[Effect, ...]]":
+        self.told = (*self.told, event)
+        return super().tell(event)
+
+
+async def test_an_upload_whose_call_is_cut_before_it_is_let_in_is_not_waited_for(tmp_path: Path) -> None:
+    engine, first = open_engine(tmp_path, "a-run", terms(("c1", "c2")), Aggregation(WeightedMean()), 0.0)
+    driver = Noted(engine, first, ModelLimits())
+    announced = Announcement(1, "train", 8, digest_of(b"an update"), 10)
+    call = asyncio.create_task(driver.receive("c1", announced, 0))
+    await asyncio.sleep(0)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    driver.close()
+
+    assert driver.told == (UpdateBegun("c1", announced), UpdateBroken("c1", announced))

@@ -1,0 +1,54 @@
+"""A call that is ended from outside while a message of it is on its way."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from federation.rpc.gen import exchange_pb2 as pb
+from hub_manager.aggregator.exchange import stream as module
+from hub_manager.aggregator.exchange.stream import Talk
+
+
+class SlowLine:
+    """A context whose messages are gone when a test says so."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+        self.done: list[str] = []
+
+    async def write(self, _raw: bytes) -> None:
+        await self.gone.wait()
+        self.done.append("written")
+
+
+def writing(line: SlowLine) -> "asyncio.Task[None]":
+    talk = Talk(cast("Any", None), cast("Any", None), cast("Any", line), idle=60.0)
+    return asyncio.create_task(talk.write(pb.ReportMetricsReply()))
+
+
+async def test_the_message_is_gone_before_the_call_ends() -> None:
+    line = SlowLine()
+    task = writing(line)
+    task.add_done_callback(lambda _: line.done.append("ended"))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    line.gone.set()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert line.done == ["written", "ended"]
+
+
+async def test_a_peer_that_takes_nothing_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ON_ITS_WAY_SECONDS", 0.01)
+    line = SlowLine()
+    task = writing(line)
+    await asyncio.sleep(0)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert line.done == []
+    line.gone.set()

@@ -1,0 +1,164 @@
+"""The journal: what was appended is there again, a torn end is cut off, and damage is not guessed at."""
+
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hub_manager.aggregator.domain import Metric
+from hub_manager.aggregator.rounds import records
+from hub_manager.aggregator.rounds.records import DurableFact, Failure
+from hub_manager.aggregator.rounds.snapshot import snapshot_of
+from hub_manager.aggregator.storage.journal import Journal, JournalDamaged, open_journal
+from tests.support.builders.models import MIXED
+from tests.support.exchange.rounds import TASKS
+from tests.support.exchange.rounds import opened as opened_run
+
+STEPS: list[list[DurableFact]] = [
+    [records.Started(12.25)],
+    [records.SeedAsked("c1", 100.1)],
+    [records.SeedCounted("c1", "blake3:aa", MIXED), records.CohortKnown(7), records.PeerTaken("c3")],
+    [records.ModelKnown(0, "blake3:aa", MIXED), records.RoundOpened(1, ("c1", "c10"), 1e9 + 0.1)],
+    [records.UpdateCounted("c1", "blake3:bb", 1 << 40), records.PeerDropped("c10")],
+    [records.MetricsCounted("c1", "train", 5, (Metric("løss", 0.1),)), records.MetricsAwaited(3.0)],
+    [records.RoundExtended(4.0), records.WaitRenewed(5.0), records.RoundClosed()],
+    [records.RolledBack(0, "blake3:aa"), records.EvaluationOpened(("c1",), 7.0)],
+    [snapshot_of(opened_run(tasks=TASKS).state)],
+    [records.RunEnded(Failure.QUORUM_LOST, "2 are needed"), records.RunEnded(None, "")],
+]
+ALL = tuple(fact for step in STEPS for fact in step)
+
+
+def opened(path: Path, run: str = "run") -> tuple[Journal, tuple[DurableFact, ...]]:
+    """The journal, and all of its facts."""
+    return open_journal(path, run, (), lambda found, fact: (*found, fact))
+
+
+def written(path: Path) -> bytes:
+    journal, found = opened(path)
+    assert found == ()
+    for step in STEPS:
+        journal.append(step)
+    journal.append([])
+    journal.close()
+    return path.read_bytes()
+
+
+def read(path: Path, run: str = "run") -> tuple[DurableFact, ...]:
+    journal, found = opened(path, run)
+    journal.close()
+    return found
+
+
+def test_every_fact_comes_back(tmp_path: Path) -> None:
+    written(tmp_path / "journal")
+    assert read(tmp_path / "journal") == ALL
+
+
+def test_every_kind_of_fact_is_tried() -> None:
+    assert {type(fact) for fact in ALL} == set(records.DurableFact.__args__)
+
+
+def test_torn_anywhere_in_its_last_line_the_journal_loses_that_step_alone(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    content = written(path)
+    last = content.rindex(b"\n", 0, -1) + 1
+    for end in range(last, len(content)):
+        path.write_bytes(content[:end])
+        assert read(path) == ALL[:-2]
+        assert path.read_bytes() == content[:last]
+
+
+def test_goes_on_after_a_torn_end(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.write_bytes(written(path)[:-3] + b"\0\0\0")
+    journal, found = opened(path)
+    journal.append(STEPS[-1])
+    journal.close()
+    assert (found, read(path)) == (ALL[:-2], ALL)
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_damage_before_the_end_is_an_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    path = tmp_path_factory.mktemp("journal") / "journal"
+    content = bytearray(written(path))
+    last = content.rindex(b"\n", 0, -1)
+    place = data.draw(st.integers(0, last - 1))
+    content[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    with pytest.raises(JournalDamaged):
+        read(path)
+
+
+def test_lost_line_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    lines = written(path).splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:3] + lines[4:]))
+    with pytest.raises(JournalDamaged, match="line 4"):
+        read(path)
+
+
+SNAPSHOT = snapshot_of(opened_run().state)
+
+
+def begun_anew(path: Path) -> None:
+    written(path)
+    journal, _ = opened(path)
+    journal.begin_anew(SNAPSHOT)
+    journal.close()
+
+
+def test_begun_anew_it_holds_the_snapshot_and_what_is_added(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    (tmp_path / "journal.partial").write_text("of a process that died")
+    written(path)
+    journal, _ = opened(path)
+    journal.begin_anew(SNAPSHOT)
+    journal.append(STEPS[0])
+    journal.close()
+    assert read(path) == (SNAPSHOT, *STEPS[0])
+    assert [file.name for file in tmp_path.iterdir()] == ["journal"]
+
+
+def test_snapshot_that_is_damaged_is_no_new_journal(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    begun_anew(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(JournalDamaged, match="line 1"):
+        read(path)
+
+
+def test_new_journal_that_is_torn_is_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    read(path)
+    content = path.read_bytes()
+    for end in range(len(content)):
+        path.write_bytes(content[:end])
+        assert read(path) == ()
+        assert path.read_bytes() == content
+
+
+def test_reading_takes_the_memory_of_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal, _ = opened(path)
+    for _ in range(1000):
+        journal.append([records.UpdateCounted("c1", "blake3:" + "b" * 1000, 1)])
+    journal.close()
+    tracemalloc.start()
+    try:
+        journal, read_lines = open_journal(path, "run", 0, lambda count, _: count + 1)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    journal.close()
+    assert read_lines == 1000
+    assert peak < path.stat().st_size / 4
+
+
+def test_journal_of_another_run_is_refused(tmp_path: Path) -> None:
+    written(tmp_path / "journal")
+    with pytest.raises(JournalDamaged, match="every run has a folder of its own"):
+        read(tmp_path / "journal", "other")

@@ -1,0 +1,52 @@
+"""How long a retired authority stays, in the cases that a random walk seldom meets."""
+
+from datetime import datetime, timedelta
+
+from federation.pki.certificate import Issuer
+from hub_manager.certificates.authority import Authority, Facts, Prepare, Rest, Schedule, plan, take
+from tests.support.builders.authorities import authority
+from tests.support.builders.csr import NOW
+
+HOUR = timedelta(hours=1)
+LONG = timedelta(hours=48)
+OWN = authority(1 << 100)
+BROUGHT = authority(1 << 101, key="p384")
+SHORT_LEAVES = Schedule(leaf_life=HOUR, spread_least=HOUR)
+
+
+def settled(state: Authority, brought: Issuer, now: datetime) -> Authority:
+    facts = Facts(now, brought, spread=True)
+    while not isinstance(step := plan(state, facts, SHORT_LEAVES), Rest):
+        state = take(state, step, facts, SHORT_LEAVES, None)
+    return state
+
+
+def test_a_retired_authority_stays_for_the_longest_life_that_it_was_ever_allowed_to_give() -> None:
+    prepared = settled(Authority(OWN, LONG), BROUGHT, NOW)
+
+    switched = settled(prepared, BROUGHT, NOW + HOUR)
+
+    assert switched.current == BROUGHT
+    assert OWN.certificate in settled(switched, BROUGHT, NOW + HOUR + LONG).bundle
+    assert OWN.certificate not in settled(switched, BROUGHT, NOW + 2 * HOUR + LONG).bundle
+
+
+def test_an_authority_that_comes_back_and_goes_again_stays_for_its_first_terms_certificates() -> None:
+    state = settled(Authority(OWN, LONG), BROUGHT, NOW)
+    signed_until = NOW + HOUR + LONG
+
+    for hours, brought in ((1, BROUGHT), (2, OWN), (3, OWN), (4, BROUGHT), (5, BROUGHT)):
+        state = settled(state, brought, NOW + hours * HOUR)
+
+    assert state.current == BROUGHT
+    assert OWN.certificate in settled(state, BROUGHT, signed_until).bundle
+    assert OWN.certificate not in settled(state, BROUGHT, signed_until + 3 * HOUR).bundle
+
+
+def test_an_administrators_authority_that_cannot_be_used_is_his_to_mend_and_not_ours_to_replace() -> None:
+    schedule = Schedule()
+    state = Authority(authority(), schedule.leaf_life)
+    due = state.current.certificate.not_valid_after_utc - schedule.prepare_before
+
+    assert plan(state, Facts(due), schedule) == Prepare()
+    assert isinstance(plan(state, Facts(due, withheld=True), schedule), Rest)

@@ -1,0 +1,81 @@
+"""What a site's words become: bounded, of this attempt alone, and never more than that site's own."""
+
+import msgspec
+import pytest
+
+from federation.api.run_status import ClusterState
+from federation.api.work import ManifestWork
+from federation.kube.errors import Conflict, Unavailable
+from federation.kube.kinds import JOB
+from federation.kube.resource import Json, ObjectKey
+from hub_manager.federated_learning.site import MESSAGE_CHARACTERS, Answer, answer
+from tests.support.fakes.run_world import RunWorld, clusters, feedback, started
+
+SERVER = ObjectKey("default", "mnist-server")
+
+
+def _work(said: Json, *, applied: str = "") -> ManifestWork:
+    result = {"resourceMeta": {"kind": "Collaborator"}, "statusFeedback": said}
+    conditions = [{"type": "Applied", "status": applied, "message": "no such kind"}] if applied else []
+    status = {"conditions": conditions, "resourceStatus": {"manifests": [result]}}
+    return msgspec.convert({"metadata": {}, "status": status}, ManifestWork)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("Refused", ClusterState.REFUSED),
+        ("Starting", ClusterState.ACCEPTED),
+        ("Retrying", ClusterState.RUNNING),
+        ("Failed", ClusterState.FAILED),
+        ("Aggregator", ClusterState.PENDING),
+        ("", ClusterState.PENDING),
+    ],
+)
+def test_a_state_is_one_of_the_known_or_no_answer(state: str, expected: ClusterState) -> None:
+    assert answer(_work(feedback("r-1", state=state)), "r-1").state is expected
+
+
+def test_what_a_site_said_of_an_earlier_attempt_is_no_answer_to_this_one() -> None:
+    said = feedback("r-1", state="Failed", reason="WorkspaceFailed", message="old")
+
+    assert answer(_work(said), "r-2") == Answer(ClusterState.PENDING)
+
+
+def test_a_sites_words_are_bounded_and_printable() -> None:
+    said = feedback("r", state="Failed", reason="not a reason\n", message="\x1b[2J" + "x" * 5000)
+    found = answer(_work(said), "r")
+
+    assert found.reason == ""
+    assert len(found.message) == MESSAGE_CHARACTERS
+    assert "\x1b" not in found.message
+
+
+def test_a_work_that_the_cluster_cannot_apply_says_why() -> None:
+    assert answer(_work({}, applied="False"), "r") == Answer(ClusterState.PENDING, "NotApplied", "no such kind")
+
+
+@pytest.mark.parametrize("error", [Conflict("stale"), Unavailable("down")], ids=["conflict", "unavailable"])
+async def test_an_error_that_passes_never_fails_a_run(error: Conflict | Unavailable) -> None:
+    """D12: a conflict in an update of the finalizer or the Placement made the run Failed for ever."""
+    world = clusters(RunWorld(), "c1", "c2")
+    await world.submit()
+    for step in range(3):
+        world.api.fail_next(error)
+        with pytest.raises(type(error)):
+            await world.reconcile()
+        await world.reconcile()
+        assert world.run().status.phase != "Failed", step
+        world.decide()
+
+    await world.settle()
+    assert world.run().status.phase == "Running"
+
+
+async def test_an_aggregator_that_is_deleted_is_made_anew_and_the_attempt_stays() -> None:
+    world = await started()
+    await world.api.delete(JOB, SERVER)
+    await world.settle()
+
+    assert world.one(JOB, SERVER)["metadata"]["labels"]["federation-ai.open-cluster-management.io/attempt"] == "1"
+    assert world.run().status.phase == "Running"

@@ -1,0 +1,63 @@
+"""What the image contract's environment gives, and what is answered to what can't be used."""
+
+from pathlib import Path
+
+import pytest
+
+from runtimes.kit.config import ConfigError, config_from, workspace_from
+
+SERVER_NAME = "digits.research.aggregator.federated-learning.internal"
+TOLD = {
+    "FL_RUN": "research/digits",
+    "FL_RUN_ID": "8a6e0804",
+    "FL_CLUSTER": "c1",
+    "FL_AGGREGATORS": "hub.example.com:31531",
+    "FL_SERVER_NAME": SERVER_NAME,
+}
+
+
+def test_who_it_is_and_whom_it_dials_is_all_that_it_must_be_told() -> None:
+    config = config_from(TOLD)
+
+    assert (config.run, config.run_id, config.cluster) == ("research/digits", "8a6e0804", "c1")
+    assert (config.aggregators, config.server_name) == (("hub.example.com:31531",), SERVER_NAME)
+    assert (config.data, config.tls, config.deadline) == (Path("/data"), Path("/tls"), 600.0)
+    assert config.of_workspace.plan == Path("/workspace/plan/plan.yaml")
+    assert config.of_workspace.termination_log == Path("/dev/termination-log")
+
+
+def test_a_plan_from_elsewhere_comes_before_the_workspaces_own() -> None:
+    assert workspace_from({"FL_PLAN": "/plan/plan.yaml"}).plan == Path("/plan/plan.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("FL_RUN", "digits", "NAMESPACE/NAME"),
+        ("FL_RUN_ID", "../x", "names the run"),
+        ("FL_SERVER_NAME", "", "DNS name"),
+        ("FL_CLUSTER", "C 1", "ManagedCluster's name"),
+        ("FL_AGGREGATORS", "hub.example.com", "HOST:PORT"),
+        ("FL_AGGREGATORS", "dns:///x:1", "HOST:PORT"),
+        ("FL_DEADLINE_SECONDS", "0", "whole seconds"),
+        ("FL_WORKSPACE", "workspace", "absolute path"),
+        ("LOG_LEVEL", "loud", "debug, info, warning, error"),
+    ],
+)
+def test_an_unusable_setting_is_named_with_its_remedy(name: str, value: str, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name}=.*{remedy}"):
+        config_from(TOLD | {name: value})
+
+
+def test_all_that_is_missing_is_named_at_once() -> None:
+    with pytest.raises(ConfigError) as refused:
+        config_from({})
+
+    assert all(name in str(refused.value) for name in TOLD)
+
+
+def test_an_address_of_version_six_is_taken() -> None:
+    assert config_from(TOLD | {"FL_AGGREGATORS": "[2001:db8::1]:31531,hub:1"}).aggregators == (
+        "[2001:db8::1]:31531",
+        "hub:1",
+    )
