@@ -1,6 +1,6 @@
-"""`kubectl fl`: a run on one page, its logs, its model, and what keeps it from starting.
+"""`kubectl fl`: show a run, follow it, print its logs, download its model, and find what keeps it from starting.
 
-Clusters are reached through the user's own kubectl, so there is no second configuration and no library of Kubernetes.
-What is shown is decided by pure modules from what kubectl answered; `app` and the modules that it calls do the asking
-and the printing. Nothing here imports the hub or the spoke: the command line knows their contract, `federation`.
+Clusters are reached through the user's kubectl, so no second configuration and no Kubernetes client are needed.
+Imports go down only: app > commands > kubectl, console > views > doctor > resources > errors, terminal_text; of the
+other packages, `federation` alone.
 """

@@ -1,4 +1,4 @@
-"""The composition root: reads the command line, makes kubectl, the clock and the console, and runs one command."""
+"""The composition root: parse the arguments, create kubectl, clock and console, and run one command."""
 
 import argparse
 import importlib.util
@@ -24,7 +24,7 @@ from kubectl_fl.doctor.cluster_checks import cluster_findings
 from kubectl_fl.doctor.findings import Verdict
 from kubectl_fl.doctor.run_checks import clusters_to_check, run_findings
 from kubectl_fl.errors import CommandError, UsageError
-from kubectl_fl.kubectl import Kubectl, qualified_kind
+from kubectl_fl.kubectl import Kubectl, namespace_flags, qualified_kind
 from kubectl_fl.terminal_text import format_bytes, one_line
 from kubectl_fl.views.doctor_report import render_findings
 from kubectl_fl.views.run_status import render_run, render_run_table
@@ -32,11 +32,11 @@ from kubectl_fl.views.run_status import render_run, render_run_table
 FAILED: Final = 1
 MISUSED: Final = 2
 INTERRUPTED: Final = 130
-"""What a shell says of a program that Ctrl-C ended."""
+"""The exit code of a shell for a program ended by Ctrl-C."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Runs one command; its exit code."""
+    """Run one command and return its exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     console = Console(sys.stdout, sys.stderr)
@@ -50,7 +50,7 @@ def main(words: Sequence[str] | None = None) -> int:
         console.report(f"{PROGRAM}: {error}")
         return FAILED
     except BrokenPipeError:
-        # Whoever read the output has seen enough (`| head`); Python's own flush at the end must not complain.
+        # The reader closed the pipe (`| head`); Python's flush at exit must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -61,23 +61,23 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """A pod that was made for a download is deleted when the terminal is closed, too."""
+    """Turn SIGTERM and SIGHUP into KeyboardInterrupt, so that the reader pod is deleted then too."""
     raise KeyboardInterrupt
 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """The commands, with what was typed."""
+    """The commands, with the parsed arguments."""
 
     arguments: argparse.Namespace
     console: Console
 
     def run(self) -> int:
-        """Runs the command that was typed.
+        """Run the selected command.
 
         Raises:
-            UsageError: What was typed does not go together.
-            CommandError: It can't be carried out.
+            UsageError: The arguments contradict each other.
+            CommandError: The command failed.
         """
         match self.arguments.command:
             case "status":
@@ -94,7 +94,7 @@ class Commands:
     def _status(self) -> int:
         arguments = self.arguments
         if arguments.name and arguments.all_namespaces:
-            raise UsageError("NAME and --all-namespaces: leave one out")
+            raise UsageError("NAME and --all-namespaces are mutually exclusive: omit one")
         if arguments.output:
             names = [arguments.name] if arguments.name else []
             everywhere = ["--all-namespaces"] if arguments.all_namespaces else []
@@ -102,7 +102,7 @@ class Commands:
                 "get",
                 qualified_kind(FEDERATED_LEARNING),
                 *names,
-                *self._where,
+                *namespace_flags(arguments.namespace),
                 *everywhere,
                 "-o",
                 arguments.output,
@@ -120,11 +120,9 @@ class Commands:
         arguments = self.arguments
         spoke = spoke_flags(arguments)
         if spoke is not None and not arguments.cluster:
-            raise UsageError("--spoke-kubeconfig and --spoke-context lead to the site that --cluster names: add it")
+            raise UsageError("--spoke-kubeconfig and --spoke-context require --cluster")
         if arguments.follow and arguments.cluster and spoke is None:
-            raise UsageError(
-                "--follow: the hub has no log of a site to follow; add --spoke-context, if you reach the spoke"
-            )
+            raise UsageError("--follow with --cluster requires --spoke-context: the hub has no log to stream")
         logs = LogPrinter(self._hub, self.console, arguments.follow, arguments.tail)
         if arguments.cluster:
             site = None if spoke is None else Kubectl(_program(), spoke)
@@ -135,7 +133,7 @@ class Commands:
 
     def _model(self) -> int:
         if importlib.util.find_spec("blake3") is None:
-            raise CommandError("the model's digest is BLAKE3: pip install 'federated-learning-addon[cli]'")
+            raise CommandError("verifying the model needs BLAKE3: pip install 'federated-learning-addon[cli]'")
         from kubectl_fl.commands.download import ModelDownload  # noqa: PLC0415
         from kubectl_fl.commands.verify import verify_model  # noqa: PLC0415 - needs blake3, which no other command does
         from kubectl_fl.resources.reader_pod import recorded_model  # noqa: PLC0415
@@ -144,14 +142,14 @@ class Commands:
         if arguments.check:
             model = recorded_model(run)
             verify_model(Path(arguments.check), model.size, model.digest)
-            self.console.print_lines([f"{arguments.check} is the model of {arguments.name} after round {model.round}"])
+            self.console.print_lines([f"{arguments.check} is the model of {arguments.name}, round {model.round}"])
             return 0
         target = Path(arguments.output or f"{arguments.name}.safetensors")
         place = ModelDownload(self._hub, run, self.console.report).download_to(
             target, arguments.image, secrets.token_hex(3)[:5]
         )
         size = format_bytes(target.stat().st_size)
-        self.console.print_lines([f"{target}: the model after round {place.round}, {size}, {one_line(place.digest)}"])
+        self.console.print_lines([f"{target}: the model of round {place.round}, {size}, {one_line(place.digest)}"])
         return 0
 
     def _doctor(self) -> int:
@@ -170,11 +168,6 @@ class Commands:
     @property
     def _hub(self) -> Kubectl:
         return Kubectl(_program(), kubectl_flags(self.arguments))
-
-    @property
-    def _where(self) -> tuple[str, ...]:
-        namespace = self.arguments.namespace
-        return ("--namespace", namespace) if namespace else ()
 
 
 def _program() -> str:

@@ -1,4 +1,4 @@
-"""The command line: what can be typed, and what of it is handed on to kubectl. Pure."""
+"""The command-line grammar, and the flags that are passed to kubectl."""
 
 import argparse
 from typing import Final
@@ -16,29 +16,29 @@ _KUBECTL_FLAGS: Final = (
     "tls-server-name",
     "request-timeout",
 )
-"""kubectl's own flags with a value. `--cluster` is not among them: here it names a managed cluster."""
+"""kubectl's flags that take a value, without `--cluster`, which names a managed cluster here."""
 _DESCRIPTION: Final = """\
-A federated run on one page: its state, its logs, its model, and what keeps it from starting. Everything is read through
-your kubectl, from the hub; flags such as --kubeconfig, --context and --as are handed on to it. KUBECTL names another
-program than the kubectl on PATH."""
+Inspect federated learning runs: status, logs, the trained model, and what keeps a run from starting. All data is read
+from the hub through your kubectl; flags such as --kubeconfig, --context and --as are passed to it. Set KUBECTL to use
+another program than the kubectl on PATH."""
 _LOGS: Final = """\
-The aggregator's log: that of the newest pod of the current attempt, or of its init container where that is what runs
-or has failed. Of a site, the hub has the last error with file and line and the last lines of the log of a failure, no
-more: Open Cluster Management has no way to read logs of a spoke. Whoever has access to the spoke names its context, and
-gets the collaborator's whole log from there."""
+Print the aggregator's log: that of the newest pod of the current attempt, or of its init container while that runs or
+if it failed. With --cluster, print what the hub has about the collaborator on that cluster: the last error with file
+and line, and the last log lines of a failed container. Open Cluster Management has no API for the logs of a spoke; if
+you have access to the spoke, add --spoke-context to read the full log there."""
 _MODEL: Final = """\
-Downloads the model of the newest checkpoint, after the last round the final one, from the run's PersistentVolumeClaim,
-and checks it against the digest in the run's status. A short-lived pod of the aggregator's image reads the claim: in
-the run's namespace you need the rights to create, get, list, watch and delete pods, to create pods/exec and, without
---image, to get jobs. A download that was stopped goes on where it was. HostPath storage can't be read so; the message
-says what to do."""
+Download the model of the newest checkpoint (after the last round: the final model) from the run's
+PersistentVolumeClaim and verify its digest against the run's status. A short-lived pod with the aggregator's image
+reads the claim. In the run's namespace you need permission to create, get, list, watch and delete pods, to create
+pods/exec and, without --image, to get jobs. An interrupted download resumes where it stopped. HostPath storage is not
+supported; the error explains how to copy the file."""
 _DOCTOR: Final = """\
-What would keep, or keeps, a run from starting: of the run and of each cluster, a line for each thing that was looked
-at, ok, problem or unknown, and for a problem the remedy. Exit code 1 where there is a problem."""
+Check the run and each of its clusters for problems. Each check prints one line: ok, problem or unknown. A problem comes
+with its remedy. The exit code is 1 if there is a problem."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line; what is handed on to kubectl may stand before the command, or after it."""
+    """Return the parser; flags for kubectl are accepted before and after the command."""
     before, after = _common_flags(None), _common_flags(argparse.SUPPRESS)
     top = argparse.ArgumentParser(prog=PROGRAM, description=_DESCRIPTION, parents=[before], allow_abbrev=False)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -46,39 +46,47 @@ def parser() -> argparse.ArgumentParser:
     def command(name: str, summary: str, description: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=summary, description=description, parents=[after], allow_abbrev=False)
 
-    status = command("status", "a run on one page, or every run in a table", "A run on one page, or runs in a table.")
-    status.add_argument("name", nargs="?", metavar="NAME", help="the FederatedLearning; none: all of the namespace")
-    status.add_argument("-A", "--all-namespaces", action="store_true", help="with no NAME: the runs of all namespaces")
-    status.add_argument("-o", "--output", choices=("json", "yaml"), help="the resource as it is")
+    status = command("status", "show one run, or list runs", "Show one run on a page, or list runs in a table.")
+    status.add_argument(
+        "name", nargs="?", metavar="NAME", help="the FederatedLearning; without it, list the runs in the namespace"
+    )
+    status.add_argument(
+        "-A", "--all-namespaces", action="store_true", help="list the runs in all namespaces (without NAME)"
+    )
+    status.add_argument("-o", "--output", choices=("json", "yaml"), help="print the resource unchanged")
 
-    watch = command("watch", "follow a run until it ends", "Follows a run until it ends; exit code 1 where it failed.")
+    watch = command(
+        "watch", "follow a run until it ends", "Follow a run until it ends. The exit code is 1 if the run failed."
+    )
     _add_run_name(watch)
 
-    logs = command("logs", "the aggregator's log, or what there is of a site's", _LOGS)
+    logs = command("logs", "print the aggregator's or a collaborator's log", _LOGS)
     _add_run_name(logs)
     which = logs.add_mutually_exclusive_group()
-    which.add_argument("--aggregator", action="store_true", help="the aggregator's (default)")
-    which.add_argument("--cluster", metavar="CLUSTER", help="the managed cluster whose words are wanted")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on until the container ends")
-    logs.add_argument("--tail", type=int, default=-1, metavar="LINES", help="the last lines alone (default: all)")
-    logs.add_argument("--spoke-kubeconfig", metavar="FILE", help="of --cluster: the kubeconfig that reaches it")
-    logs.add_argument("--spoke-context", metavar="CONTEXT", help="of --cluster: the context that reaches it")
+    which.add_argument("--aggregator", action="store_true", help="print the aggregator's log (default)")
+    which.add_argument("--cluster", metavar="CLUSTER", help="the managed cluster of the collaborator")
+    logs.add_argument("-f", "--follow", action="store_true", help="stream the log until the container ends")
+    logs.add_argument(
+        "--tail", type=int, default=-1, metavar="LINES", help="number of lines from the end (default: all)"
+    )
+    logs.add_argument("--spoke-kubeconfig", metavar="FILE", help="kubeconfig for the cluster of --cluster")
+    logs.add_argument("--spoke-context", metavar="CONTEXT", help="context for the cluster of --cluster")
 
-    model = command("model", "download the model, checked", _MODEL)
+    model = command("model", "download and verify the model", _MODEL)
     _add_run_name(model)
     where = model.add_mutually_exclusive_group()
-    where.add_argument("--output", metavar="FILE", help="where it goes (default: NAME.safetensors)")
-    where.add_argument("--check", metavar="FILE", help="check a file that is here already, and download nothing")
-    model.add_argument("--image", default="", help="of the pod that reads, where the aggregator's Job is gone")
+    where.add_argument("--output", metavar="FILE", help="file to write (default: NAME.safetensors)")
+    where.add_argument("--check", metavar="FILE", help="verify a local file instead of downloading")
+    model.add_argument("--image", default="", help="image of the reader pod, if the aggregator's Job is gone")
 
-    doctor = command("doctor", "what keeps a run from starting, and what to do", _DOCTOR)
+    doctor = command("doctor", "find out what keeps a run from starting", _DOCTOR)
     _add_run_name(doctor)
-    doctor.add_argument("--cluster", metavar="CLUSTER", help="look at this managed cluster alone")
+    doctor.add_argument("--cluster", metavar="CLUSTER", help="check only this managed cluster")
     return top
 
 
 def kubectl_flags(arguments: argparse.Namespace) -> tuple[str, ...]:
-    """What is handed on to each call of kubectl, but for the namespace."""
+    """Return the flags for every call of kubectl, without the namespace."""
     flags = []
     for name in _KUBECTL_FLAGS:
         value = getattr(arguments, _dest(name))
@@ -91,7 +99,7 @@ def kubectl_flags(arguments: argparse.Namespace) -> tuple[str, ...]:
 
 
 def spoke_flags(arguments: argparse.Namespace) -> tuple[str, ...] | None:
-    """What leads to the spoke, or None where nothing does; its kubeconfig is the hub's unless it is named."""
+    """Return the flags that select the spoke, or None; the kubeconfig defaults to the hub's."""
     file, context = arguments.spoke_kubeconfig, arguments.spoke_context
     if file is None and context is None:
         return None
@@ -105,15 +113,15 @@ def _add_run_name(command: argparse.ArgumentParser) -> None:
 
 
 def _common_flags(default: str | None) -> argparse.ArgumentParser:
-    """What stands before the command, or after it: there with SUPPRESS, so that what is left out overwrites nothing."""
+    """Return the flags common to all commands; `SUPPRESS` keeps unset flags from overwriting earlier ones."""
     common = argparse.ArgumentParser(add_help=False, argument_default=default)
     common.add_argument(
-        "-n", "--namespace", default=default or "", help="of the run; by default that of kubectl's context"
+        "-n", "--namespace", default=default or "", help="namespace of the run (default: that of kubectl's context)"
     )
-    handed = common.add_argument_group("handed on to kubectl")
+    handed = common.add_argument_group("flags passed to kubectl")
     for name in _KUBECTL_FLAGS:
         handed.add_argument(f"--{name}", dest=_dest(name), metavar="VALUE", help=argparse.SUPPRESS)
-    # Those after the command would replace those before it, as each parser appends to a list of its own.
+    # With one dest, groups after the command would replace those before it: each parser appends to a list it creates.
     groups = "groups_before" if default is None else "groups_after"
     handed.add_argument("--as-group", dest=groups, action="append", metavar="GROUP", help=argparse.SUPPRESS)
     handed.add_argument(
@@ -123,7 +131,7 @@ def _common_flags(default: str | None) -> argparse.ArgumentParser:
         help=argparse.SUPPRESS,
     )
     listed = ", ".join(f"--{name}" for name in (*_KUBECTL_FLAGS, "as-group", "insecure-skip-tls-verify"))
-    handed.description = f"{listed}: as kubectl has them"
+    handed.description = f"{listed}: see kubectl options"
     return common
 
 

@@ -1,6 +1,6 @@
-"""What is printed, and where: lines to the standard output, what goes on meanwhile to the standard error.
+"""The console: results on standard output, progress and errors on standard error.
 
-Escape sequences that redraw a page are made here and nowhere else; every text that passes is made harmless once more.
+Only this module emits escape sequences, to redraw a page; it sanitizes all text once more.
 """
 
 import os
@@ -15,36 +15,36 @@ _DEFAULT_COLUMNS: Final = 80
 
 
 class Console:
-    """The person's terminal, or what stands in its place."""
+    """Standard output and standard error, with or without a terminal."""
 
     def __init__(self, out: TextIO, err: TextIO) -> None:
-        """Write to these."""
+        """Write to these streams."""
         self._out, self._err = out, err
         self._drawn = 0
 
     @property
     def can_redraw(self) -> bool:
-        """Whether the output is a terminal on which a page can be drawn over."""
+        """Report whether the output is a terminal that can redraw a page."""
         return self._out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
     def print_lines(self, lines: Iterable[str]) -> None:
-        """Prints the lines."""
+        """Print the lines."""
         for line in lines:
             self._out.write(sanitize(line) + "\n")
         self._out.flush()
 
     def print_raw(self, text: str) -> None:
-        """Prints a text as it is; on a terminal, but for what that would obey."""
+        """Print a text unchanged; sanitize it if the output is a terminal."""
         self._out.write(sanitize(text) if self._out.isatty() else text)
         self._out.flush()
 
     def report(self, line: str) -> None:
-        """Says what goes on, on the standard error."""
+        """Print progress or an error to standard error."""
         self._err.write(sanitize(line) + "\n")
         self._err.flush()
 
     def draw_page(self, lines: Sequence[str]) -> None:
-        """Draws the page over the one before."""
+        """Draw the page over the previous one."""
         size = shutil.get_terminal_size((_DEFAULT_COLUMNS, _DEFAULT_ROWS))
         text, self._drawn = render_frame(lines, size.columns, size.lines, self._drawn)
         self._out.write(text)
@@ -52,15 +52,15 @@ class Console:
 
 
 def render_frame(lines: Sequence[str], columns: int, rows: int, drawn: int) -> tuple[str, int]:
-    """What draws the page over the `drawn` lines before, and how many lines it has.
+    """Return the text that draws the page over the previous `drawn` lines, and its number of lines.
 
-    A line that wrapped, or a page that scrolled, could not be drawn over: both are cut to the terminal.
+    Lines and page are truncated to the terminal: a wrapped line or a scrolled page could not be redrawn.
     """
     whole = [truncate(sanitize(line).replace("\n", " "), columns) for line in lines]
     shown = (
         whole
         if len(whole) < rows
-        else [*whole[: max(1, rows - 2)], truncate("… (the window has no more lines)", columns)]
+        else [*whole[: max(1, rows - 2)], truncate("… (enlarge the window to see more)", columns)]
     )
     back = f"\x1b[{drawn}A" if drawn else ""
     return back + "\r\x1b[J" + "".join(f"{line}\n" for line in shown), len(shown)

@@ -1,21 +1,21 @@
-"""What ends a command before it is done: a sentence for the person who typed it, with the remedy."""
+"""Errors that end a command; each message is shown to the user and names a remedy."""
 
 
 class CommandError(Exception):
-    """The command can't be carried out; exit code 1."""
+    """A failure of the command; exit code 1."""
 
 
 class KubectlError(CommandError):
-    """kubectl refused, or could not reach the cluster; the message is its own, made safe to print."""
+    """An error from kubectl, with its sanitized message."""
 
 
 class ObjectNotFound(KubectlError):
-    """The cluster has no object of that name."""
+    """An error for an object that does not exist."""
 
 
 class AccessForbidden(KubectlError):
-    """Whoever runs the command may not read or do that."""
+    """An error for a missing RBAC permission."""
 
 
 class UsageError(Exception):
-    """The command line can't be meant so; exit code 2."""
+    """An invalid combination of arguments; exit code 2."""

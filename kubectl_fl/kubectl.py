@@ -1,7 +1,7 @@
-"""kubectl as a child process: the one way by which this command line reaches a cluster.
+"""kubectl as a child process, the only access to clusters.
 
-Whatever way of logging in the user's kubectl knows, works here too, with the flags that the user gives. Every call has
-a deadline; what is watched or followed is read in pieces, so that whoever reads can do something else meanwhile.
+All authentication methods of the user's kubectl work, with the user's flags. Every call has a timeout; watches and
+logs are read in chunks, so that the caller can redraw between them.
 """
 
 import os
@@ -19,20 +19,20 @@ from kubectl_fl.errors import AccessForbidden, CommandError, ObjectNotFound
 from kubectl_fl.resources.kubectl_output import decode_list, decode_object, error_from_stderr
 
 CALL_TIMEOUT_SECONDS: Final = 60
-"""How long a call may take that neither follows nor waits."""
+"""The timeout of a call that neither streams nor waits."""
 _CHUNK_BYTES: Final = 1 << 16
 _TERMINATING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a program."""
+"""Signals that terminate a program."""
 
 
 def qualified_kind(kind: Kind[Any]) -> str:
-    """The kind as kubectl is told of it: with version and group, so that no other kind of the name is meant."""
+    """Return the kind with version and group, so that kubectl can't pick another kind of that name."""
     return f"{kind.plural}.{kind.version}.{kind.group}" if kind.group else kind.plural
 
 
 @dataclass(frozen=True, slots=True)
 class Kubectl:
-    """kubectl with the flags that lead to one cluster."""
+    """kubectl with the flags that select one cluster."""
 
     program: str = "kubectl"
     flags: tuple[str, ...] = ()
@@ -45,17 +45,17 @@ class Kubectl:
         seconds: float = CALL_TIMEOUT_SECONDS,
         defer_signals: bool = False,
     ) -> bytes:
-        """What the call prints.
+        """Run kubectl and return its standard output.
 
         Args:
-            arguments: After the flags.
-            what: What is read or done, for a person.
-            standard_input: What it is given to read.
-            seconds: The deadline.
-            shielded: Whether it is to be done whole: Ctrl-C and the like count once it is.
+            arguments: The arguments after the flags.
+            subject: The object of the call, for error messages.
+            standard_input: The standard input of kubectl.
+            seconds: The timeout.
+            defer_signals: Handle terminating signals only after the call has completed.
 
         Raises:
-            CommandError: kubectl is not there, says no, or takes longer.
+            CommandError: kubectl is missing, fails or times out.
         """
         try:
             with signals_blocked() if defer_signals else nullcontext():
@@ -69,7 +69,7 @@ class Kubectl:
                 )
         except subprocess.TimeoutExpired as error:
             raise CommandError(
-                f"{subject}: kubectl has not answered for {seconds:g} s: is the cluster reached?"
+                f"{subject}: kubectl timed out after {seconds:g} s: check that the cluster is reachable"
             ) from error
         except OSError as error:
             raise self._not_runnable(error) from error
@@ -78,10 +78,10 @@ class Kubectl:
         return done.stdout
 
     def read(self, kind: Kind[T], name: str, namespace: str = "") -> T:
-        """One object; in the namespace of kubectl's own configuration where none is named.
+        """Read one object; the namespace defaults to that of kubectl's context.
 
         Raises:
-            CommandError: It can't be read; `NotFound` where there is none.
+            CommandError: The object can't be read; `ObjectNotFound` if it does not exist.
         """
         answer = self.call(
             "get", qualified_kind(kind), name, *namespace_flags(namespace), "-o", "json", subject=f"{kind.kind} {name}"
@@ -89,10 +89,10 @@ class Kubectl:
         return decode_object(answer, kind.struct, f"{kind.kind} {name}")
 
     def find(self, kind: Kind[T], name: str, namespace: str = "") -> T | None:
-        """One object, or None where there is none.
+        """Read one object, or return None if it does not exist.
 
         Raises:
-            CommandError: It can't be read.
+            CommandError: The object can't be read.
         """
         try:
             return self.read(kind, name, namespace)
@@ -102,32 +102,32 @@ class Kubectl:
     def find_if_allowed(
         self, kind: Kind[T], name: str, namespace: str, *, report: Callable[[str], None], without: str
     ) -> T | None:
-        """One object, or None where there is none or it may not be read, which is told.
+        """Read one object, or return None if it does not exist or, with a report, if reading it is forbidden.
 
         Args:
-            kind: Its kind.
-            name: Its name.
-            namespace: Its namespace.
-            report: Takes a sentence for the person, who may lack the right.
-            without: What becomes of the command without the object.
+            kind: The kind.
+            name: The name.
+            namespace: The namespace.
+            report: Called with the missing permission.
+            without: The effect of the missing object on the command.
 
         Raises:
-            CommandError: It can't be read for another reason.
+            CommandError: The object can't be read for another reason.
         """
         try:
             return self.find(kind, name, namespace)
         except AccessForbidden:
             resource = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-            report(f"you may not read the {kind.kind} {name} (get on {resource} in {namespace}): {without}")
+            report(f"no permission to read the {kind.kind} {name} (get on {resource} in {namespace}): {without}")
             return None
 
     def select(
         self, kind: Kind[T], *, namespace: str = "", everywhere: bool = False, labels: Mapping[str, str] | None = None
     ) -> tuple[T, ...]:
-        """The objects of a kind.
+        """List the objects of a kind.
 
         Raises:
-            CommandError: They can't be read.
+            CommandError: The objects can't be listed.
         """
         where = ("--all-namespaces",) if everywhere else namespace_flags(namespace)
         selector = ("-l", label_selector(labels)) if labels else ()
@@ -137,10 +137,10 @@ class Kubectl:
 
     @contextmanager
     def stream(self, *arguments: str, subject: str) -> Iterator["KubectlStream"]:
-        """The call's output while it goes on; the child is ended with the context.
+        """Stream the output of a running kubectl, which is terminated on exit from the context.
 
         Raises:
-            CommandError: kubectl is not there.
+            CommandError: kubectl is missing.
         """
         stream = None
         try:
@@ -164,15 +164,15 @@ class Kubectl:
 
     def _not_runnable(self, error: OSError) -> CommandError:
         return CommandError(
-            f"{self.program} can't be run ({error.strerror}): install kubectl, or set KUBECTL to where it is"
+            f"{self.program} can't be run ({error.strerror}): install kubectl, or set KUBECTL to its path"
         )
 
 
 class KubectlStream:
-    """A call of kubectl that goes on."""
+    """The output of a running kubectl."""
 
     def __init__(self, child: "subprocess.Popen[bytes]", subject: str) -> None:
-        """Read from the child; its standard error is kept for the end."""
+        """Read from the child; the end of its standard error is kept for the error message."""
         assert child.stdout is not None  # noqa: S101 -- both are pipes
         assert child.stderr is not None  # noqa: S101
         self._child, self._subject = child, subject
@@ -183,7 +183,7 @@ class KubectlStream:
         self._selector.register(self._err, selectors.EVENT_READ)
 
     def read_chunk(self, seconds: float | None) -> bytes | None:
-        """The next piece: empty at the end, None where none has come in that time."""
+        """Return the next chunk: empty at the end, None after a timeout."""
         while True:
             ready = [key.fileobj for key, _ in self._selector.select(seconds)]
             if not ready:
@@ -200,21 +200,21 @@ class KubectlStream:
                 return chunk
 
     def wait_for_error(self) -> CommandError | None:
-        """Why the call ended, once its output has; None where it ended well.
+        """Wait for the exit after the end of the output; return the error, or None if kubectl succeeded.
 
         Raises:
-            CommandError: It closed its output and did not end.
+            CommandError: kubectl does not exit.
         """
         try:
             _, rest = self._child.communicate(timeout=CALL_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired as error:
-            raise CommandError(f"{self._subject}: kubectl does not end") from error
+            raise CommandError(f"{self._subject}: kubectl does not exit") from error
         if self._child.returncode == 0:
             return None
         return error_from_stderr((self._said + rest).decode(errors="replace"), self._subject)
 
     def close(self) -> None:
-        """Ends the child where it still runs."""
+        """Terminate the child if it is still running."""
         self._selector.close()
         if self._child.poll() is None:
             self._child.terminate()
@@ -229,9 +229,9 @@ class KubectlStream:
 
 @contextmanager
 def signals_blocked() -> Iterator[None]:
-    """Signals that end a program wait until the body is done; what it starts inherits that they do.
+    """Block terminating signals in the body, also in the processes that it starts.
 
-    The mask is this thread's and its children's; a signal that another thread takes meanwhile is remembered.
+    The mask covers this thread and its children; a signal delivered to another thread is deferred.
     """
     with _signals_deferred():
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINATING_SIGNALS)
@@ -243,7 +243,7 @@ def signals_blocked() -> Iterator[None]:
 
 @contextmanager
 def _signals_deferred() -> Iterator[None]:
-    """Signals that end a program count once the body is done, but for what it starts; only the main thread has any."""
+    """Defer terminating signals until the body is done; only the main thread handles signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -261,9 +261,10 @@ def _signals_deferred() -> Iterator[None]:
 
 
 def label_selector(labels: Mapping[str, str]) -> str:
-    """The labels as a selector."""
+    """Format labels as a label selector."""
     return ",".join(f"{name}={value}" for name, value in labels.items())
 
 
 def namespace_flags(namespace: str) -> tuple[str, ...]:
+    """Return the flags that select a namespace; none for `""`."""
     return ("--namespace", namespace) if namespace else ()

@@ -1,8 +1,8 @@
-"""Text for a person's terminal: made harmless, aligned, shortened. Pure.
+"""Text for a terminal: sanitized, aligned, truncated.
 
-Messages, logs and names come from sites and images; a terminal obeys what it is sent. So every text that was read from
-a cluster passes `harmless` or `one_line` before it is printed: what is left has no control character but the line feed,
-and none that turns the direction of writing, by which a line can be made to look like another (CVE-2021-42574).
+Spokes and images write messages, logs and names, which may contain escape sequences. Text from a cluster passes
+`sanitize` or `one_line` before it is printed: both remove control characters except the line feed, and characters that
+change the writing direction, which can disguise a line (CVE-2021-42574).
 """
 
 import re
@@ -24,18 +24,18 @@ ELLIPSIS: Final = "…"
 
 
 def sanitize(text: str) -> str:
-    """The text without escape sequences; other characters that a terminal obeys are replaced, line feeds stay."""
+    """Remove escape sequences and replace other control characters except line feeds."""
     plain = _ESCAPE_SEQUENCE.sub("", _LINE_END.sub("\n", text)).replace("\t", "    ")
     return "".join(c if c == "\n" or unicodedata.category(c) not in _UNSAFE_CATEGORIES else REPLACEMENT for c in plain)
 
 
 def one_line(text: str) -> str:
-    """The text, harmless and in one line."""
+    """Sanitize the text and join its lines."""
     return " ".join(sanitize(text).split())
 
 
 def display_width(text: str) -> int:
-    """Columns that the text takes on a terminal (Unicode TR 11)."""
+    """Return the number of terminal columns of the text (Unicode TR 11)."""
     return sum(_columns(character) for character in text)
 
 
@@ -46,7 +46,7 @@ def _columns(character: str) -> int:
 
 
 def truncate(text: str, columns: int) -> str:
-    """The text, ended by an ellipsis where it takes more columns."""
+    """Truncate the text to the columns, ending it with an ellipsis."""
     if display_width(text) <= columns:
         return text
     kept, taken = [], 0
@@ -58,17 +58,14 @@ def truncate(text: str, columns: int) -> str:
     return "".join(kept) + ELLIPSIS
 
 
-def format_table(header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> list[str]:
-    """Lines with the cells under each other, each harmless; numbers to the right, the rest to the left."""
+def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return aligned lines of sanitized cells; columns of numbers are right-aligned."""
     body = [[one_line(cell) for cell in row] for row in rows]
     columns = list(zip(header, *body, strict=True))
     widths = [max(map(display_width, column)) for column in columns]
     right = [len(column) > 1 and all(_is_number(cell) for cell in column[1:]) for column in columns]
     return [
-        (
-            indent
-            + "   ".join(_padded(cell, size, right=to) for cell, size, to in zip(row, widths, right, strict=True))
-        ).rstrip()
+        ("   ".join(_padded(cell, size, right=to) for cell, size, to in zip(row, widths, right, strict=True))).rstrip()
         for row in (header, *body)
     ]
 
@@ -83,7 +80,7 @@ def _is_number(cell: str) -> bool:
 
 
 def parse_timestamp(text: str) -> datetime | None:
-    """The time that a text of Kubernetes (RFC 3339) stands for; None where it is none."""
+    """Parse a Kubernetes timestamp (RFC 3339); return None if it is invalid."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -92,7 +89,7 @@ def parse_timestamp(text: str) -> datetime | None:
 
 
 def format_duration(span: timedelta) -> str:
-    """A span of time in the unit that a person would use."""
+    """Format a duration in the most readable unit."""
     seconds = max(0, round(span.total_seconds()))
     if seconds < 120:
         return f"{seconds} s"
@@ -102,13 +99,13 @@ def format_duration(span: timedelta) -> str:
 
 
 def format_age(text: str, now: datetime) -> str:
-    """How long ago a time of Kubernetes was; `-` where there is none."""
+    """Format the age of a Kubernetes timestamp; return `-` if it is invalid."""
     when = parse_timestamp(text)
     return "-" if when is None else f"{format_duration(now - when)} ago"
 
 
 def format_bytes(size: int) -> str:
-    """A number of bytes as a person says it, in powers of 1,024."""
+    """Format a number of bytes with a binary unit."""
     amount = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:

@@ -1,4 +1,4 @@
-"""Reads, once, what the checks look at. What can't be read is said so, and keeps nothing else from being looked at."""
+"""Read the hub once for the checks; an unreadable object is recorded and does not stop the others."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -25,7 +25,7 @@ V = TypeVar("V")
 
 
 def observe(hub: Kubectl, run: FederatedLearning) -> RunObservation:
-    """What there is of the run on the hub."""
+    """Return the objects on the hub that concern the run."""
     namespace, name = run.metadata.namespace, run.metadata.name
     attempt = {RUN_UID_LABEL: run.metadata.uid, ATTEMPT_LABEL: str(run.status.attempt)}
     addons = _read(lambda: hub.select(MANAGED_CLUSTER_ADD_ON, everywhere=True))

@@ -1,7 +1,7 @@
-"""Brings a run's model onto this machine: a pod to read the volume, a stream that may break, a file that is checked.
+"""Download of a run's model: a reader pod, a resumable stream, and a verified file.
 
-What has come is kept beside the target under a name with the model's digest, so a stream that breaks goes on where it
-was, and so does another call after this one was stopped. The pod is deleted however this ends.
+Received bytes are kept beside the target under a name with the model's digest, so that a broken stream or a later call
+resumes. The pod is always deleted.
 """
 
 import fcntl
@@ -35,17 +35,17 @@ from kubectl_fl.resources.reader_pod import (
 from kubectl_fl.terminal_text import format_bytes, one_line
 
 START_TIMEOUT_SECONDS: Final = 180
-"""How long the pod may take to run."""
+"""The timeout for the start of the pod."""
 READ_TIMEOUT_SECONDS: Final = 60
-"""How long the stream may say nothing before it counts as broken."""
+"""The timeout for the next bytes of the stream."""
 MAX_STALLS: Final = 6
-"""How often in a row a stream may break without a byte."""
+"""Maximum consecutive streams without a byte."""
 MAX_MANIFEST_BYTES: Final = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class ModelDownload:
-    """One download; `tell` says how far it is."""
+    """One download; `report` receives progress."""
 
     hub: Kubectl
     run: FederatedLearning
@@ -53,15 +53,15 @@ class ModelDownload:
     pause: Callable[[float], None] = time.sleep
 
     def download_to(self, target: Path, image: str, name_suffix: str) -> ModelLocation:
-        """The model in the target file.
+        """Download the model to the target file.
 
         Args:
-            target: Replaced where it is there.
-            image: Of the pod, `""` for the aggregator's.
-            chance: Makes the pod's name its own.
+            target: The file to write or replace.
+            image: The image of the reader pod, `""` for the aggregator's.
+            name_suffix: The suffix that makes the pod's name unique.
 
         Raises:
-            CommandError: It can't be had, or is not what the run says.
+            CommandError: The download failed, or the file does not match the run's status.
             OSError: The target can't be written.
         """
         place = model_location(self.run)
@@ -95,23 +95,23 @@ class ModelDownload:
         )
 
     def _job(self, image: str) -> AggregatorJob | None:
-        """The Job of the run's name; where the image is known it can be done without."""
+        """Return the aggregator's Job; it is optional if an image is given."""
         name, namespace = server_name(self.run), self.run.metadata.namespace
         if image:
-            without = "the pod gets none of its tolerations, node selector and pull secrets"
+            without = "the pod gets no tolerations, node selector or pull secrets from it"
             return self.hub.find_if_allowed(AGGREGATOR_JOB, name, namespace, report=self.report, without=without)
         try:
             return self.hub.find(AGGREGATOR_JOB, name, namespace)
         except AccessForbidden as forbidden:
-            raise AccessForbidden(f"{forbidden}, or name the image of the pod that reads with --image") from forbidden
+            raise AccessForbidden(f"{forbidden}, or set the image of the reader pod with --image") from forbidden
 
     @contextmanager
     def _reader(self, place: ModelLocation, host: ReaderSettings, name_suffix: str) -> Iterator[str]:
-        """The reader's pod while it runs."""
+        """Run the reader pod for the duration of the context."""
         run = self.run
         name = reader_pod_name(run, name_suffix)
         body = msgspec.json.encode(reader_pod(run, place, host, name))
-        self.report(f"starting the pod {name} in {run.metadata.namespace}, which reads {place.claim}")
+        self.report(f"starting pod {name} in {run.metadata.namespace}, mounting claim {place.claim}")
         try:
             subject = f"the pod {name}"
             self.hub.call(
@@ -130,27 +130,27 @@ class ModelDownload:
         except CommandError as failure:
             pod = self.hub.find(RUN_POD, name, self.run.metadata.namespace)
             why = start_failure(pod) if pod is not None else ""
-            remedy = "a claim that is ReadWriteOnce has to be free, or its node have room; --image names another image"
+            remedy = "Check that a ReadWriteOnce claim is free or its node has capacity, or set --image"
             raise CommandError(f"{subject} does not start: {one_line(why) or failure}. {remedy}") from failure
 
     def _delete(self, name: str) -> None:
-        """Deletes the pod; where that can't be done, what is left goes with the run."""
+        """Delete the pod; if that fails it is garbage-collected with the run."""
         arguments = ("delete", "pod", name, "--ignore-not-found", "--wait=false")
         try:
             self.hub.call(*arguments, *self._namespace, subject=f"the pod {name}", defer_signals=True)
         except CommandError as failure:
             remedy = f"kubectl delete pod {name} --namespace {self.run.metadata.namespace}"
-            self.report(f"the pod {name} is left behind: {remedy} ({failure})")
+            self.report(f"the pod {name} was not deleted; delete it: {remedy} ({failure})")
 
     def _fetch(self, pod: str, place: ModelLocation, length: int, file: int) -> None:
-        """Everything of the file that is not there yet; a stream that breaks goes on where it was."""
+        """Append the missing bytes of the file, resuming broken streams."""
         begun = os.lseek(file, 0, os.SEEK_END)
         if begun > length:
             os.ftruncate(file, 0)
             begun = 0
         if begun:
-            self.report(f"going on after the {format_bytes(begun)} that an earlier call has brought")
-        self.report(f"{format_bytes(length)} to read, the model after round {place.round}")
+            self.report(f"resuming after {format_bytes(begun)} of an earlier download")
+        self.report(f"{format_bytes(length)} to read: the model of round {place.round}")
         had, idle = begun, 0
         while had < length:
             broken = self._stream(pod, place, length, file)
@@ -162,23 +162,21 @@ class ModelDownload:
                     raise CommandError(
                         f"the model can't be read beyond {format_bytes(had)} of {format_bytes(length)}: {broken}"
                     )
-                self.report(
-                    f"the stream broke at {format_bytes(had)} of {format_bytes(length)}: {broken}; trying again"
-                )
+                self.report(f"the stream broke at {format_bytes(had)} of {format_bytes(length)}: {broken}; retrying")
                 self.pause(min(30, 2**idle))
 
     def _stream(self, pod: str, place: ModelLocation, length: int, file: int) -> str:
-        """Appends what the stream brings; why it ended before the file's end, or `""`."""
+        """Append the stream to the file; return the reason if it ended early, or `""`."""
         had = os.lseek(file, 0, os.SEEK_END)
         command = self._in_pod(pod, READ_SCRIPT, place.path, str(had))
         with self.hub.stream(*command, subject="the model") as stream:
             while had < length:
                 piece = stream.read_chunk(READ_TIMEOUT_SECONDS)
                 if piece is None:
-                    return f"nothing came for {READ_TIMEOUT_SECONDS} s"
+                    return f"no data for {READ_TIMEOUT_SECONDS} s"
                 if not piece:
                     failure = stream.wait_for_error()
-                    return str(failure) if failure is not None else "it ended early"
+                    return str(failure) if failure is not None else "the stream ended early"
                 _write(file, piece[: length - had])
                 had += len(piece)
         return ""
@@ -205,14 +203,14 @@ def _write(file: int, piece: bytes) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    """The file, open for this process alone; an empty one is not left behind."""
+    """Open and lock the file; remove it if it stays empty."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise CommandError(
-                f"{path} is being written by another call: wait for it, or choose another --output"
+                f"{path} is being written by another download: wait for it, or set another --output"
             ) from error
         yield file
     finally:

@@ -1,4 +1,4 @@
-"""`kubectl fl logs`: the aggregator's log; of a site what the hub has, or its log where the spoke is reached."""
+"""`kubectl fl logs`: print the aggregator's log, the collaborator's report on the hub, or its log on the spoke."""
 
 import codecs
 from collections.abc import Iterator, Mapping
@@ -28,24 +28,24 @@ from kubectl_fl.resources.pods import (
 from kubectl_fl.terminal_text import one_line
 
 MAX_LINE_LENGTH: Final = 1 << 16
-"""Characters of a line that are kept together."""
+"""Maximum characters of a line; longer lines are split."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogPrinter:
-    """Where logs are read, and printed to."""
+    """Prints logs from the hub and from spokes."""
 
     hub: Kubectl
     console: Console
     follow: bool = False
     tail: int = -1
-    """How many of the last lines; -1: all."""
+    """Number of lines from the end; -1 for all."""
 
     def print_aggregator_log(self, run: FederatedLearning) -> None:
-        """Prints the log of this attempt's newest pod: the init container's, where that is what runs or has failed.
+        """Print the log of the attempt's newest pod, or of its init container if that runs or failed.
 
         Raises:
-            CommandError: There is none.
+            CommandError: There is no pod or log.
         """
         status = run.status
         labels = {RUN_UID_LABEL: run.metadata.uid, ATTEMPT_LABEL: str(status.attempt)}
@@ -54,19 +54,21 @@ class LogPrinter:
             said = (
                 f"{status.failure.reason}: {status.failure.message}" if status.failure is not None else status.message
             )
-            raise CommandError(f"{run.metadata.name} has no aggregator's pod, not yet or no longer. {one_line(said)}")
+            raise CommandError(
+                f"{run.metadata.name} has no aggregator pod: not created yet, or deleted. {one_line(said)}"
+            )
         self._print_pod_log(self.hub, pod, log_container(pod))
 
     def print_collaborator_log(self, run: FederatedLearning, cluster: str, spoke: Kubectl | None) -> None:
-        """Prints the site's log, or what the hub has of it.
+        """Print the collaborator's log from the spoke, or its report on the hub.
 
         Raises:
-            CommandError: Neither can be had.
+            CommandError: There is no pod, or the cluster is not part of the run.
         """
         if spoke is None:
             self.console.print_lines(self._hub_lines(run, cluster))
             return
-        without = f"its agent is looked for in {DEFAULT_INSTALL_NAMESPACE}"
+        without = f"using the default install namespace {DEFAULT_INSTALL_NAMESPACE}"
         addon = self.hub.find_if_allowed(
             MANAGED_CLUSTER_ADD_ON, ADDON_NAME, cluster, report=self.console.report, without=without
         )
@@ -74,22 +76,24 @@ class LogPrinter:
         namespace = agent_namespace(addon)
         pod = newest_pod(spoke.select(RUN_POD, namespace=namespace, labels={COLLABORATOR_LABEL: name}))
         if pod is None:
-            where = f"{cluster} has no pod of {run.metadata.name} in {namespace}, not yet or no longer"
+            where = f"{cluster} has no pod of {run.metadata.name} in {namespace}: not created yet, or deleted"
             raise CommandError(
-                f"{where}: is this the spoke's context? What the hub has of it: leave the spoke's flags out"
+                f"{where}; check the spoke's context, or omit the --spoke flags to print what the hub has"
             )
         self._print_pod_log(spoke, pod, "")
 
     def _hub_lines(self, run: FederatedLearning, cluster: str) -> list[str]:
         name = work_name(run, run.status.attempt)
-        without = "there is no more than the run's own status says of the site"
+        without = "printing what the run's status has"
         work = self.hub.find_if_allowed(MANIFEST_WORK, name, cluster, report=self.console.report, without=without)
         said = collaborator_report(work, run) if work is not None else None
         if said is not None:
             return [*collaborator_lines(said), "", FULL_LOG_HINT]
         recorded = next((c for c in run.status.clusters if c.name == cluster), None)
         if recorded is None:
-            raise CommandError(f"{cluster} is no cluster of this run: kubectl fl doctor {run.metadata.name} says why")
+            raise CommandError(
+                f"{cluster} is not part of this run; find out why: kubectl fl doctor {run.metadata.name}"
+            )
         reason = f" ({recorded.reason})" if recorded.reason else ""
         return [f"{recorded.state}{reason}", *filter(None, [recorded.last_error]), "", FULL_LOG_HINT]
 
@@ -97,7 +101,7 @@ class LogPrinter:
         failed = failed_container(pod)
         why = start_failure(pod)
         if why and failed is None:
-            raise CommandError(f"the pod {pod.metadata.name} has not started, so it has no log. {one_line(why)}")
+            raise CommandError(f"the pod {pod.metadata.name} has not started and has no log. {one_line(why)}")
         self.console.report(f"pod {pod.metadata.name}" + (f", container {container}" if container else ""))
         command = ["logs", pod.metadata.name, "--namespace", pod.metadata.namespace, f"--tail={self.tail}"]
         command += ["-c", container] if container else []
@@ -117,11 +121,13 @@ class LogPrinter:
             raise failure
 
 
-FULL_LOG_HINT: Final = "OCM hands no logs of a site on to the hub. The whole log: --spoke-context, or kubectl there."
+FULL_LOG_HINT: Final = (
+    "OCM has no API for spoke logs. For the full log add --spoke-context, or use kubectl on the spoke."
+)
 
 
 def split_lines(text: str) -> tuple[list[str], str]:
-    """The lines that are whole, and what is left; a line without an end is cut into pieces."""
+    """Split a text into complete lines and the rest; overlong lines are cut."""
     *lines, rest = text.split("\n")
     while len(rest) > MAX_LINE_LENGTH:
         lines.append(rest[:MAX_LINE_LENGTH])
@@ -130,7 +136,7 @@ def split_lines(text: str) -> tuple[list[str], str]:
 
 
 def collaborator_lines(said: CollaboratorReport) -> Iterator[str]:
-    """What a site has said, for a reader."""
+    """Yield the lines that show a collaborator's report."""
     yield f"{said.state}" + (f" ({said.reason})" if said.reason else "")
     if said.message:
         yield said.message
@@ -142,5 +148,5 @@ def collaborator_lines(said: CollaboratorReport) -> Iterator[str]:
     }
     yield from (f"  {name:<8}{one_line(value)}" for name, value in facts.items() if value)
     if said.log:
-        yield "last lines of its log:"
+        yield "last log lines:"
         yield from (f"  {line}" for line in said.log.split("\n"))

@@ -1,7 +1,7 @@
-"""Whether a file is the model that a run says it is: the digest of its tensors, by the function of `federation.model`.
+"""Verification of a model file against the digest in the run's status.
 
-The run's digest is that of the tensors' bytes, which stand after the safetensors header; what the header says of names
-and shapes is covered by the digest of the whole file, which the checkpoint's `manifest.json` beside it has.
+That digest covers the tensor bytes after the safetensors header. The header, with names and shapes, is covered by the
+file digest in the checkpoint's `manifest.json`.
 """
 
 import mmap
@@ -16,18 +16,18 @@ from kubectl_fl.errors import CommandError
 
 
 class ModelMismatch(CommandError):
-    """The file is not what the run says."""
+    """An error for a file that does not match the run's status."""
 
 
 def manifest_file_digest(manifest: bytes, digest: str) -> str:
-    """The digest of the whole file, as the checkpoint's manifest has it.
+    """Return the file digest from the checkpoint's manifest.
 
     Args:
         manifest: `manifest.json`.
-        digest: Of the tensors, as the run says it.
+        digest: The tensor digest in the run's status.
 
     Raises:
-        ModelMismatch: The manifest is none, or of another model.
+        ModelMismatch: The manifest is invalid or describes another model.
     """
     try:
         found = msgspec.json.decode(manifest, type=CheckpointManifest)
@@ -35,38 +35,38 @@ def manifest_file_digest(manifest: bytes, digest: str) -> str:
         raise ModelMismatch(f"the checkpoint's manifest can't be read: {error}") from error
     if found.model.digest != digest:
         raise ModelMismatch(
-            f"the checkpoint's manifest is of another model, {found.model.digest}: was there a new round?"
+            f"the checkpoint's manifest describes another model, {found.model.digest}: retry if a round has just closed"
         )
     return found.model.file_digest
 
 
 def verify_model(path: Path, size: int, digest: str, whole: str = "") -> None:
-    """Nothing, where the file is that model.
+    """Reject a file that is not the expected model.
 
     Args:
         path: The file.
-        size: Bytes of the tensors, as the run says it.
-        digest: Of the tensors.
-        whole: The digest of the whole file, where it is known.
+        size: The tensor bytes in the run's status.
+        digest: The tensor digest.
+        whole: The file digest, or `""` to skip it.
 
     Raises:
-        ModelMismatch: It is another, or damaged.
-        OSError: It can't be read.
+        ModelMismatch: The file is another model or is corrupted.
+        OSError: The file can't be read.
     """
     if not digest.startswith(DIGEST_PREFIX):
-        raise ModelMismatch(f"the run's digest {digest[:80]} is none of BLAKE3: this version checks no other")
+        raise ModelMismatch(f"the run's digest {digest[:80]} is not a BLAKE3 digest, the only supported algorithm")
     length = path.stat().st_size
     if length < HEADER_LENGTH:
-        raise ModelMismatch(f"{path} has {length} bytes: it is no safetensors file")
+        raise ModelMismatch(f"{path} has {length} bytes and is not a safetensors file")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         start = tensors_start(mapped[:HEADER_LENGTH])
         if length - start != size:
-            raise ModelMismatch(f"{path} has {length} bytes, of which {size} after the header were to be the tensors")
+            raise ModelMismatch(f"{path} has {length} bytes; expected {size} tensor bytes after the header")
         with memoryview(mapped) as view:
             with view[start:] as tensors:
                 found = digest_of(tensors)
             complete = digest_of(view) if whole else ""
     if found != digest:
-        raise ModelMismatch(f"{path} has the digest {found}, the run says {digest}")
+        raise ModelMismatch(f"{path} has digest {found}, expected {digest}")
     if complete != whole:
-        raise ModelMismatch(f"{path}: its header is not the one that was stored ({complete}, expected {whole})")
+        raise ModelMismatch(f"{path} has another header than the stored file: digest {complete}, expected {whole}")

@@ -1,4 +1,4 @@
-"""`kubectl fl watch`: follows a run until it ends. A watch of kubectl's that closes is opened anew."""
+"""`kubectl fl watch`: follow a run until it ends, reopening watches that close."""
 
 import codecs
 import time
@@ -10,17 +10,17 @@ from federation.api.federated_learning import FederatedLearning
 from federation.kube.kinds import FEDERATED_LEARNING
 from kubectl_fl.console import Console
 from kubectl_fl.errors import AccessForbidden, CommandError, ObjectNotFound
-from kubectl_fl.kubectl import Kubectl, KubectlStream, qualified_kind
+from kubectl_fl.kubectl import Kubectl, KubectlStream, namespace_flags, qualified_kind
 from kubectl_fl.resources.kubectl_output import RunEvent, split_events
 from kubectl_fl.views.run_changes import describe_changes, run_result
 from kubectl_fl.views.run_status import render_run
 
 TRIES: Final = 8
-"""How often in a row a watch may end without an event; with the pauses between, some two minutes."""
+"""Maximum consecutive watches without an event; about two minutes with the pauses."""
 
 
 class RunWatch:
-    """One run, watched."""
+    """A watch on one run."""
 
     def __init__(
         self,
@@ -29,17 +29,17 @@ class RunWatch:
         clock: Callable[[], datetime],
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Watch with these."""
+        """Store the dependencies."""
         self._hub, self._console, self._clock, self._pause = hub, console, clock, pause
         self._run: FederatedLearning | None = None
 
     def follow(self, name: str, namespace: str) -> int:
-        """Shows the run until it ends; 0 where it has a model, 1 where it failed.
+        """Show the run until it ends; return 0 if it completed, 1 if it failed.
 
         Raises:
             CommandError: The run can't be watched, or was deleted.
         """
-        where = ("--namespace", namespace) if namespace else ()
+        where = namespace_flags(namespace)
         command = (
             "get",
             qualified_kind(FEDERATED_LEARNING),
@@ -66,7 +66,9 @@ class RunWatch:
                 )
             tries = tries + 1 if self._run is before else 1
             self._pause(min(30, 2 ** (tries - 1)))
-        raise broken or CommandError(f"the watch of {name} ends again and again without an event: is the hub reached?")
+        raise broken or CommandError(
+            f"the watch of {name} keeps closing without an event: check that the hub is reachable"
+        )
 
     def _follow(self, stream: KubectlStream) -> tuple[int | None, CommandError | None]:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -80,7 +82,7 @@ class RunWatch:
         return None, stream.wait_for_error()
 
     def _piece(self, stream: KubectlStream) -> bytes:
-        """The next piece that comes, empty at the end; the page is drawn anew each second meanwhile: times go on."""
+        """Return the next chunk, redrawing the page each second to update the ages."""
         while (piece := stream.read_chunk(1)) is None:
             if self._run is not None and self._console.can_redraw:
                 self._console.draw_page(render_run(self._run, self._clock()))

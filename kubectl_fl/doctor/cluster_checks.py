@@ -1,4 +1,4 @@
-"""What is looked at of one cluster: whether it is a member, can take the run, and has answered. Pure."""
+"""Checks of one cluster: registration, capacity for the run, and the state of its collaborator."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -37,13 +37,13 @@ from kubectl_fl.terminal_text import format_age
 
 SET_LABEL: Final = "cluster.open-cluster-management.io/clusterset"
 GLOBAL_SET: Final = "global"
-"""OCM's set of every cluster."""
+"""OCM's ManagedClusterSet that contains every cluster."""
 _UNITS: Final = {CPU_CLAIM: "cores", MEMORY_CLAIM: "GiB of memory", GPU_CLAIM: "GPUs"}
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedCluster:
-    """One cluster of what was seen."""
+    """One cluster of an observation."""
 
     seen: RunObservation
     name: str
@@ -51,23 +51,23 @@ class ObservedCluster:
 
     @property
     def cluster(self) -> ManagedCluster | None:
-        """The hub's ManagedCluster."""
+        """Return the ManagedCluster, if the hub has it."""
         return next((c for c in readable(self.seen.clusters) if c.name == self.name), None)
 
     @property
     def addon(self) -> ManagedClusterAddOn | None:
-        """Its add-on."""
+        """Return the cluster's federated-learning add-on, if enabled."""
         return next((a for a in readable(self.seen.addons) if a.cluster == self.name), None)
 
     @property
     def claims(self) -> dict[str, str]:
-        """What it claims, name to value."""
+        """Return the values of the cluster's claims by name."""
         cluster = self.cluster
         return {} if cluster is None else {claim.name: claim.value for claim in cluster.status.cluster_claims}
 
 
 def cluster_findings(seen: RunObservation, name: str, now: datetime) -> tuple[Finding, ...]:
-    """What is found of one cluster."""
+    """Return the findings for one cluster."""
     case = ObservedCluster(seen, name, now)
     return tuple(finding for check in _CHECKS for finding in check(case))
 
@@ -77,17 +77,17 @@ def _membership(case: ObservedCluster) -> Iterator[Finding]:
     if isinstance(case.seen.clusters, Unreadable):
         yield unknown("membership", case.seen.clusters.why)
     elif cluster is None:
-        yield problem("membership", "the hub has no ManagedCluster of the name", "register it: clusteradm join")
+        yield problem("membership", "the ManagedCluster does not exist", "register it: clusteradm join")
     elif not cluster.accepted:
         deleting = cluster.metadata.deleting
-        said = "it is being deleted" if deleting else "the hub does not accept it"
+        said = "the cluster is being deleted" if deleting else "not accepted by the hub"
         yield problem("membership", said, f"clusteradm accept --clusters {case.name}")
     elif not cluster.available:
         remedy = (
-            "see there that its klusterlet runs and reaches the hub: kubectl get pods --namespace "
+            "check on that cluster that the klusterlet is running and reaches the hub: kubectl get pods --namespace "
             "open-cluster-management-agent"
         )
-        yield problem("membership", "it is not available: its klusterlet is not heard of", remedy)
+        yield problem("membership", "not available: the klusterlet does not report", remedy)
     else:
         yield ok("membership", "accepted and available")
 
@@ -97,21 +97,19 @@ def _addon(case: ObservedCluster) -> Iterator[Finding]:
     if isinstance(case.seen.addons, Unreadable):
         yield unknown("add-on", case.seen.addons.why)
     elif addon is None:
-        yield problem("add-on", "it is not enabled", enable_command([case.name]))
+        yield problem("add-on", "not enabled", enable_command([case.name]))
     else:
         conditions = addon.status.conditions
         for kind in ("ConfigurationAccepted", "ManifestApplied"):
             found = condition_of(conditions, kind)
             if found is not None and found.status == "False":
-                yield problem(
-                    "add-on", f"{kind}: {describe_condition(found)}", "docs/enable.md has the remedy for each reason"
-                )
+                yield problem("add-on", f"{kind}: {describe_condition(found)}", "see docs/enable.md for the remedy")
         available = condition_of(conditions, "Available")
         if available is not None and available.status == "True":
             yield ok("add-on", "enabled and available")
         else:
-            said = "nothing is heard of its agent yet" if available is None else describe_condition(available)
-            remedy = "see the agent's pod there, and the line `certificate` below; docs/enable.md"
+            said = "the agent has not reported yet" if available is None else describe_condition(available)
+            remedy = "see the agent's pod on that cluster and the check `certificate` below; docs/enable.md"
             yield problem("add-on", f"enabled, not available: {said}", remedy)
 
 
@@ -122,18 +120,16 @@ def _certificate(case: ObservedCluster) -> Iterator[Finding]:
     registered = condition_of(conditions, "RegistrationApplied")
     issued = condition_of(conditions, "ClusterCertificateRotated")
     if registered is None or registered.status != "True":
-        said = "not asked for: the registration is not in place" + (
+        said = "not requested: the add-on is not registered" + (
             f" ({describe_condition(registered)})" if registered else ""
         )
-        yield problem("certificate", said, "see that the hub manager runs, and that the cluster is accepted")
+        yield problem("certificate", said, "check that the hub manager is running and that the cluster is accepted")
     elif issued is None:
-        yield unknown("certificate", "the klusterlet has not said anything of it yet")
+        yield unknown("certificate", "not reported by the klusterlet yet")
     elif issued.status == "True":
         yield ok("certificate", "issued")
     else:
-        yield problem(
-            "certificate", describe_condition(issued), "docs/certificates.md has the reasons for which none is given"
-        )
+        yield problem("certificate", describe_condition(issued), "see docs/certificates.md for the reasons")
 
 
 def _dataset(case: ObservedCluster) -> Iterator[Finding]:
@@ -144,20 +140,20 @@ def _dataset(case: ObservedCluster) -> Iterator[Finding]:
         offered = datasets_in(case.claims)
         if client.dataset in offered:
             rows = offered[next(name for name in offered if name == client.dataset)].rows
-            yield ok("dataset", f"{client.dataset} is offered" + (f", {rows} rows" if rows is not None else ""))
+            yield ok("dataset", f"{client.dataset} is published" + (f", {rows} rows" if rows is not None else ""))
             return
         others = ", ".join(sorted(offered)) or "none"
-        said = f"{client.dataset} is not offered (offered: {others})"
-        remedy = (
-            f"someone at the site makes the Dataset {client.dataset} (docs/datasets.md); kubectl get datasets there"
-        )
+        said = f"{client.dataset} is not published (published: {others})"
+        remedy = f"a site administrator must create the Dataset {client.dataset} on that cluster (docs/datasets.md)"
         yield problem("dataset", said, remedy)
     elif key := data_key(client.placement):
         if key in case.claims:
-            yield ok("dataset", f"the claim {key} names {case.claims[key]}")
+            yield ok("dataset", f"claim {key} is {case.claims[key]}")
         else:
             yield problem(
-                "dataset", f"it has no claim {key}", "make the ClusterClaim there, or set spec.client.dataset"
+                "dataset",
+                f"claim {key} is missing",
+                "create the ClusterClaim on that cluster, or set spec.client.dataset",
             )
 
 
@@ -168,7 +164,7 @@ def _capacity(case: ObservedCluster) -> Iterator[Finding]:
     try:
         wanted = required_amounts(reserved)
     except ValueError as error:
-        yield problem("capacity", f"spec.client.resources: {error}", "write a quantity")
+        yield problem("capacity", f"spec.client.resources: {error}", "set a valid Kubernetes quantity")
         return
     short, unclaimed = [], []
     for claim, amount in wanted.items():
@@ -176,25 +172,25 @@ def _capacity(case: ObservedCluster) -> Iterator[Finding]:
         if not value.isascii() or not value.isdecimal() or len(value) > 18:
             unclaimed.append(f"{amount} {_UNITS[claim]}")
         elif int(value) < amount:
-            short.append(f"{amount} {_UNITS[claim]} are asked for, {value} are there")
+            short.append(f"{amount} {_UNITS[claim]} requested, {value} available")
     if short:
-        yield problem("capacity", "; ".join(short), "lower spec.client.resources, or add nodes there")
+        yield problem("capacity", "; ".join(short), "lower spec.client.resources, or add nodes to that cluster")
     elif unclaimed:
-        said = f"{', '.join(unclaimed)} are asked for, and the cluster claims nothing of it"
-        yield problem("capacity", said, "see that the add-on's agent runs there: it makes the claims")
-    else:
-        yield ok(
-            "capacity", "enough for what spec.client.resources asks for" if wanted else _describe_uncompared(reserved)
+        said = f"{', '.join(unclaimed)} requested, but the cluster has no claim for it"
+        yield problem(
+            "capacity", said, "check that the add-on's agent is running on that cluster: it creates the claims"
         )
+    else:
+        yield ok("capacity", "sufficient for spec.client.resources" if wanted else _describe_uncompared(reserved))
 
 
 def _describe_uncompared(reserved: Mapping[str, str | int]) -> str:
-    """What is said of amounts for which the placement leaves no cluster out (`required_amounts`)."""
+    """Describe requests that the Placement does not compare with claims (`required_amounts`)."""
     asked = ", ".join(f"{name} {amount}" for name, amount in reserved.items() if parse_quantity(str(amount)) > 0)
     if not asked:
-        return "nothing is asked for in spec.client.resources"
+        return "spec.client.resources requests nothing"
     compared = f"whole cores, GiB of memory, {' and '.join(GPU_RESOURCES)}"
-    return f"asked for: {asked}; only {compared} are compared, so no cluster is left out for it"
+    return f"requested: {asked}; only {compared} are compared, so this excludes no cluster"
 
 
 def _selected(case: ObservedCluster) -> Iterator[Finding]:
@@ -203,7 +199,7 @@ def _selected(case: ObservedCluster) -> Iterator[Finding]:
         yield unknown("selected", seen.selected.why)
         return
     if case.name in seen.selected:
-        yield ok("selected", "the placement has chosen it")
+        yield ok("selected", "selected by the Placement")
         return
     placement = seen.run.spec.client.placement
     sets = tuple(placement.get("clusterSets") or ())
@@ -211,20 +207,20 @@ def _selected(case: ObservedCluster) -> Iterator[Finding]:
         return
     own = case.cluster.metadata.labels.get(SET_LABEL, "")
     if sets and GLOBAL_SET not in sets and own not in sets:
-        said = f"it is in the set {own or '(none)'}, the placement chooses from {', '.join(sets)}"
+        said = f"in cluster set {own or '(none)'}; the Placement selects from {', '.join(sets)}"
         yield problem("selected", said, f"clusteradm clusterset set {sets[0]} --clusters {case.name}")
         return
     taints = [t.key for t in case.cluster.spec.taints if not _tolerated(t, placement.get("tolerations") or ())]
     if taints:
-        said = f"it has the taint {', '.join(taints)}"
-        yield problem("selected", said, "make it healthy again, or tolerate the taint in spec.client.placement")
+        said = f"tainted: {', '.join(taints)}"
+        yield problem("selected", said, "restore the cluster, or tolerate the taint in spec.client.placement")
         return
-    remedy = "see `dataset` and `capacity`; if both are ok, its predicates or numberOfClusters leave the cluster out"
-    yield unknown("selected", "the placement has not chosen it", remedy)
+    remedy = "see `dataset` and `capacity`; if both are ok, predicates or numberOfClusters exclude the cluster"
+    yield unknown("selected", "not selected by the Placement", remedy)
 
 
 def _tolerated(taint: Taint, tolerations: tuple[dict[str, Any], ...] | list[dict[str, Any]]) -> bool:
-    """Whether a toleration covers the taint, or it does not keep out (OCM API `cluster/v1beta1`, Toleration)."""
+    """Report whether the taint excludes no cluster or is tolerated (OCM API `cluster/v1beta1`, Toleration)."""
     if taint.effect == "PreferNoSelect":
         return True
     for toleration in tolerations:
@@ -243,19 +239,19 @@ def _work(case: ObservedCluster) -> Iterator[Finding]:
     ):
         return
     if isinstance(seen.works, Unreadable):
-        yield unknown("asked", seen.works.why)
+        yield unknown("work", seen.works.why)
         return
     work = find_work(seen.works, work_name(seen.run, seen.run.status.attempt), case.name)
     if work is None:
-        remedy = "mend what is found for the run above"
-        yield unknown("asked", "the hub manager has not asked it yet", "" if seen.started else remedy)
+        remedy = "fix the problems of the run above"
+        yield unknown("work", "the hub manager has not created the ManifestWork yet", "" if seen.started else remedy)
         return
     applied = condition_of(work.status.conditions, APPLIED)
     if applied is None:
-        yield unknown("asked", "the cluster's work agent has not taken the work yet", "see `membership`")
+        yield unknown("work", "the work agent has not applied the ManifestWork yet", "see `membership`")
     elif applied.status == "False":
-        remedy = "the work agent there lacks a right, or the add-on's resource definitions: see `add-on`"
-        yield problem("asked", f"its work agent can't apply the work: {describe_condition(applied)}", remedy)
+        remedy = "the work agent lacks a permission or the add-on's CRDs: see `add-on`"
+        yield problem("work", f"the work agent can't apply the ManifestWork: {describe_condition(applied)}", remedy)
     else:
         yield from _collaborator(case, collaborator_report(work, seen.run))
 
@@ -265,45 +261,47 @@ def _member(case: ObservedCluster) -> bool:
 
 
 def _collaborator(case: ObservedCluster, said: CollaboratorReport | None) -> Iterator[Finding]:
-    """The site's answer, in its own words."""
+    """Check the state that the collaborator reports."""
     name = case.seen.run.metadata.name
     if said is None:
-        yield unknown("answer", "asked, and no answer yet", "see `add-on`: its agent answers")
+        yield unknown("collaborator", "no response yet", "see `add-on`: the agent responds")
         return
     own = f"{said.state} ({said.reason}): {said.message}" if said.message else f"{said.state} ({said.reason})"
     logs = f"kubectl fl logs {name} --cluster {case.name}"
     match said.state:
         case CollaboratorState.PENDING:
             command = approval_command(said.message)
-            remedy = f"at the site: {command}" if command else "someone at the site has to approve it"
-            yield problem("answer", "Pending: someone at the site has to approve it" if command else own, remedy)
+            remedy = f"on that cluster: {command}" if command else "a site administrator must approve the request"
+            yield problem(
+                "collaborator", "Pending: a site administrator must approve the request" if command else own, remedy
+            )
         case CollaboratorState.REFUSED:
             yield problem(
-                "answer", own, f"docs/collaborators.md has what {said.reason} means; ask the site's administrator"
+                "collaborator", own, f"see {said.reason} in docs/collaborators.md; ask the site administrator"
             )
         case CollaboratorState.FAILED | CollaboratorState.RETRYING:
             place = f" at {said.file}:{said.line}" if said.file else ""
-            yield problem("answer", f"{own}{place}, {said.restarts} failed", logs)
+            yield problem("collaborator", f"{own}{place}, {said.restarts} failed", logs)
         case CollaboratorState.STARTING:
-            yield unknown("answer", own, logs if said.message else "")
+            yield unknown("collaborator", own, logs if said.message else "")
         case CollaboratorState.ACCEPTED | CollaboratorState.SUCCEEDED:
-            yield ok("answer", own)
+            yield ok("collaborator", own)
         case CollaboratorState.RUNNING:
-            yield ok("answer", own)
+            yield ok("collaborator", own)
             yield _connection(case)
         case _:
-            yield unknown("answer", own)
+            yield unknown("collaborator", own)
 
 
 def _connection(case: ObservedCluster) -> Finding:
-    """Whether a collaborator that runs has reached the aggregator."""
+    """Check whether a running collaborator has reached the aggregator."""
     status = case.seen.run.status
     last = next((c.last_seen for c in status.clusters if c.name == case.name), "")
     if last:
-        return ok("connection", f"the aggregator heard of it {format_age(last, case.now)}")
+        return ok("connection", f"last seen by the aggregator {format_age(last, case.now)}")
     where = ", ".join(f"{listener.address}:{listener.port}" for listener in status.listeners) or "its address"
-    remedy = f"see that the site may connect out to {where} (firewall, proxy), and its log: kubectl fl logs --cluster"
-    return problem("connection", "its collaborator runs, and the aggregator has not heard of it", remedy)
+    remedy = f"check that the cluster may connect to {where} (firewall, proxy), then kubectl fl logs --cluster"
+    return problem("connection", "the collaborator is running but has not reached the aggregator", remedy)
 
 
 _CHECKS: Final[tuple[Callable[[ObservedCluster], Iterator[Finding]], ...]] = (

@@ -1,4 +1,4 @@
-"""What was seen of a run and its clusters, and what is found in it. Pure."""
+"""The observation of a run on the hub, and the findings that the checks return."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -15,75 +15,75 @@ from kubectl_fl.resources.pods import RunPod
 
 
 class Verdict(Enum):
-    """How one thing stands."""
+    """The result of one check."""
 
     OK = "ok"
     PROBLEM = "problem"
     UNKNOWN = "unknown"
-    """It could not be read, or nobody has said yet."""
+    """The object could not be read or has not been reported yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check, with its remedy."""
 
     check: str
     verdict: Verdict
     detail: str
-    """May hold a site's own words: nothing of it is safe to print as it is."""
+    """May contain text from a spoke: sanitize it before printing."""
     remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What could not be read, and why."""
+    """Stands for objects that could not be read, with the reason."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunObservation:
-    """What was read of the hub for one run."""
+    """The hub's objects that concern one run."""
 
     run: FederatedLearning
     bindings: tuple[ManagedClusterSetBinding, ...] | Unreadable
     placement: Placement | Unreadable | None
     selected: tuple[str, ...] | Unreadable
-    """The clusters that the placement has chosen, by name."""
+    """The names of the clusters that the Placement selected."""
     clusters: tuple[ManagedCluster, ...] | Unreadable
     addons: tuple[ManagedClusterAddOn, ...] | Unreadable
-    """The federated-learning add-on of every cluster that has it."""
+    """The federated-learning add-on of each cluster."""
     works: tuple[ManifestWork, ...] | Unreadable
-    """Of this attempt."""
+    """The ManifestWorks of this attempt."""
     pods: tuple[RunPod, ...] | Unreadable
-    """The aggregator's, of this attempt."""
+    """The aggregator pods of this attempt."""
     claim: PersistentVolumeClaim | Unreadable | None
 
     @property
     def started(self) -> bool:
-        """Whether the cohort is fixed."""
+        """Report whether the cohort is fixed."""
         return bool(self.run.status.cohort)
 
     @property
     def ended(self) -> bool:
-        """Whether the run is over, as far as the present spec goes."""
+        """Report whether the run has ended for its current generation."""
         status = self.run.status
         over = is_true(status.conditions, COMPLETE) or is_true(status.conditions, FAILED)
         return over and status.observed_generation >= self.run.metadata.generation
 
 
 def ok(check: str, detail: str) -> Finding:
-    """It is as it has to be."""
+    """Return a finding for a passed check."""
     return Finding(check, Verdict.OK, detail)
 
 
 def problem(check: str, detail: str, remedy: str) -> Finding:
-    """It keeps the run from starting, or the cluster from taking part."""
+    """Return a finding for a problem that blocks the run or the cluster."""
     return Finding(check, Verdict.PROBLEM, detail, remedy)
 
 
 def unknown(check: str, detail: str, remedy: str = "") -> Finding:
-    """It can't be told."""
+    """Return a finding for a check that could not be decided."""
     return Finding(check, Verdict.UNKNOWN, detail, remedy)
 
 
@@ -91,10 +91,10 @@ T = TypeVar("T")
 
 
 def readable(seen: tuple[T, ...] | Unreadable) -> tuple[T, ...]:
-    """What could be read; nothing where nothing could."""
+    """Return the objects, or an empty tuple if they could not be read."""
     return () if isinstance(seen, Unreadable) else seen
 
 
 def describe_condition(condition: Condition) -> str:
-    """A condition's reason and message."""
+    """Return a condition's reason and message."""
     return f"{condition.reason}: {condition.message}" if condition.message else condition.reason

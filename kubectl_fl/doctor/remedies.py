@@ -1,7 +1,7 @@
-"""What to do about a run's condition that is not fine, by its reason. Pure.
+"""Remedies for the conditions of a run, by reason.
 
-The reasons are the hub manager's and the sites' (docs/collaborators.md); a reason that is not here brings a message
-that says it all, or is the aggregator's, which knows more than this table.
+The reasons are those of the hub manager and of collaborators (docs/collaborators.md). For other reasons the condition's
+message names the remedy.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +11,9 @@ from typing import Final
 from federation.api.meta import Condition
 from federation.api.run_status import COMPLETE, FAILED
 
-IN_ITS_MESSAGE: Final = "the message says what to change"
-_SPEC: Final = "change the field of the spec that the message names, and apply it again"
-_SITE: Final = "see which sites, and what each needs: kubectl fl doctor"
+IN_ITS_MESSAGE: Final = "follow the message"
+_SPEC: Final = "change the spec field named in the message and apply the run again"
+_SITE: Final = "find the clusters and what each needs: kubectl fl doctor"
 
 REMEDIES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -27,43 +27,43 @@ REMEDIES: Final[Mapping[str, str]] = MappingProxyType(
         "QuorumUnreachable": _SPEC,
         "PlanNotFound": IN_ITS_MESSAGE,
         "PlanTooLarge": IN_ITS_MESSAGE,
-        "PlanPending": "wait a moment; if it lasts, see that the hub manager runs",
+        "PlanPending": "wait; if this persists, check that the hub manager is running",
         "DataUnnamed": _SPEC,
         "QuantityUnreadable": _SPEC,
-        "TooFewClusters": "see what keeps each cluster out: kubectl fl doctor",
-        "PlacementNotDecided": "wait a moment; if it lasts, see that OCM's placement controller runs on the hub",
+        "TooFewClusters": "find out what excludes each cluster: kubectl fl doctor",
+        "PlacementNotDecided": "wait; if this persists, check that OCM's placement controller is running on the hub",
         "ClusterSetNotBound": IN_ITS_MESSAGE,
-        "RefusedByServer": "the API server's words name the quota, the policy or the right: have it changed",
+        "RefusedByServer": "ask the hub administrator to change the quota, policy or permission named in the message",
         "GatheringSites": _SITE,
         "SitesRefused": _SITE,
-        "QuorumLost": "bring the sites back, or lower spec.server.minClientsPerRound; " + _SITE,
-        "NoAuthority": "see that the hub manager runs, and its log line of the certificate authority",
-        "NoAddress": "a LoadBalancer needs a controller that gives addresses; or use a listener of type NodePort",
-        "AggregatorStarting": "wait for its image; if it lasts: kubectl fl doctor, kubectl fl logs",
-        "Suspended": "set spec.suspend to false for the run to go on",
-        "SpecChanged": "wait for the end of the run, or delete it; the changed spec starts it anew",
-        "DeadlineExceeded": "raise spec.activeDeadlineSeconds, or set fewer rounds",
-        "SitesFailed": "mend what the site's error names: kubectl fl logs --cluster",
-        "AggregatorFailed": "see its last words: kubectl fl logs",
+        "QuorumLost": "restore the clusters or lower spec.server.minClientsPerRound; " + _SITE,
+        "NoAuthority": "check that the hub manager is running and that its log has no certificate authority error",
+        "NoAddress": "install a LoadBalancer controller, or use a listener of type NodePort",
+        "AggregatorStarting": "wait for the image pull; if this persists: kubectl fl doctor, kubectl fl logs",
+        "Suspended": "set spec.suspend to false to resume the run",
+        "SpecChanged": "wait until the run ends, or delete it; the changed spec starts a new attempt",
+        "DeadlineExceeded": "raise spec.activeDeadlineSeconds, or reduce the number of rounds",
+        "SitesFailed": "fix the collaborator's error: kubectl fl logs --cluster",
+        "AggregatorFailed": "see its log: kubectl fl logs",
     }
 )
-"""By reason of a condition of the run."""
+"""Remedies by condition reason."""
 
 NO_ACTION_NEEDED: Final = frozenset(
     {"NotStarted", "NotEnded", "Ended", "ClustersSelected", "CohortFixed", "AggregatorServing", "AggregatorFinished"}
 )
-"""Reasons that no one has to do anything about, whatever the status."""
+"""Reasons that need no action, whatever the condition's status."""
 
 
 def remedy_for(condition: Condition) -> str:
-    """What to do about the condition."""
+    """Return the remedy for a condition."""
     if condition.type == FAILED and condition.reason not in REMEDIES:
-        return "see the aggregator's log: kubectl fl logs; a change of the spec starts the run anew"
+        return "see the aggregator's log: kubectl fl logs; changing the spec starts a new attempt"
     return REMEDIES.get(condition.reason, IN_ITS_MESSAGE)
 
 
 def conditions_needing_attention(conditions: Sequence[Condition]) -> Iterator[Condition]:
-    """The conditions that somebody may have to do something about."""
+    """Yield the conditions that may need action by the user."""
     for condition in conditions:
         good = "False" if condition.type == FAILED else "True"
         mild = condition.type == COMPLETE or condition.reason in NO_ACTION_NEEDED

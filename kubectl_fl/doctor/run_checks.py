@@ -1,4 +1,4 @@
-"""What is looked at of a run as a whole, in the order in which it comes about. Pure."""
+"""Checks of the run as a whole, in the order in which a run starts."""
 
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -23,17 +23,17 @@ SATISFIED: Final = "PlacementSatisfied"
 MISCONFIGURED: Final = "PlacementMisconfigured"
 """Conditions of OCM's Placement (api `cluster/v1beta1/types_placement.go`)."""
 _FINISHED: Final = "AggregatorFinished"
-"""The reason of ServerReady once the aggregator has ended well."""
+"""The reason of ServerReady after the aggregator succeeded."""
 _MAX_NAMED_CLUSTERS: Final = 5
-"""How many clusters a finding names."""
+"""Maximum number of clusters that a finding names."""
 _PLACEMENT_REASONS: Final = frozenset(
     {"TooFewClusters", "PlacementNotDecided", "ClusterSetNotBound", "RefusedByServer"}
 )
-"""Reasons of Scheduled that say nothing against the spec."""
+"""Reasons of Scheduled that do not concern the spec."""
 
 
 def run_findings(seen: RunObservation) -> tuple[Finding, ...]:
-    """What is found of the run as a whole."""
+    """Return the findings for the run as a whole."""
     return tuple(finding for check in _CHECKS for finding in check(seen))
 
 
@@ -52,16 +52,16 @@ def _spec(seen: RunObservation) -> Iterator[Finding]:
     scheduled = condition_of(run.status.conditions, SCHEDULED)
     if run.status.observed_generation < run.metadata.generation or not run.status.conditions:
         remedy = (
-            "see that the hub manager runs: kubectl get pods --all-namespaces -l app.kubernetes.io/name="
+            "check that the hub manager is running: kubectl get pods --all-namespaces -l app.kubernetes.io/name="
             "federated-learning-hub-manager"
         )
-        yield unknown("spec", "the hub manager has not looked at it as it is now", remedy)
+        yield unknown("spec", "the hub manager has not observed the current generation", remedy)
     elif scheduled is not None and scheduled.status == "False" and scheduled.reason not in _PLACEMENT_REASONS:
         yield problem("spec", describe_condition(scheduled), remedy_for(scheduled))
     elif run.spec.suspend:
-        yield problem("spec", "spec.suspend is set", "set spec.suspend to false")
+        yield problem("spec", "spec.suspend is true", "set spec.suspend to false")
     else:
-        yield ok("spec", "the hub manager takes it as it is")
+        yield ok("spec", "accepted by the hub manager")
 
 
 def _cluster_sets(seen: RunObservation) -> Iterator[Finding]:
@@ -86,27 +86,29 @@ def _placement(seen: RunObservation) -> Iterator[Finding]:
         yield unknown("placement", seen.placement.why)
         return
     if seen.placement is None:
-        yield unknown("placement", "there is none yet", "mend what is found above; the hub manager makes it then")
+        yield unknown(
+            "placement", "the Placement does not exist yet", "fix the problems above; the hub manager then creates it"
+        )
         return
     conditions = seen.placement.status.conditions
     wrong, why = condition_of(conditions, MISCONFIGURED), condition_of(conditions, SATISFIED)
     if wrong is not None and wrong.status == "True":
-        yield problem("placement", describe_condition(wrong), "mend spec.client.placement")
+        yield problem("placement", describe_condition(wrong), "fix spec.client.placement")
     elif isinstance(seen.selected, Unreadable):
         yield unknown("placement", seen.selected.why)
     elif len(seen.selected) < needed:
         said = f" ({describe_condition(why)})" if why is not None else ""
         remedy = (
-            f"see below what keeps each cluster out, or lower spec.server.minAvailableClients; "
+            f"see the clusters below, or lower spec.server.minAvailableClients; "
             f"kubectl describe placement {name} --namespace {seen.run.metadata.namespace}"
         )
-        yield problem("placement", f"{len(seen.selected)} clusters are selected, {needed} are needed{said}", remedy)
+        yield problem("placement", f"{len(seen.selected)} clusters selected, {needed} required{said}", remedy)
     else:
-        yield ok("placement", f"{len(seen.selected)} clusters are selected, {needed} are needed")
+        yield ok("placement", f"{len(seen.selected)} clusters selected, {needed} required")
 
 
 def _addon(seen: RunObservation) -> Iterator[Finding]:
-    """Where the add-on is, of the clusters that the hub has: one without it is not listed by itself."""
+    """Check how many of the hub's clusters have the add-on; clusters without it get no section in the report."""
     if isinstance(seen.addons, Unreadable) or isinstance(seen.clusters, Unreadable):
         why = seen.addons if isinstance(seen.addons, Unreadable) else seen.clusters
         yield unknown("add-on", why.why if isinstance(why, Unreadable) else "")
@@ -124,7 +126,7 @@ def _addon(seen: RunObservation) -> Iterator[Finding]:
 
 
 def enable_command(clusters: list[str]) -> str:
-    """The command that enables the add-on."""
+    """Return the command that enables the add-on."""
     return f"clusteradm addon enable --names federated-learning --clusters {','.join(clusters)}"
 
 
@@ -135,18 +137,18 @@ def _volume(seen: RunObservation) -> Iterator[Finding]:
     if isinstance(seen.claim, Unreadable):
         yield unknown("volume", seen.claim.why)
     elif seen.claim is None:
-        said = f"there is no PersistentVolumeClaim {storage.name}"
+        said = f"PersistentVolumeClaim {storage.name} does not exist"
         if seen.started:
-            yield problem("volume", said, "make it: it is the run's, and was deleted")
+            yield problem("volume", said, "recreate the claim: it was deleted while the run uses it")
         else:
-            yield unknown("volume", f"{said} yet; it is made once enough clusters are selected")
+            yield unknown("volume", f"{said} yet; it is created when enough clusters are selected")
     elif seen.claim.status.phase == "Bound":
         yield ok("volume", f"PersistentVolumeClaim {storage.name} is bound")
     elif seen.started:
         remedy = f"kubectl describe persistentvolumeclaim {storage.name}; set spec.server.storage.storageClassName"
         yield problem("volume", f"PersistentVolumeClaim {storage.name} is {seen.claim.status.phase}", remedy)
     else:
-        yield unknown("volume", f"PersistentVolumeClaim {storage.name} is {seen.claim.status.phase}: many storage "
+        yield unknown("volume", f"PersistentVolumeClaim {storage.name} is {seen.claim.status.phase}; many storage "
                       "classes wait for the first pod")  # fmt: skip
 
 
@@ -155,23 +157,23 @@ def _listeners(seen: RunObservation) -> Iterator[Finding]:
         return
     reached = {listener.name: listener for listener in seen.run.status.listeners}
     for listener in reached.values():
-        yield ok("listener", f"{listener.name} ({listener.type}) is dialled at {listener.address}:{listener.port}")
+        yield ok("listener", f"{listener.name} ({listener.type}) listens on {listener.address}:{listener.port}")
     scheduled = condition_of(seen.run.status.conditions, SCHEDULED)
     if reached:
         return
     if scheduled is None or scheduled.status != "True":
-        yield unknown("listener", "none is made until enough clusters are selected")
+        yield unknown("listener", "created when enough clusters are selected")
     else:
         kinds = ", ".join(sorted({listener.type for listener in seen.run.spec.server.listeners}))
-        remedy = "a LoadBalancer needs a controller that gives addresses; a NodePort needs none"
-        yield problem("listener", f"none has an address ({kinds})", remedy)
+        remedy = "install a LoadBalancer controller, or use a listener of type NodePort"
+        yield problem("listener", f"no listener has an address ({kinds})", remedy)
 
 
 def _aggregator(seen: RunObservation) -> Iterator[Finding]:
     if seen.ended:
         return
     if not seen.started:
-        yield unknown("aggregator", "it starts once enough sites have accepted")
+        yield unknown("aggregator", "starts when enough clusters have accepted the run")
         return
     if isinstance(seen.pods, Unreadable):
         yield unknown("aggregator", seen.pods.why)
@@ -182,10 +184,8 @@ def _aggregator(seen: RunObservation) -> Iterator[Finding]:
     if ready is not None and (ready.status == "True" or ready.reason == _FINISHED):
         yield ok("aggregator", describe_condition(ready))
     elif pod is None:
-        said = describe_condition(ready) if ready is not None else "it has no pod"
-        yield problem(
-            "aggregator", said, f"kubectl describe job {name}-server names what keeps its pod from being made"
-        )
+        said = describe_condition(ready) if ready is not None else "the aggregator has no pod"
+        yield problem("aggregator", said, f"see why the pod is not created: kubectl describe job {name}-server")
     elif why := start_failure(pod):
         yield problem("aggregator", why, f"kubectl describe pod {pod.metadata.name}")
     elif (failed := failed_container(pod)) is not None and failed.state.terminated is not None:
@@ -194,7 +194,7 @@ def _aggregator(seen: RunObservation) -> Iterator[Finding]:
         yield problem("aggregator", said, f"kubectl fl logs {name}")
     else:
         yield unknown(
-            "aggregator", describe_condition(ready) if ready is not None else "it starts", f"kubectl fl logs {name}"
+            "aggregator", describe_condition(ready) if ready is not None else "starting", f"kubectl fl logs {name}"
         )
 
 
@@ -211,7 +211,7 @@ _CHECKS: Final[tuple[Callable[[RunObservation], Iterator[Finding]], ...]] = (
 
 
 def clusters_to_check(seen: RunObservation) -> tuple[str, ...]:
-    """The clusters that matter to the run: selected, asked, or with the add-on; by name."""
+    """Return the sorted names of clusters that are selected, have a ManifestWork or have the add-on."""
     addons: tuple[ManagedClusterAddOn, ...] = readable(seen.addons)
     names = {addon.cluster for addon in addons} | set(readable(seen.selected))
     return tuple(sorted(names | {cluster.name for cluster in seen.run.status.clusters}))

@@ -1,7 +1,6 @@
-"""What kubectl answers, as values: its JSON decoded once into the structs of `federation.api`, and its refusals.
+"""Decoding of kubectl's output: JSON into the structs of `federation.api`, and standard error into errors.
 
-Pure. One object that can't be decoded must not hide the others of its kind, as a spoke writes some of them: a list
-leaves it out.
+Spokes write some objects, so a list skips an item that can't be decoded instead of failing.
 """
 
 import re
@@ -19,25 +18,25 @@ from kubectl_fl.terminal_text import one_line
 T = TypeVar("T", bound=Resource)
 
 _MAX_EVENT_CHARACTERS: Final = 64 << 20
-"""Characters of one event; etcd takes objects of 1.5 MB at the most."""
+"""Maximum length of one event; etcd limits objects to 1.5 MB."""
 
 
-class ObjectList(Struct, frozen=True):
+class _ObjectList(Struct, frozen=True):
     items: tuple[msgspec.Raw, ...] = ()
 
 
 class RunEvent(Struct, frozen=True):
-    """One event of a watch on a run."""
+    """An event from a watch on a run."""
 
     type: str
     object: FederatedLearning
 
 
 def decode_object(answer: bytes, struct: type[T], subject: str) -> T:
-    """The object of the answer.
+    """Decode one object.
 
     Raises:
-        CommandError: It is none.
+        CommandError: The output is not such an object.
     """
     try:
         return msgspec.json.decode(answer, type=struct)
@@ -46,13 +45,13 @@ def decode_object(answer: bytes, struct: type[T], subject: str) -> T:
 
 
 def decode_list(answer: bytes, struct: type[T], subject: str) -> tuple[T, ...]:
-    """The objects of the answer, those left out that can't be decoded.
+    """Decode a list, skipping items that can't be decoded.
 
     Raises:
-        CommandError: The answer is no list.
+        CommandError: The output is not a list.
     """
     try:
-        items = msgspec.json.decode(answer, type=ObjectList).items
+        items = msgspec.json.decode(answer, type=_ObjectList).items
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CommandError(f"the cluster's list of {subject} can't be read: {one_line(str(error))}") from error
     return tuple(_decodable(items, struct))
@@ -67,14 +66,14 @@ def _decodable(items: Sequence[msgspec.Raw], struct: type[T]) -> Iterator[T]:
 
 
 def split_events(text: str) -> tuple[list[RunEvent], str]:
-    """The whole events at the text's beginning, and what is left of it for the next piece to complete.
+    """Decode the complete events at the start of the text and return them with the remaining text.
 
-    kubectl writes one JSON document after the other (`--output-watch-events`), each in a line; should it indent them
-    one day, a document ends with the line that is a brace alone. What is no event of a run (a bookmark, an error's
-    Status) or can't be decoded is passed over.
+    kubectl writes one JSON document after the other (`--output-watch-events`), one per line; an indented
+    document ends with a line that is a single brace. Bookmarks, error Statuses and events that can't be decoded are
+    skipped.
 
     Raises:
-        CommandError: A document has no end.
+        CommandError: An event exceeds the maximum length.
     """
     found: list[RunEvent] = []
     pending = ""
@@ -85,7 +84,7 @@ def split_events(text: str) -> tuple[list[RunEvent], str]:
             found += _decode_event(pending)
             pending = ""
     if len(pending) > _MAX_EVENT_CHARACTERS:
-        raise CommandError("kubectl's watch can't be read: an event has no end")
+        raise CommandError(f"kubectl's watch can't be read: an event exceeds {_MAX_EVENT_CHARACTERS >> 20} MiB")
     return found, pending
 
 
@@ -99,39 +98,39 @@ def _decode_event(document: str) -> Iterator[RunEvent]:
 
 
 _LOG_LINE: Final = re.compile(r"[EWI][0-9]{4} |Warning: ")
-"""How lines of kubectl's own log, and warnings of the server's, begin."""
+"""The start of log lines of kubectl and of server warnings."""
 _SERVER_ERROR: Final = re.compile(r"Error from server \((\w+)\): ?(.*)", re.DOTALL)
 _REMEDIES: Final = MappingProxyType(
     {
         "the server doesn't have a resource type": (
-            "is this the hub? Pass --context or --kubeconfig for it, and see that the add-on is installed on it"
+            "select the hub with --context or --kubeconfig, and check that the add-on is installed on it"
         ),
-        "no matches for kind": "is this the hub? Pass --context or --kubeconfig for it",
-        "context was not found": "kubectl config get-contexts lists those that there are",
-        "does not exist": "kubectl config get-contexts lists the contexts that there are",
-        "was refused": "is the cluster up, and --context the right one?",
-        "You must be logged in": "log in as you do for kubectl itself",
+        "no matches for kind": "select the hub with --context or --kubeconfig",
+        "context was not found": "list the contexts: kubectl config get-contexts",
+        "does not exist": "list the contexts: kubectl config get-contexts",
+        "was refused": "check that the cluster is running and that --context is correct",
+        "You must be logged in": "log in to the cluster as for kubectl",
     }
 )
-"""What to do, by words of kubectl's that name no reason."""
+"""Remedies by text in errors that carry no reason."""
 
 
-def error_from_stderr(said: str, subject: str) -> KubectlError:
-    """The error for what kubectl said on its standard error.
+def error_from_stderr(stderr: str, subject: str) -> KubectlError:
+    """Return the error for kubectl's standard error.
 
     Args:
-        said: All of it.
-        what: What was to be read or done, for a person.
+        stderr: The complete text.
+        subject: The object of the call, for the message.
     """
-    lines = said.strip()[-8000:].splitlines()
+    lines = stderr.strip()[-8000:].splitlines()
     words = one_line(" ".join([line for line in lines if not _LOG_LINE.match(line)] or lines))[-2000:]
     match = _SERVER_ERROR.search(words)
     reason, rest = match.groups() if match else ("", words)
     if reason == "NotFound":
         return ObjectNotFound(f"{subject}: not found ({rest})")
     if reason == "Forbidden":
-        return AccessForbidden(f"{subject}: {rest}\n  -> ask whoever administers the cluster for the right")
+        return AccessForbidden(f"{subject}: {rest}\n  -> ask the cluster administrator for this permission")
     remedy = next((remedy for mark, remedy in _REMEDIES.items() if mark in words), "")
     return KubectlError(
-        f"{subject}: {words or 'kubectl failed without a word'}" + (f"\n  -> {remedy}" if remedy else "")
+        f"{subject}: {words or 'kubectl failed without an error message'}" + (f"\n  -> {remedy}" if remedy else "")
     )

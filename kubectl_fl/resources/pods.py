@@ -1,7 +1,4 @@
-"""The hub's objects that a run is made of, as far as this command line looks at them. Pure.
-
-Which pod and container is meant, where a site's agent is, what a site has said: one answer to each, for every command.
-"""
+"""The pods, Jobs and ManifestWorks of a run, with the fields that the commands read."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -22,13 +19,13 @@ from federation.kube.resource import Kind
 
 
 class PodSpec(Struct, frozen=True):
-    """Where a pod is."""
+    """The node of a pod."""
 
     node_name: str = ""
 
 
 class PodStatus(Struct, frozen=True):
-    """How far a pod is."""
+    """The phase, conditions and containers of a pod."""
 
     phase: str = ""
     conditions: tuple[PodCondition, ...] = ()
@@ -37,21 +34,21 @@ class PodStatus(Struct, frozen=True):
 
 
 class RunPod(Resource, frozen=True):
-    """A pod, of the aggregator or of a collaborator."""
+    """A pod of the aggregator or of a collaborator."""
 
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
 
 class Container(Struct, frozen=True):
-    """A container of a template."""
+    """A container of a pod template."""
 
     name: str = ""
     image: str = ""
 
 
 class PodTemplateSpec(Struct, frozen=True):
-    """What of the aggregator's pod another pod has to have in common with it to read its volume."""
+    """The fields that another pod must share with the aggregator's to read its volume."""
 
     containers: tuple[Container, ...] = ()
     node_selector: dict[str, str] = msgspec.field(default_factory=dict)
@@ -61,13 +58,13 @@ class PodTemplateSpec(Struct, frozen=True):
 
 
 class PodTemplate(Struct, frozen=True):
-    """The template of a Job's pods."""
+    """The pod template of a Job."""
 
     spec: PodTemplateSpec = PodTemplateSpec()
 
 
 class AggregatorJobSpec(Struct, frozen=True):
-    """What the Job makes."""
+    """The spec of the aggregator's Job."""
 
     template: PodTemplate = PodTemplate()
 
@@ -85,12 +82,12 @@ AGGREGATOR_JOB: Final = Kind(
 
 
 def newest_pod(pods: Iterable[RunPod]) -> RunPod | None:
-    """The pod that was made last."""
+    """Return the most recently created pod."""
     return max(pods, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name), default=None)
 
 
 def log_container(pod: RunPod) -> str:
-    """The container of the aggregator's pod whose log tells how far it is."""
+    """Return the container of the aggregator's pod whose log is current."""
     for container in pod.status.init_container_statuses:
         ended = container.state.terminated
         if container.name == WORKSPACE_CONTAINER and (ended is None or ended.exit_code):
@@ -99,7 +96,7 @@ def log_container(pod: RunPod) -> str:
 
 
 def start_failure(pod: RunPod) -> str:
-    """Why the pod has not started, as Kubernetes says it; `""` where it has, or just takes its time."""
+    """Return Kubernetes' reason why the pod has not started, or `""`."""
     for condition in pod.status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
             return f"{condition.reason}: {condition.message}"
@@ -111,13 +108,13 @@ def start_failure(pod: RunPod) -> str:
 
 
 def failed_container(pod: RunPod) -> ContainerStatus | None:
-    """The pod's first container that ended badly."""
+    """Return the first failed container of the pod."""
     every = (*pod.status.init_container_statuses, *pod.status.container_statuses)
     return next((c for c in every if c.state.terminated is not None and c.state.terminated.exit_code), None)
 
 
 def agent_namespace(addon: ManagedClusterAddOn | None) -> str:
-    """The spoke's namespace in which the agent and the collaborators are."""
+    """Return the spoke's namespace of the agent and its collaborators."""
     if addon is None:
         return DEFAULT_INSTALL_NAMESPACE
     return addon.status.namespace or addon.spec.install_namespace or DEFAULT_INSTALL_NAMESPACE
@@ -125,7 +122,7 @@ def agent_namespace(addon: ManagedClusterAddOn | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CollaboratorReport:
-    """What a site has said of its part in this attempt, by the feedback of its work; all of it is the site's word."""
+    """The collaborator's status in this attempt, from ManifestWork feedback; the spoke writes all of it."""
 
     state: str = ""
     reason: str = ""
@@ -140,7 +137,7 @@ class CollaboratorReport:
 
 
 def collaborator_report(work: ManifestWork, run: FederatedLearning) -> CollaboratorReport | None:
-    """What the site says, or None where it has not said anything of this attempt yet."""
+    """Return the collaborator's report, or None if it has none for this attempt."""
     results = work.status.resource_status.manifests
     result = next((r for r in results if r.resource_meta.kind == COLLABORATOR.kind), ManifestResult())
     if _text(result.value("runId")) != run_id(run, run.status.attempt):
@@ -176,10 +173,10 @@ _APPROVING: Final = re.compile(
 
 
 def approval_command(message: str) -> str:
-    """The command in a site's message that approves the request there, or `""`.
+    """Return the approval command in a collaborator's message, or `""`.
 
-    A person pastes it into a shell, and the message is the site's word: the command is written anew from its parts, so
-    that nothing else comes along.
+    Users paste it into a shell and the spoke writes the message, so the command is rebuilt from its parsed parts and
+    nothing else is copied.
     """
     match = _APPROVING.search(message)
     if match is None:
@@ -189,5 +186,5 @@ def approval_command(message: str) -> str:
 
 
 def find_work(works: Sequence[ManifestWork], name: str, cluster: str) -> ManifestWork | None:
-    """The work of that name for the cluster."""
+    """Return the ManifestWork with that name for the cluster."""
     return next((w for w in works if (w.metadata.name, w.metadata.namespace) == (name, cluster)), None)

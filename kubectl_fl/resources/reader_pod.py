@@ -1,9 +1,8 @@
-"""The short-lived pod that reads a run's volume, and what is run in it. Pure.
+"""The short-lived pod that reads a run's volume, and its scripts.
 
-The aggregator has ended, or goes on in a pod that is nobody else's business; its image is the one that is sure to be
-there, has Python and nothing else, and is of the user that owns the files (they are 0600). The pod meets the
-`restricted` Pod Security Standard, mounts the claim read-only and no token, and bears none of the run's labels: neither
-the aggregator's Service nor its NetworkPolicy means it, and the hub manager does not look at it.
+It uses the aggregator's image, which is known to be pullable, has Python, and runs as the user that owns the files
+(mode 0600). The pod meets the `restricted` Pod Security Standard, mounts the claim read-only and no token, and has none
+of the run's labels, so that the aggregator's Service and NetworkPolicy and the hub manager ignore it.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from kubectl_fl.resources.pods import AggregatorJob, PodTemplateSpec, RunPod
 MOUNT_PATH: Final = "/volume"
 READER_CONTAINER: Final = "reader"
 ACTIVE_DEADLINE_SECONDS: Final = 3600
-"""Seconds after which Kubernetes ends the pod, should nobody have deleted it."""
+"""Seconds after which Kubernetes ends a pod that was not deleted."""
 
 WAIT_SCRIPT: Final = (
     "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); time.sleep(86400)"
@@ -49,84 +48,84 @@ except OSError as error:
 
 @dataclass(frozen=True, slots=True)
 class ModelLocation:
-    """Where a run's model lies."""
+    """The location of a run's model."""
 
     claim: str
     path: str
-    """Of the file, in the reader's pod."""
+    """The path of the file in the reader pod."""
     digest: str
     size: int
-    """Bytes of the tensors."""
+    """The size of the tensors in bytes."""
     round: int
 
     @property
     def manifest(self) -> str:
-        """The path of what says the digest of the whole file."""
+        """Return the path of the checkpoint's manifest."""
         return str(PurePosixPath(self.path).parent / MANIFEST_FILE)
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderSettings:
-    """What the reader's pod has in common with the aggregator's."""
+    """The settings that the reader pod shares with the aggregator's pod."""
 
     image: str
     template: PodTemplateSpec = field(default_factory=PodTemplateSpec)
     node: str = ""
-    """Where the claim is mounted already: a ReadWriteOnce volume is on one node at a time."""
+    """The node with the mounted claim: a ReadWriteOnce volume is on one node at a time."""
 
 
 def recorded_model(run: FederatedLearning) -> ModelStatus:
-    """What the run says of its model.
+    """Return the model recorded in the run's status.
 
     Raises:
-        CommandError: There is none yet.
+        CommandError: The run has no model yet.
     """
     model, name = run.status.model, run.metadata.name
     if model is None or not model.location or not model.digest:
-        raise CommandError(f"{name} has no model yet, not even one to start from: see kubectl fl status {name}")
+        raise CommandError(f"{name} has no model yet, not even the initial model: see kubectl fl status {name}")
     return model
 
 
 def model_location(run: FederatedLearning) -> ModelLocation:
-    """Where the run's model lies.
+    """Return the location of the run's model.
 
     Raises:
-        CommandError: There is none yet, or it lies where it can't be read from here.
+        CommandError: The run has no model yet, or its storage is unsupported.
     """
     model, storage, name = recorded_model(run), run.spec.server.storage, run.metadata.name
     if storage.type == "HostPath":
         raise CommandError(
-            f"{name} keeps its model in a folder of a node, which no pod of the restricted standard can mount: copy "
-            f"{storage.path}/{model.location} from the node on which its aggregator ran, then check the copy with "
+            f"{name} uses HostPath storage, which a restricted pod cannot mount: copy "
+            f"{storage.path}/{model.location} from the aggregator's node, then verify the copy with "
             f"kubectl fl model {name} --check FILE"
         )
     if storage.type != "PersistentVolumeClaim":
-        raise CommandError(f"{name} keeps its model in {storage.type}, of which this version knows no way to read it")
+        raise CommandError(f"{name} uses storage type {storage.type}, which this version does not support")
     path = PurePosixPath(model.location)
     if path.is_absolute() or ".." in path.parts or "\0" in model.location:
-        raise CommandError("status.model.location leads out of the run's volume: nothing is read")
+        raise CommandError("status.model.location is outside the run's volume")
     return ModelLocation(storage.name, f"{MOUNT_PATH}/{path}", model.digest, model.size, model.round)
 
 
 def reader_settings(
     job: AggregatorJob | None, pod: RunPod | None, image: str, run: FederatedLearning
 ) -> ReaderSettings:
-    """What the reader's pod has in common with the aggregator's.
+    """Return the settings that the reader pod shares with the aggregator's pod.
 
     Args:
-        job: The run's Job, None where it is gone.
-        pod: The aggregator's newest pod, if any.
-        image: The user's choice, `""` for the aggregator's own.
+        job: The aggregator's Job, None if it was deleted.
+        pod: The aggregator's newest pod.
+        image: The value of --image, `""` for the aggregator's.
         run: The run.
 
     Raises:
-        CommandError: There is no image to use.
+        CommandError: No image is known.
     """
     template = PodTemplateSpec() if job is None else job.spec.template.spec
     own = next((c.image for c in template.containers if c.name == AGGREGATOR_CONTAINER), "")
     if not image and not own:
         raise CommandError(
-            f"the Job {run.metadata.name}-server is gone, and says no image any more: name one with --image that has "
+            f"the Job {run.metadata.name}-server was deleted: set --image to an image that has "
             "python3 and runs as user 65532, the hub manager's for example"
         )
     running = pod is not None and pod.status.phase == "Running"
@@ -134,12 +133,12 @@ def reader_settings(
 
 
 def reader_pod_name(run: FederatedLearning, name_suffix: str) -> str:
-    """The pod's name; `chance` keeps two downloads apart."""
+    """Return the pod's name; the suffix separates concurrent downloads."""
     return f"{run.metadata.name}-read-{name_suffix}"
 
 
 def reader_pod(run: FederatedLearning, place: ModelLocation, host: ReaderSettings, name: str) -> Json:
-    """The pod."""
+    """Build the reader pod."""
     template = host.template
     group = {"fsGroup": FS_GROUP, "fsGroupChangePolicy": "OnRootMismatch"}
     security = dict(template.security_context) if template.containers else group
@@ -206,7 +205,7 @@ def _node_affinity(node: str) -> Json:
 
 
 def _owner_reference(run: Resource) -> Json:
-    """The run owns the pod: should this program be killed, it goes with the run at the latest."""
+    """Make the run own the pod, so that a leftover pod is deleted with the run."""
     return {
         "apiVersion": FEDERATED_LEARNING.api_version,
         "kind": FEDERATED_LEARNING.kind,

@@ -1,4 +1,4 @@
-"""The findings on a page. Pure."""
+"""The report of `kubectl fl doctor`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -8,11 +8,11 @@ from kubectl_fl.terminal_text import one_line
 
 _CHECK_WIDTH: Final = 14
 _MAX_DETAIL_CHARACTERS: Final = 600
-"""Characters of a finding's detail, which a site may have written."""
+"""Maximum length of a finding's detail, which may come from a spoke."""
 
 
 def render_findings(run: str, whole: Sequence[Finding], clusters: Mapping[str, Sequence[Finding]]) -> list[str]:
-    """The findings of the run, then of each cluster, then their number."""
+    """Return the findings of the run, then of each cluster, then a summary."""
     lines = [f"run {one_line(run)}", *_lines(whole)]
     for name, findings in clusters.items():
         lines += ["", f"cluster {one_line(name)}", *_lines(findings)]

@@ -1,4 +1,4 @@
-"""What is new about a run since it was seen last, a line for each change; and whether it has ended. Pure."""
+"""The changes between two observations of a run, one line each, and the result of an ended run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from kubectl_fl.views.run_status import format_metric
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run has ended."""
+    """The result of a run that has ended."""
 
     well: bool
     cause: str
-    """In words; of a run that ended well, what came of it."""
+    """Reason and message of the condition."""
 
 
 def run_result(run: FederatedLearning) -> RunResult | None:
-    """How the run has ended, or None while it goes on.
+    """Return the result of an ended run, or None.
 
-    An end that was recorded before the spec was changed is no end: the hub manager may start the run anew.
+    A result of an older generation is ignored: the hub manager may start a new attempt.
     """
     for kind, well in ((FAILED, False), (COMPLETE, True)):
         condition = condition_of(run.status.conditions, kind)
@@ -34,7 +34,7 @@ def run_result(run: FederatedLearning) -> RunResult | None:
 
 
 def describe_changes(before: FederatedLearning | None, after: FederatedLearning) -> list[str]:
-    """What is new, each in a line; of a run that was not seen before, all that there is to say."""
+    """Return one line for each change; without an earlier observation, one for each known fact."""
     old = before.status if before is not None else FederatedLearningStatus()
     new = after.status
     if before is not None and old.attempt != new.attempt and old.attempt:
@@ -46,15 +46,15 @@ def _status_changes(old: FederatedLearningStatus, new: FederatedLearningStatus) 
     if (new.phase, new.message) != (old.phase, old.message) and new.phase:
         yield f"{new.phase}: {new.message}"
     if new.cohort != old.cohort and new.cohort:
-        yield f"the cohort has {len(new.cohort)} sites: {', '.join(new.cohort)}"
+        yield f"cohort: {len(new.cohort)} clusters: {', '.join(new.cohort)}"
     for listener in new.listeners:
         if listener not in old.listeners:
-            yield f"listener {listener.name} is at {listener.address}:{listener.port}"
+            yield f"listener {listener.name} listens on {listener.address}:{listener.port}"
     if new.round != old.round and new.round:
         yield f"round {new.round} of {new.rounds}"
     yield from _cluster_changes(old, new)
     if new.model is not None and (old.model is None or new.model.round != old.model.round):
-        yield f"the model after round {new.model.round} is stored, {new.model.digest}"
+        yield f"stored the model of round {new.model.round}, {new.model.digest}"
     for metric in new.metrics:
         if metric not in old.metrics:
             yield f"round {metric.round}: {metric.task} {metric.name} {format_metric(metric.value)}"

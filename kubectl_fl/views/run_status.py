@@ -1,4 +1,4 @@
-"""A run on one page, and runs in a table. Pure: from the resource and the time to lines without an escape sequence."""
+"""One run on a page, or runs in a table, as lines without escape sequences."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -18,14 +18,14 @@ from kubectl_fl.terminal_text import (
 )
 
 MAX_METRIC_COLUMNS: Final = 5
-"""Of how many sites metrics are shown side by side; of more, the least and the greatest value."""
+"""Maximum number of clusters with a metric column each; beyond it only the lowest and highest value are shown."""
 _BAR_WIDTH: Final = 24
 _MAX_ERROR_CHARACTERS: Final = 300
-"""Characters of a site's error in the table; `kubectl fl logs` has all of it."""
+"""Maximum length of an error in the table; `kubectl fl logs` prints all of it."""
 
 
 def render_run_table(runs: Iterable[FederatedLearning], now: datetime, *, everywhere: bool) -> list[str]:
-    """A table with a line for each run."""
+    """Return a table with one line for each run."""
     rows = []
     for run in sorted(runs, key=lambda run: (run.metadata.namespace, run.metadata.name)):
         status, created = run.status, parse_timestamp(run.metadata.creation_timestamp)
@@ -40,13 +40,13 @@ def render_run_table(runs: Iterable[FederatedLearning], now: datetime, *, everyw
         ]
         rows.append([run.metadata.namespace, *row] if everywhere else row)
     if not rows:
-        return ["No runs" if everywhere else "No runs in this namespace; -A shows those of all namespaces"]
+        return ["No runs" if everywhere else "No runs in this namespace; use -A for all namespaces"]
     header = ["NAME", "PHASE", "ROUND", "CLUSTERS", "METRIC", "AGE"]
     return format_table(["NAMESPACE", *header] if everywhere else header, rows)
 
 
 def render_run(run: FederatedLearning, now: datetime) -> list[str]:
-    """Everything that a person asks about one run."""
+    """Return the page of one run."""
     status = run.status
     lines = [*_headline(run, now), "", *_facts(run, now)]
     if attention := list(_attention(run)):
@@ -61,7 +61,7 @@ def render_run(run: FederatedLearning, now: datetime) -> list[str]:
 def _headline(run: FederatedLearning, now: datetime) -> Iterator[str]:
     status = run.status
     name = f"{run.metadata.namespace}/{run.metadata.name}"
-    yield one_line(f"{name}   {status.phase or 'not seen by the hub manager yet'}{_progress(status, now)}")
+    yield one_line(f"{name}   {status.phase or 'not observed by the hub manager yet'}{_progress(status, now)}")
     yield from (f"  {line}" for line in sanitize(status.message).splitlines())
 
 
@@ -80,7 +80,7 @@ def _facts(run: FederatedLearning, now: datetime) -> Iterator[str]:
     if status.cohort:
         yield _fact("Cohort", f"{len(status.cohort)}: {', '.join(status.cohort)}")
     else:
-        yield _fact("Cohort", f"not fixed; {run.spec.server.quorum} sites are needed")
+        yield _fact("Cohort", f"not fixed; {run.spec.server.quorum} clusters required")
     if status.start_time:
         yield _fact("Started", f"{status.start_time} ({format_age(status.start_time, now)})")
     if status.completion_time:
@@ -108,8 +108,8 @@ def _attention(run: FederatedLearning) -> Iterator[str]:
             yield from (f"    {line}" for line in sanitize(condition.message).splitlines())
         yield f"    -> {remedy_for(condition)}"
     if run.status.observed_generation < run.metadata.generation:
-        yield "  The hub manager has not looked at the spec since it was changed"
-        yield "    -> if it lasts, see that the hub manager runs"
+        yield "  The hub manager has not observed the current generation of the spec"
+        yield "    -> if this persists, check that the hub manager is running"
 
 
 def _clusters(clusters: Sequence[ClusterStatus], now: datetime) -> list[str]:
@@ -156,5 +156,5 @@ def _metrics(metrics: Sequence[Metric]) -> list[str]:
 
 
 def format_metric(value: float) -> str:
-    """A metric's value, to four digits."""
+    """Format a metric's value with four significant digits."""
     return f"{value:.4g}"

@@ -1,7 +1,7 @@
-"""The command line with kubectl itself, on a real API server: what a fake kubectl can only claim.
+"""The command line with a real kubectl and API server.
 
-That kubectl takes the flags and names of kinds, how it prints a watch's events, which words it uses when there is
-nothing, and that the server's schemas take the reader's pod. Without OCM: a hub that lacks its kinds is one more case.
+Covers kubectl's flags and kind names, its watch format and error messages, and the server's validation of the reader
+pod. OCM's CRDs are not installed, which tests a hub without them.
 """
 
 import asyncio
@@ -34,26 +34,26 @@ KEY = ObjectKey("default", "mnist")
 
 @dataclass(frozen=True)
 class Hub:
-    """The server, the run on it, and what reaches it."""
+    """The API server with a run, and its clients."""
 
     admin: Client
     kubeconfig: Path
     kubectl: Kubectl
 
     async def says(self, **status: object) -> None:
-        """What becomes of the run."""
+        """Set the status of the run."""
         body = {"metadata": {"name": KEY.name, "namespace": KEY.namespace}, "status": status}
         kind, manager = FEDERATED_LEARNING, "federated-learning-hub-manager"
         await self.admin.apply(kind, KEY, body, field_manager=manager, subresource="status")
 
     async def typed(self, *words: str) -> int:
-        """The exit code of a command."""
+        """Run a command and return its exit code."""
         return await asyncio.to_thread(main, [*words, f"--kubeconfig={self.kubeconfig}"])
 
 
 @pytest_asyncio.fixture(scope="module")
 async def server() -> AsyncIterator[Hub]:
-    """One server for the module."""
+    """Start one API server for the module."""
     programs = await find_programs()
     async with (
         loopback_api_server() as server,
@@ -69,7 +69,7 @@ async def server() -> AsyncIterator[Hub]:
 
 @pytest_asyncio.fixture
 async def hub(server: Hub, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub]:
-    """The server with a run of the test's own."""
+    """Create a run for each test."""
     monkeypatch.setenv("KUBECTL", server.kubectl.program)
     monkeypatch.setattr("signal.signal", lambda *_: None)  # Commands run in threads here, which may set none.
     await server.admin.apply(FEDERATED_LEARNING, KEY, run_json(), field_manager="user")
@@ -77,7 +77,7 @@ async def hub(server: Hub, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hub
     await server.admin.delete(FEDERATED_LEARNING, KEY)
 
 
-async def test_a_run_is_read_shown_and_handed_through(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_status_shows_a_run_and_prints_it_unchanged_as_json(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     await hub.says(phase="Waiting", message="2 clusters are needed", observedGeneration=1)
 
     assert await hub.typed("status", "mnist", "-n", "default") == 0
@@ -89,7 +89,7 @@ async def test_a_run_is_read_shown_and_handed_through(hub: Hub, capsys: pytest.C
     assert json.loads(capsys.readouterr().out)["status"]["phase"] == "Waiting"
 
 
-async def test_a_watch_tells_each_change_and_ends_with_the_run(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_watch_prints_each_change_and_ends_with_the_run(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     await hub.says(phase="Running", message="Rounds are run", observedGeneration=1)
     watching = asyncio.create_task(hub.typed("watch", "mnist"))
     await until(lambda: "Running: Rounds are run" in _kept(capsys) or watching.done())
@@ -106,7 +106,7 @@ async def test_a_watch_tells_each_change_and_ends_with_the_run(hub: Hub, capsys:
     assert "Failed: c1: KeyError" in _kept(capsys)
 
 
-async def test_a_run_that_is_deleted_ends_its_watch(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_watch_ends_when_the_run_is_deleted(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     await hub.says(phase="Running", message="Rounds are run", observedGeneration=1)
     watching = asyncio.create_task(hub.typed("watch", "mnist"))
     await until(lambda: "Running: Rounds are run" in _kept(capsys) or watching.done())
@@ -116,31 +116,31 @@ async def test_a_run_that_is_deleted_ends_its_watch(hub: Hub, capsys: pytest.Cap
     await hub.admin.apply(FEDERATED_LEARNING, KEY, run_json(), field_manager="user")
 
 
-async def test_what_is_not_there_is_said_in_a_sentence(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_missing_objects_are_reported_in_one_line(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     assert await hub.typed("status", "none") == 1
     assert await hub.typed("watch", "none") == 1
     assert await hub.typed("logs", "mnist") == 1
     said = capsys.readouterr().err.splitlines()
     assert "FederatedLearning none: not found" in said[0]
     assert "FederatedLearning none: not found" in said[1]
-    assert "mnist has no aggregator's pod" in said[2]
+    assert "mnist has no aggregator pod" in said[2]
 
 
-async def test_a_context_that_is_not_there_has_its_remedy(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_unknown_context_is_reported_with_its_remedy(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     assert await hub.typed("status", "mnist", "--context=prod") == 1
     assert "kubectl config get-contexts" in capsys.readouterr().err
 
 
-async def test_the_doctor_of_a_hub_without_ocm_tells_what_it_can_not_see(
+async def test_doctor_reports_unreadable_kinds_on_a_hub_without_ocm(
     hub: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await hub.typed("doctor", "mnist")
     told = capsys.readouterr().out
     assert "unknown  cluster sets" in told
-    assert "is this the hub?" in told
+    assert "select the hub with --context" in told
 
 
-async def test_the_server_takes_the_readers_pod(hub: Hub) -> None:
+async def test_the_api_server_accepts_the_reader_pod(hub: Hub) -> None:
     run = run_of({**run_json(), "metadata": {"name": "mnist", "namespace": "default", "uid": "u-1"}})
     body = reader_pod(
         run,
@@ -164,6 +164,6 @@ _PRINTED: dict[int, str] = {}
 
 
 def _kept(capsys: pytest.CaptureFixture[str]) -> str:
-    """All that was printed to the standard output so far."""
+    """Return everything printed to standard output so far."""
     _PRINTED[id(capsys)] = _PRINTED.get(id(capsys), "") + capsys.readouterr().out
     return _PRINTED[id(capsys)]

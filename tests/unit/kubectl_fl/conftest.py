@@ -1,4 +1,4 @@
-"""The hub of the commands: a kubectl that answers from a folder, and a run whose model is there."""
+"""Fixtures: a fake kubectl that reads from a folder, and a run with a stored model."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.support.plugin import run
 
 @pytest.fixture
 def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
-    """The hub, reached by the program that KUBECTL names."""
+    """Return the fake kubectl, set in KUBECTL."""
     fake = FakeKubectl(tmp_path)
     monkeypatch.setenv("KUBECTL", fake.program)
     return fake.has(FEDERATED_LEARNING, run(message="Rounds are run"))
@@ -20,13 +20,13 @@ def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Hub:
-    """The run, its volume and kubectl."""
+    """Return the run, its volume and kubectl."""
     return Hub(tmp_path)
 
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """Where the model is wanted, in a folder of its own."""
+    """Return the target file in an empty folder."""
     folder = tmp_path / "here"
     folder.mkdir()
     return folder / "mnist.safetensors"

@@ -1,4 +1,4 @@
-"""The commands as a person types them, with a kubectl that answers from a folder."""
+"""The commands end to end, with a fake kubectl that reads from a folder."""
 
 import io
 import json
@@ -19,12 +19,12 @@ from tests.support.plugin import ended, run, typed
 
 
 def watched(fake: FakeKubectl) -> int:
-    """A watch that takes no breath before it is opened anew."""
+    """Run a watch without pauses between retries."""
     console = Console(sys.stdout, sys.stderr)
     return RunWatch(Kubectl(fake.program), console, lambda: NOW, lambda _: None).follow("mnist", "")
 
 
-def test_status_shows_the_run_of_the_contexts_namespace(
+def test_status_shows_the_run_in_the_contexts_namespace(
     kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert typed(kubectl, "status", "mnist") == 0
@@ -32,7 +32,7 @@ def test_status_shows_the_run_of_the_contexts_namespace(
     assert "--namespace" not in kubectl.calls[0]
 
 
-def test_every_flag_for_kubectl_is_handed_on(kubectl: FakeKubectl) -> None:
+def test_flags_for_kubectl_are_passed_through(kubectl: FakeKubectl) -> None:
     flags = ("--context=hub", "--kubeconfig=/k", "--as=me", "--as-group=a", "--as-group=b", "--request-timeout=5s")
 
     assert typed(kubectl, "status", "mnist", "-n", "default", *flags) == 0
@@ -42,7 +42,7 @@ def test_every_flag_for_kubectl_is_handed_on(kubectl: FakeKubectl) -> None:
 
 
 @pytest.mark.parametrize("before", range(6), ids=lambda before: f"{before} before the command")
-def test_flags_for_kubectl_stand_before_the_command_or_after_it(kubectl: FakeKubectl, before: int) -> None:
+def test_flags_for_kubectl_are_accepted_before_and_after_the_command(kubectl: FakeKubectl, before: int) -> None:
     flags = ("--context=hub", "--as-group=a", "--as-group=b", "--insecure-skip-tls-verify", "--namespace=default")
 
     assert typed(kubectl, *flags[:before], "status", *flags[before:], "mnist") == 0
@@ -51,11 +51,11 @@ def test_flags_for_kubectl_stand_before_the_command_or_after_it(kubectl: FakeKub
     assert call[call.index("--namespace") + 1] == "default"
 
 
-def test_a_flag_after_the_command_counts_more_than_one_before_it(kubectl: FakeKubectl) -> None:
+def test_a_flag_after_the_command_overrides_one_before_it(kubectl: FakeKubectl) -> None:
     assert typed(kubectl, "-n", "elsewhere", "status", "mnist", "-n", "default") == 0
 
 
-def test_status_without_a_name_is_a_table_of_all(kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_without_a_name_lists_all_runs(kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]) -> None:
     kubectl.has(FEDERATED_LEARNING, run(name="other", namespace="elsewhere"))
 
     assert typed(kubectl, "status", "-A") == 0
@@ -65,7 +65,7 @@ def test_status_without_a_name_is_a_table_of_all(kubectl: FakeKubectl, capsys: p
     ]
 
 
-def test_the_resource_is_handed_through(kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_resource_is_printed_unchanged(kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]) -> None:
     assert typed(kubectl, "status", "mnist", "-o", "json") == 0
     assert json.loads(capsys.readouterr().out) == kubectl.objects["federatedlearnings"][0]
 
@@ -74,15 +74,15 @@ def test_the_resource_is_handed_through(kubectl: FakeKubectl, capsys: pytest.Cap
     ("words", "code", "said"),
     [
         (("status", "none"), 1, 'kubectl fl: FederatedLearning none: not found (federatedlearnings "none" not found)'),
-        (("status", "mnist", "-A"), 2, "leave one out"),
+        (("status", "mnist", "-A"), 2, "mutually exclusive"),
         (("logs", "mnist", "--spoke-context", "c1"), 2, "--cluster"),
         (("logs", "mnist", "--cluster", "c1", "--follow"), 2, "--spoke-context"),
-        (("logs", "mnist"), 1, "no aggregator's pod"),
-        (("logs", "mnist", "--cluster", "c1"), 1, "c1 is no cluster of this run"),
+        (("logs", "mnist"), 1, "no aggregator pod"),
+        (("logs", "mnist", "--cluster", "c1"), 1, "c1 is not part of this run"),
     ],
     ids=["no such run", "name and all", "spoke without cluster", "follow on the hub", "no pod", "no such cluster"],
 )
-def test_what_cannot_be_done_is_said_with_the_remedy_and_no_traceback(
+def test_errors_are_reported_with_a_remedy_and_no_traceback(
     kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], code: int, said: str
 ) -> None:
     assert typed(kubectl, *words) == code
@@ -92,15 +92,13 @@ def test_what_cannot_be_done_is_said_with_the_remedy_and_no_traceback(
 @pytest.mark.parametrize(
     "words", [(), ("status", "--colour"), ("dance",), ("model", "m", "--check", "a", "--output", "b")]
 )
-def test_a_wrong_command_line_ends_with_2(words: tuple[str, ...]) -> None:
+def test_an_invalid_command_line_exits_with_2(words: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as found:
         main(words)
     assert found.value.code == 2
 
 
-def test_a_kubectl_that_is_not_there_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_kubectl_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("KUBECTL", "/nowhere/kubectl")
 
     assert main(["status"]) == 1
@@ -130,9 +128,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_on_a_terminal_the_page_is_drawn_over_the_one_before(
-    kubectl: FakeKubectl, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_a_terminal_the_page_is_redrawn(kubectl: FakeKubectl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     kubectl.watches = [[{"type": "ADDED", "object": run()}, {"type": "MODIFIED", "object": ended("Complete", "done")}]]
     out = Terminal()
@@ -147,7 +143,7 @@ def test_on_a_terminal_the_page_is_drawn_over_the_one_before(
     assert second.startswith("default/mnist Completed\n  done\n")
 
 
-def test_watch_ends_with_1_and_the_cause_where_the_run_fails(
+def test_watch_exits_with_1_and_the_cause_if_the_run_fails(
     kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kubectl.watches = [[{"type": "ADDED", "object": ended("Failed", "c1: KeyError (src/data.py:12)")}]]
@@ -159,14 +155,14 @@ def test_watch_ends_with_1_and_the_cause_where_the_run_fails(
 @pytest.mark.parametrize(
     "events", [[{"type": "ADDED", "object": run()}], [{"type": "DELETED", "object": run()}]], ids=["gone", "event"]
 )
-def test_watch_says_when_the_run_was_deleted(kubectl: FakeKubectl, events: list[Json]) -> None:
+def test_watch_reports_a_deleted_run(kubectl: FakeKubectl, events: list[Json]) -> None:
     kubectl.watches = [events]
 
     with pytest.raises(CommandError, match="mnist was deleted"):
         watched(kubectl)
 
 
-def test_doctor_ends_with_1_where_there_is_a_problem(kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_exits_with_1_if_there_is_a_problem(kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]) -> None:
     assert typed(kubectl, "doctor", "mnist", "--cluster", "c1") == 1
     out = capsys.readouterr().out
     assert "cluster c1" in out

@@ -1,4 +1,4 @@
-"""What keeps a cluster from taking part in a run, found in what the hub knows of it, with the remedy."""
+"""The checks of one cluster, on objects that the hub manager creates."""
 
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,15 @@ PENDING = (
 async def answered(folder: Path, **said: Any) -> Finding:
     world = await waiting(sites={"c2": said})
     await applied(world)
-    return of_cluster(seen(world, folder), "c2", "answer")
+    return of_cluster(seen(world, folder), "c2", "collaborator")
 
 
-async def test_a_request_that_waits_names_the_command_that_approves_it(tmp_path: Path) -> None:
+async def test_a_pending_request_names_its_approval_command(tmp_path: Path) -> None:
     answer = await answered(tmp_path, state="Pending", reason="ApprovalPending", message=PENDING)
 
     assert answer.verdict is Verdict.PROBLEM
     assert answer.remedy == (
-        "at the site: kubectl annotate dataset digits --namespace agent "
+        "on that cluster: kubectl annotate dataset digits --namespace agent "
         f"approval.federation-ai.open-cluster-management.io/{REQUEST}=approved"
     )
 
@@ -47,13 +47,13 @@ async def test_a_request_that_waits_names_the_command_that_approves_it(tmp_path:
     ],
     ids=["dataset", "namespace", "request", "another command"],
 )
-async def test_a_site_cannot_put_its_own_words_into_a_command(tmp_path: Path, message: str) -> None:
+async def test_a_spoke_cannot_inject_text_into_the_approval_command(tmp_path: Path, message: str) -> None:
     answer = await answered(tmp_path, state="Pending", reason="ApprovalPending", message=message)
 
-    assert answer.remedy == "someone at the site has to approve it"
+    assert answer.remedy == "a site administrator must approve the request"
 
 
-async def test_what_follows_the_approving_command_does_not_come_along(tmp_path: Path) -> None:
+async def test_text_after_the_approval_command_is_dropped(tmp_path: Path) -> None:
     answer = await answered(tmp_path, state="Pending", reason="ApprovalPending", message=PENDING + " && reboot")
 
     assert answer.remedy.endswith(f"{REQUEST}=approved")
@@ -70,20 +70,22 @@ async def test_what_follows_the_approving_command_does_not_come_along(tmp_path: 
     ],
     ids=["refused", "failed", "accepted", "starting"],
 )  # fmt: skip
-async def test_a_sites_answer_is_told(tmp_path: Path, said: dict[str, Any], verdict: Verdict, words: str) -> None:
+async def test_the_collaborators_state_is_reported(
+    tmp_path: Path, said: dict[str, Any], verdict: Verdict, words: str
+) -> None:
     answer = await answered(tmp_path, **said)
 
     assert answer.verdict is verdict
     assert words in answer.detail
 
 
-async def test_what_a_site_said_of_another_attempt_is_no_answer_to_this_one(tmp_path: Path) -> None:
+async def test_a_report_of_another_attempt_is_ignored(tmp_path: Path) -> None:
     answer = await answered(tmp_path, runId="uid-of-another-1", state="Failed", reason="WorkspaceFailed", message="old")
 
-    assert (answer.verdict, answer.detail) == (Verdict.UNKNOWN, "asked, and no answer yet")
+    assert (answer.verdict, answer.detail) == (Verdict.UNKNOWN, "no response yet")
 
 
-async def test_a_collaborator_that_the_aggregator_never_heard_of_is_a_matter_of_the_line(tmp_path: Path) -> None:
+async def test_a_collaborator_unseen_by_the_aggregator_is_a_connection_problem(tmp_path: Path) -> None:
     world = await waiting()
     await applied(world)
     line = of_cluster(seen(world, tmp_path), "c1", "connection")
@@ -95,15 +97,15 @@ async def test_a_collaborator_that_the_aggregator_never_heard_of_is_a_matter_of_
 @pytest.mark.parametrize(
     ("claims", "requests", "check", "detail", "remedy"),
     [
-        ({}, {}, "dataset", "digits is not offered (offered: none)", "makes the Dataset digits"),
-        (dataset_claims({DatasetName("other"): PublishedAttributes()}), {}, "dataset", "offered: other", "Dataset"),
-        ({CPU_CLAIM: "2"}, {"cpu": "4"}, "capacity", "4 cores are asked for, 2 are there", "lower spec.client"),
-        ({}, {"nvidia.com/gpu": 1}, "capacity", "1 GPUs are asked for, and the cluster claims nothing", "agent runs"),
-        ({GPU_CLAIM: "many"}, {"nvidia.com/gpu": 1}, "capacity", "claims nothing of it", "agent runs"),
+        ({}, {}, "dataset", "digits is not published (published: none)", "create the Dataset digits"),
+        (dataset_claims({DatasetName("other"): PublishedAttributes()}), {}, "dataset", "published: other", "Dataset"),
+        ({CPU_CLAIM: "2"}, {"cpu": "4"}, "capacity", "4 cores requested, 2 available", "lower spec.client"),
+        ({}, {"nvidia.com/gpu": 1}, "capacity", "1 GPUs requested, but the cluster has no claim", "agent is running"),
+        ({GPU_CLAIM: "many"}, {"nvidia.com/gpu": 1}, "capacity", "no claim for it", "agent is running"),
     ],
     ids=["no dataset", "another dataset", "too small", "unclaimed", "hostile claim"],
 )
-async def test_what_a_cluster_lacks_is_named(
+async def test_a_missing_dataset_or_capacity_is_reported(
     tmp_path: Path, claims: dict[str, str], requests: Json, check: str, detail: str, remedy: str
 ) -> None:
     world = RunWorld()
@@ -117,7 +119,7 @@ async def test_what_a_cluster_lacks_is_named(
     assert remedy in lack.remedy
 
 
-async def test_a_cluster_that_has_just_enough_is_large_enough(tmp_path: Path) -> None:
+async def test_exactly_enough_capacity_is_sufficient(tmp_path: Path) -> None:
     world = RunWorld()
     member(world, "c1", {CPU_CLAIM: "4"})
     await world.submit(run_json(client={"resources": {"requests": {"cpu": "4500m"}}}))
@@ -126,27 +128,23 @@ async def test_a_cluster_that_has_just_enough_is_large_enough(tmp_path: Path) ->
     assert of_cluster(seen(world, tmp_path), "c1", "capacity").verdict is Verdict.OK
 
 
-UNCOMPARED = (
-    "only whole cores, GiB of memory, nvidia.com/gpu and amd.com/gpu are compared, so no cluster is left out for it"
-)
+UNCOMPARED = "only whole cores, GiB of memory, nvidia.com/gpu and amd.com/gpu are compared, so this excludes no cluster"
 
 
 @pytest.mark.parametrize(
     ("requests", "detail"),
     [
-        ({}, "nothing is asked for in spec.client.resources"),
-        ({"cpu": "0", "memory": 0}, "nothing is asked for in spec.client.resources"),
-        ({"cpu": "500m"}, f"asked for: cpu 500m; {UNCOMPARED}"),
-        ({"cpu": "500m", "memory": "512Mi", "nvidia.com/gpu": 0}, f"asked for: cpu 500m, memory 512Mi; {UNCOMPARED}"),
-        ({"ephemeral-storage": "10Gi"}, f"asked for: ephemeral-storage 10Gi; {UNCOMPARED}"),
-        ({"example.com/gpu": 1}, f"asked for: example.com/gpu 1; {UNCOMPARED}"),
-        ({"cpu": "1", "memory": "512Mi"}, "enough for what spec.client.resources asks for"),
+        ({}, "spec.client.resources requests nothing"),
+        ({"cpu": "0", "memory": 0}, "spec.client.resources requests nothing"),
+        ({"cpu": "500m"}, f"requested: cpu 500m; {UNCOMPARED}"),
+        ({"cpu": "500m", "memory": "512Mi", "nvidia.com/gpu": 0}, f"requested: cpu 500m, memory 512Mi; {UNCOMPARED}"),
+        ({"ephemeral-storage": "10Gi"}, f"requested: ephemeral-storage 10Gi; {UNCOMPARED}"),
+        ({"example.com/gpu": 1}, f"requested: example.com/gpu 1; {UNCOMPARED}"),
+        ({"cpu": "1", "memory": "512Mi"}, "sufficient for spec.client.resources"),
     ],
     ids=["nothing", "noughts", "half a core", "two parts", "unclaimed kind", "another GPU", "one is compared"],
 )
-async def test_a_request_too_small_to_be_compared_is_not_called_nothing(
-    tmp_path: Path, requests: Json, detail: str
-) -> None:
+async def test_requests_that_are_not_compared_are_reported_as_such(tmp_path: Path, requests: Json, detail: str) -> None:
     world = RunWorld()
     member(world, "c1", {CPU_CLAIM: "1"})
     await world.submit(run_json(client={"resources": {"requests": requests}}))
@@ -156,17 +154,17 @@ async def test_a_request_too_small_to_be_compared_is_not_called_nothing(
     assert (capacity.verdict, capacity.detail) == (Verdict.OK, detail)
 
 
-async def test_the_membership_comes_before_all(tmp_path: Path) -> None:
+async def test_unaccepted_and_unknown_clusters_are_reported(tmp_path: Path) -> None:
     world = await waiting()
     member(world, "c2", hubAcceptsClient=False)
     what = seen(world, tmp_path)
 
     assert of_cluster(what, "c2", "membership").remedy == "clusteradm accept --clusters c2"
-    assert of_cluster(what, "c9", "membership").detail == "the hub has no ManagedCluster of the name"
+    assert of_cluster(what, "c9", "membership").detail == "the ManagedCluster does not exist"
     assert of_cluster(what, "c9", "add-on").remedy.endswith("--names federated-learning --clusters c9")
 
 
-async def test_an_add_on_that_is_not_well_is_told_in_its_own_words(tmp_path: Path) -> None:
+async def test_an_unhealthy_add_on_is_reported_with_its_conditions(tmp_path: Path) -> None:
     world = await waiting()
     enabled(world, "c1", conditions("RegistrationApplied", ClusterCertificateRotated="denied", Available="no lease"))
     what = seen(world, tmp_path)
@@ -176,7 +174,7 @@ async def test_an_add_on_that_is_not_well_is_told_in_its_own_words(tmp_path: Pat
     assert of_cluster(what, "c1", "certificate").detail == "Wrong: denied"
 
 
-async def test_a_cluster_outside_of_the_sets_or_tainted_is_not_selected_for_that(tmp_path: Path) -> None:
+async def test_cluster_sets_and_taints_explain_an_unselected_cluster(tmp_path: Path) -> None:
     placement = {"clusterSets": ["hospitals"], "tolerations": [{"key": "slow", "operator": "Exists"}]}
     world = await waiting(run_json(client={"placement": placement}), selected={})
     in_set = {"name": "c2", "labels": {"cluster.open-cluster-management.io/clusterset": "hospitals"}}
@@ -186,15 +184,17 @@ async def test_a_cluster_outside_of_the_sets_or_tainted_is_not_selected_for_that
     what = seen(world, tmp_path)
 
     assert of_cluster(what, "c1", "selected").remedy == "clusteradm clusterset set hospitals --clusters c1"
-    assert of_cluster(what, "c2", "selected").detail == "it has the taint gone"
+    assert of_cluster(what, "c2", "selected").detail == "tainted: gone"
     assert of_run(what, "cluster sets").remedy == "clusteradm clusterset bind hospitals --namespace default"
 
 
-async def test_a_work_of_an_earlier_attempt_is_not_looked_at(tmp_path: Path) -> None:
+async def test_the_manifest_work_of_an_earlier_attempt_is_ignored(tmp_path: Path) -> None:
     world = await waiting()
     await applied(world)
     for work in world.api.objects(MANIFEST_WORK):
         labels = work["metadata"]["labels"] | {ATTEMPT_LABEL: "7"}
         world.api.seed(MANIFEST_WORK, work | {"metadata": work["metadata"] | {"labels": labels}})
 
-    assert of_cluster(seen(world, tmp_path), "c1", "asked").detail == "the hub manager has not asked it yet"
+    assert (
+        of_cluster(seen(world, tmp_path), "c1", "work").detail == "the hub manager has not created the ManifestWork yet"
+    )

@@ -1,4 +1,4 @@
-"""What kubectl answers: watches in pieces, lists with a bad object, refusals with a remedy."""
+"""Decoding of kubectl's output: chunked watches, lists with an invalid object, errors with remedies."""
 
 import json
 from itertools import pairwise
@@ -39,7 +39,7 @@ def read(text: str, cuts: list[int]) -> list[RunEvent]:
 
 
 @given(st.lists(st.integers(0), max_size=8), st.sampled_from([None, 4]))
-def test_events_are_the_same_however_they_come_in_pieces(cuts: list[int], indent: int | None) -> None:
+def test_events_decode_the_same_in_any_chunks(cuts: list[int], indent: int | None) -> None:
     text = "".join(json.dumps(document, indent=indent) + "\n" for document in WATCHED)
 
     found = read(text, cuts)
@@ -48,14 +48,14 @@ def test_events_are_the_same_however_they_come_in_pieces(cuts: list[int], indent
     assert found[1].object.status.message == 'a brace }\n and a "quote"'
 
 
-def test_an_object_that_cannot_be_read_hides_no_other() -> None:
+def test_an_undecodable_object_is_skipped_in_a_list() -> None:
     bad = {**run_json("bad"), "status": {"round": "three"}}
     answer = msgspec.json.encode({"items": [bad, run_json("good")]})
 
     assert [run.metadata.name for run in decode_list(answer, FEDERATED_LEARNING.struct, "runs")] == ["good"]
 
 
-def test_an_answer_that_is_no_list_is_an_error_that_says_so() -> None:
+def test_output_that_is_not_a_list_is_an_error() -> None:
     with pytest.raises(CommandError, match="list of runs can't be read"):
         decode_list(b"<html>", FEDERATED_LEARNING.struct, "runs")
 
@@ -63,22 +63,22 @@ def test_an_answer_that_is_no_list_is_an_error_that_says_so() -> None:
 @pytest.mark.parametrize(
     ("said", "kind", "words"),
     [
-        ('Error from server (NotFound): federatedlearnings "x" not found', ObjectNotFound, 'the run: not found (federated'),
-        ('Error from server (Forbidden): User "u" cannot get', AccessForbidden, "ask whoever administers the cluster"),
-        ('error: the server doesn\'t have a resource type "federatedlearnings"', KubectlError, "is this the hub?"),
+        ('Error from server (NotFound): federatedlearnings "x" not found', ObjectNotFound, 'not found (federated'),
+        ('Error from server (Forbidden): User "u" cannot get', AccessForbidden, "ask the cluster administrator"),
+        ('error: the server doesn\'t have a resource type "federatedlearnings"', KubectlError, "select the hub"),
         ('error: context "prod" does not exist', KubectlError, "kubectl config get-contexts"),
-        ("", KubectlError, "kubectl failed without a word"),
+        ("", KubectlError, "kubectl failed without an error message"),
         ("E1125 21:31:23 memcache.go:265] Unhandled\nThe connection to the server x was refused", KubectlError,
-         "the run: The connection to the server x was refused\n  -> is the cluster up"),
+         "the run: The connection to the server x was refused\n  -> check that the cluster is running"),
     ],
     ids=["not found", "forbidden", "no kind", "context", "silent", "noise"],
 )  # fmt: skip
-def test_a_refusal_is_told_with_its_remedy(said: str, kind: type[Exception], words: str) -> None:
+def test_an_error_of_kubectl_is_reported_with_its_remedy(said: str, kind: type[Exception], words: str) -> None:
     found = error_from_stderr(said, "the run")
 
     assert type(found) is kind
     assert words in str(found)
 
 
-def test_what_kubectl_says_is_made_safe_to_print() -> None:
+def test_errors_of_kubectl_are_sanitized() -> None:
     assert "\x1b" not in str(error_from_stderr("error: \x1b[2Jgone", "the run"))

@@ -1,4 +1,4 @@
-"""`kubectl fl logs`: the aggregator's own, and what the hub or the spoke has of a site's."""
+"""`kubectl fl logs`: the aggregator's log, and a collaborator's report or log."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from tests.support.plugin import BROKEN, DONE, UID, pod, run, typed
 
 
 @pytest.mark.parametrize(("init", "container"), [(DONE, "aggregator"), (BROKEN, "workspace")], ids=["done", "failed"])
-def test_logs_are_the_newest_pods_and_the_container_that_tells(
+def test_logs_come_from_the_newest_pod_and_its_current_container(
     kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str], init: Json, container: str
 ) -> None:
     kubectl.has(AGGREGATOR_POD, pod("old", DONE), pod("new", init, "2026-01-02T00:00:00Z"))
@@ -25,7 +25,7 @@ def test_logs_are_the_newest_pods_and_the_container_that_tells(
     assert "--tail=5" in kubectl.calls[-1]
 
 
-def test_a_pod_that_has_not_started_has_no_log_and_says_why(
+def test_a_pod_that_has_not_started_is_reported_with_the_reason(
     kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kubectl.has(AGGREGATOR_POD, pod("new", {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}))
@@ -34,7 +34,7 @@ def test_a_pod_that_has_not_started_has_no_log_and_says_why(
     assert "container workspace: ImagePullBackOff: no such image" in capsys.readouterr().err
 
 
-def test_a_sites_log_is_what_the_hub_has_of_it(kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_collaborators_report_on_the_hub_is_printed(kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]) -> None:
     said: Json = {"state": "Failed", "reason": "WorkspaceFailed", "message": "KeyError: \x1b[31m'x'",
                   "file": "src/data.py", "line": 12, "round": 3, "exitCode": 1, "restarts": 2,
                   "log": "first\nlast\x07"}  # fmt: skip
@@ -52,14 +52,14 @@ def test_a_sites_log_is_what_the_hub_has_of_it(kubectl: FakeKubectl, capsys: pyt
         "  at      src/data.py:12",
         "  round   3",
         "  failed  2 times",
-        "last lines of its log:",
+        "last log lines:",
         "  first",
     ]
-    assert "OCM hands no logs of a site on" in out
+    assert "OCM has no API for spoke logs" in out
     assert "\x07" not in out
 
 
-def test_after_the_end_a_sites_last_error_is_the_one_recorded(
+def test_after_the_run_the_recorded_last_error_is_printed(
     kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster = {"name": "c1", "state": "Failed", "reason": "WorkspaceFailed", "lastError": "KeyError"}
@@ -69,7 +69,7 @@ def test_after_the_end_a_sites_last_error_is_the_one_recorded(
     assert capsys.readouterr().out.startswith("Failed (WorkspaceFailed)\nKeyError\n")
 
 
-def test_where_works_may_not_be_read_a_sites_words_are_those_of_the_runs_status(
+def test_without_permission_for_works_the_runs_status_is_used(
     kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kubectl.denied.append("manifestworks")
@@ -82,7 +82,7 @@ def test_where_works_may_not_be_read_a_sites_words_are_those_of_the_runs_status(
     assert "(get on manifestworks.work.open-cluster-management.io in c1)" in said.err
 
 
-def test_where_the_add_on_may_not_be_read_its_pods_are_looked_for_in_ocms_own_namespace(
+def test_without_permission_for_the_add_on_the_default_namespace_is_used(
     kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kubectl.denied.append("managedclusteraddons")
@@ -97,9 +97,7 @@ def test_where_the_add_on_may_not_be_read_its_pods_are_looked_for_in_ocms_own_na
     assert "(get on managedclusteraddons.addon.open-cluster-management.io in c1)" in said.err
 
 
-def test_a_spoke_that_is_reached_gives_the_collaborators_log(
-    kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_collaborators_log_is_read_from_the_spoke(kubectl: FakeKubectl, capsys: pytest.CaptureFixture[str]) -> None:
     addon = {"metadata": {"name": "federated-learning", "namespace": "c1"}, "status": {"namespace": "agent"}}
     theirs = pod("theirs", DONE, **{COLLABORATOR_LABEL: work_name(run_of(run()), 2)})
     theirs["metadata"]["namespace"] = "agent"
@@ -114,7 +112,7 @@ def test_a_spoke_that_is_reached_gives_the_collaborators_log(
     assert "--follow" in call
 
 
-def test_a_line_without_an_end_is_cut_into_pieces() -> None:
+def test_overlong_lines_are_split() -> None:
     lines, rest = split_lines("one\n" + "x" * (2 * MAX_LINE_LENGTH + 1))
 
     assert [len(line) for line in lines] == [3, MAX_LINE_LENGTH, MAX_LINE_LENGTH]

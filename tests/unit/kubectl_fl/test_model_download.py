@@ -1,4 +1,4 @@
-"""The model's way to the user's disk: whole, checked, by a pod that is hardened and goes away whatever happens."""
+"""Downloads of the model: complete, verified, resumable, and without a leftover pod."""
 
 import fcntl
 import os
@@ -27,7 +27,7 @@ def beside(target: Path) -> list[str]:
     return [path.name for path in target.parent.iterdir()]
 
 
-def test_the_model_arrives_whole_and_the_pod_goes(hub: Hub, target: Path) -> None:
+def test_the_model_is_downloaded_and_the_pod_deleted(hub: Hub, target: Path) -> None:
     hub.download(target)
 
     assert target.read_bytes() == hub.file.read_bytes()
@@ -37,7 +37,7 @@ def test_the_model_arrives_whole_and_the_pod_goes(hub: Hub, target: Path) -> Non
 
 
 @pytest.mark.parametrize("breaks", [(0,), (100,), (100, 0, 37), (1, 1, 1)], ids=str)
-def test_a_stream_that_breaks_goes_on_where_it_was(hub: Hub, target: Path, breaks: tuple[int, ...]) -> None:
+def test_a_broken_stream_resumes_at_its_offset(hub: Hub, target: Path, breaks: tuple[int, ...]) -> None:
     hub.kubectl.breaking(*breaks)
 
     hub.download(target)
@@ -47,9 +47,7 @@ def test_a_stream_that_breaks_goes_on_where_it_was(hub: Hub, target: Path, break
     assert offsets == [sum(breaks[:n]) for n in range(len(breaks) + 1)]
 
 
-def test_a_stream_that_brings_nothing_again_and_again_is_given_up_and_goes_on_another_time(
-    hub: Hub, target: Path
-) -> None:
+def test_a_stalled_stream_fails_and_a_later_download_resumes(hub: Hub, target: Path) -> None:
     hub.kubectl.breaking(64, *([0] * MAX_STALLS))
 
     with pytest.raises(CommandError, match=r"can't be read beyond 64 B of .*the line was cut"):
@@ -59,11 +57,11 @@ def test_a_stream_that_brings_nothing_again_and_again_is_given_up_and_goes_on_an
     hub.download(target)
 
     assert target.read_bytes() == hub.file.read_bytes()
-    assert any(line.startswith("going on after the 64 B") for line in hub.told)
+    assert any(line.startswith("resuming after 64 B") for line in hub.told)
 
 
 @pytest.mark.parametrize("where", [3, 30, -1], ids=["header's length", "header", "tensors"])
-def test_a_damaged_byte_is_found_wherever_it_is(hub: Hub, target: Path, where: int) -> None:
+def test_a_corrupted_byte_is_detected_anywhere(hub: Hub, target: Path, where: int) -> None:
     target.write_bytes(b"the one before")
     raw = bytearray(hub.file.read_bytes())
     raw[where] ^= 1
@@ -76,14 +74,14 @@ def test_a_damaged_byte_is_found_wherever_it_is(hub: Hub, target: Path, where: i
     assert deletes(hub) == 1
 
 
-def test_a_manifest_of_another_model_is_refused(hub: Hub, target: Path) -> None:
+def test_a_manifest_of_another_model_is_rejected(hub: Hub, target: Path) -> None:
     hub.body["status"]["model"]["digest"] = "blake3:" + "0" * 64
 
-    with pytest.raises(CommandError, match="manifest is of another model"):
+    with pytest.raises(CommandError, match="manifest describes another model"):
         hub.download(target)
 
 
-def test_a_part_that_was_never_of_this_model_does_not_stay(hub: Hub, target: Path) -> None:
+def test_a_partial_file_of_another_model_is_discarded(hub: Hub, target: Path) -> None:
     digest = hub.body["status"]["model"]["digest"].rpartition(":")[2][:16]
     part = target.with_name(f".{target.name}.{digest}.partial")
     part.write_bytes(b"x" * 50)
@@ -95,7 +93,7 @@ def test_a_part_that_was_never_of_this_model_does_not_stay(hub: Hub, target: Pat
     assert target.read_bytes() == hub.file.read_bytes()
 
 
-def test_ctrl_c_deletes_the_pod_and_keeps_what_has_come(hub: Hub, target: Path) -> None:
+def test_ctrl_c_deletes_the_pod_and_keeps_the_partial_file(hub: Hub, target: Path) -> None:
     def pressed(_: float) -> None:
         raise KeyboardInterrupt
 
@@ -108,9 +106,7 @@ def test_ctrl_c_deletes_the_pod_and_keeps_what_has_come(hub: Hub, target: Path) 
     assert [path.stat().st_size for path in target.parent.iterdir()] == [64]
 
 
-def test_ctrl_c_while_kubectl_is_started_leaves_no_child(
-    hub: Hub, target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_while_kubectl_starts_leaves_no_child(hub: Hub, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
     class Pressed(subprocess.Popen[bytes]):
@@ -130,7 +126,7 @@ def test_ctrl_c_while_kubectl_is_started_leaves_no_child(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
-def test_a_command_that_is_told_to_end_deletes_its_pod(hub: Hub, target: Path, number: signal.Signals) -> None:
+def test_a_terminating_signal_deletes_the_pod(hub: Hub, target: Path, number: signal.Signals) -> None:
     hub.kubectl.breaking(-1)
     command = [sys.executable, "-m", "kubectl_fl", "model", "mnist", "--output", str(target)]
     environment = os.environ | {"KUBECTL": hub.kubectl.program}
@@ -145,7 +141,7 @@ def test_a_command_that_is_told_to_end_deletes_its_pod(hub: Hub, target: Path, n
     assert hub.kubectl.verbs().count("delete") == 1
 
 
-def test_a_pod_that_does_not_start_says_why_and_is_deleted(hub: Hub, target: Path) -> None:
+def test_a_pod_that_does_not_start_is_reported_and_deleted(hub: Hub, target: Path) -> None:
     waiting = {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}
     metadata = {"name": "mnist-read-abcde", "namespace": "default"}
     statuses = [{"name": "reader", "state": waiting}]
@@ -158,24 +154,24 @@ def test_a_pod_that_does_not_start_says_why_and_is_deleted(hub: Hub, target: Pat
     assert beside(target) == []
 
 
-def test_a_pod_that_cannot_be_deleted_is_named(hub: Hub, target: Path) -> None:
+def test_a_pod_that_cannot_be_deleted_is_reported(hub: Hub, target: Path) -> None:
     hub.kubectl.refusing = {"delete": "Error from server (Forbidden): no"}
 
     hub.download(target)
 
-    assert "left behind: kubectl delete pod mnist-read-abcde --namespace default" in hub.told[-1]
+    assert "delete it: kubectl delete pod mnist-read-abcde --namespace default" in hub.told[-1]
 
 
-def test_two_calls_do_not_write_one_file(hub: Hub, target: Path) -> None:
+def test_two_downloads_cannot_write_the_same_file(hub: Hub, target: Path) -> None:
     digest = hub.body["status"]["model"]["digest"].rpartition(":")[2][:16]
     part = target.with_name(f".{target.name}.{digest}.partial")
     with part.open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(CommandError, match="another call"):
+        with pytest.raises(CommandError, match="another download"):
             hub.download(target)
 
 
-def test_the_command_downloads_and_says_what(
+def test_the_command_downloads_verifies_and_reports(
     hub: Hub, target: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KUBECTL", hub.kubectl.program)
@@ -190,17 +186,17 @@ def test_the_command_downloads_and_says_what(
     assert "No such file" in capsys.readouterr().err
 
 
-def test_a_copy_with_a_damaged_tensor_is_not_the_model(hub: Hub, target: Path) -> None:
+def test_a_copy_with_a_corrupted_tensor_is_rejected(hub: Hub, target: Path) -> None:
     raw = bytearray(hub.file.read_bytes())
     raw[-1] ^= 1
     target.write_bytes(raw)
     model = hub.run.status.model
 
-    with pytest.raises(CommandError, match="the run says"):
+    with pytest.raises(CommandError, match=r"has digest .*, expected"):
         verify_model(target, model.size, model.digest)
 
 
-def test_a_call_that_is_to_be_done_whole_is_done_before_ctrl_c_counts(tmp_path: Path) -> None:
+def test_a_call_with_deferred_signals_completes_before_ctrl_c(tmp_path: Path) -> None:
     done, program = tmp_path / "done", tmp_path / "kubectl"
     program.write_text(f"#!/bin/sh\nkill -INT $PPID\nsleep 1\ntouch {done}\n")
     program.chmod(0o755)
@@ -210,7 +206,7 @@ def test_a_call_that_is_to_be_done_whole_is_done_before_ctrl_c_counts(tmp_path: 
     assert done.exists()
 
 
-def test_without_blake3_the_extra_is_named(
+def test_a_missing_blake3_names_the_extra(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KUBECTL", hub.kubectl.program)

@@ -1,4 +1,4 @@
-"""The pod that reads the model: hardened, in the aggregator's place, and made only of what the hub itself says."""
+"""The reader pod: hardened, scheduled like the aggregator, built only from the hub's objects."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from kubectl_fl.resources.reader_pod import model_location
 from tests.support.fleet.model_hub import IMAGE, Hub
 
 
-def test_the_pod_meets_the_restricted_standard_and_reads_alone(hub: Hub, target: Path) -> None:
+def test_the_pod_meets_the_restricted_standard_and_is_read_only(hub: Hub, target: Path) -> None:
     hub.download(target)
     pod = hub.kubectl.created
     spec = pod["spec"]
@@ -36,7 +36,7 @@ def test_the_pod_meets_the_restricted_standard_and_reads_alone(hub: Hub, target:
     assert container["image"] == IMAGE
 
 
-def test_the_pod_has_the_aggregators_group_and_place_but_none_of_its_labels(tmp_path: Path, target: Path) -> None:
+def test_the_pod_shares_the_aggregators_group_and_scheduling_but_no_labels(tmp_path: Path, target: Path) -> None:
     server = {"nodeSelector": {"zone": "a"}, "tolerations": [{"key": "gpu", "operator": "Exists"}]}
     hub = Hub(tmp_path, **server, imagePullSecrets=[{"name": "pull"}])
     labels = {RUN_UID_LABEL: "u-1", ATTEMPT_LABEL: "1"}
@@ -54,7 +54,7 @@ def test_the_pod_has_the_aggregators_group_and_place_but_none_of_its_labels(tmp_
     assert made["metadata"]["ownerReferences"][0]["uid"] == "u-1"
 
 
-def test_without_the_job_an_image_is_asked_for_and_the_usual_group_is_used(hub: Hub, target: Path) -> None:
+def test_a_deleted_job_requires_an_image_and_uses_the_default_group(hub: Hub, target: Path) -> None:
     hub.kubectl.objects[JOB.plural] = []
 
     with pytest.raises(CommandError, match="--image"):
@@ -65,10 +65,10 @@ def test_without_the_job_an_image_is_asked_for_and_the_usual_group_is_used(hub: 
     assert hub.kubectl.created["spec"]["securityContext"]["fsGroup"] == 65532
 
 
-def test_a_job_that_may_not_be_read_is_done_without_where_an_image_is_named(hub: Hub, target: Path) -> None:
+def test_a_forbidden_job_is_optional_with_an_image(hub: Hub, target: Path) -> None:
     hub.kubectl.denied.append(JOB.plural)
 
-    with pytest.raises(CommandError, match=r"for the right, or name the image .* --image"):
+    with pytest.raises(CommandError, match=r"for this permission, or set the image .* --image"):
         hub.download(target)
     hub.download(target, "registry.example.org/python:1")
 
@@ -76,7 +76,7 @@ def test_a_job_that_may_not_be_read_is_done_without_where_an_image_is_named(hub:
     assert "(get on jobs.batch in default)" in hub.told[0]
 
 
-def test_the_job_of_an_earlier_run_of_the_name_is_not_taken(hub: Hub, target: Path) -> None:
+def test_the_job_of_an_earlier_run_with_the_same_name_is_ignored(hub: Hub, target: Path) -> None:
     hub.kubectl.objects[JOB.plural][0]["metadata"]["labels"][RUN_UID_LABEL] = "another"
 
     with pytest.raises(CommandError, match="--image"):
@@ -88,13 +88,15 @@ def test_the_job_of_an_earlier_run_of_the_name_is_not_taken(hub: Hub, target: Pa
     [
         ({"storage": {"type": "HostPath", "path": "/data"}}, {}, "copy /data/default/mnist.*--check FILE"),
         ({"storage": {"type": "S3Bucket"}}, {}, "S3Bucket"),
-        ({}, {"location": "../../etc/passwd"}, "leads out of the run's volume"),
-        ({}, {"location": "/etc/passwd"}, "leads out of the run's volume"),
+        ({}, {"location": "../../etc/passwd"}, "is outside the run's volume"),
+        ({}, {"location": "/etc/passwd"}, "is outside the run's volume"),
         ({}, {"location": ""}, "no model yet"),
     ],
     ids=["host path", "bucket", "upwards", "absolute", "none"],
 )
-def test_what_cannot_be_read_is_said_with_the_remedy(tmp_path: Path, server: Json, model: Json, words: str) -> None:
+def test_an_unsupported_location_is_rejected_with_its_remedy(
+    tmp_path: Path, server: Json, model: Json, words: str
+) -> None:
     hub = Hub(tmp_path, **server)
     hub.body["status"]["model"] |= model
 
@@ -102,6 +104,6 @@ def test_what_cannot_be_read_is_said_with_the_remedy(tmp_path: Path, server: Jso
         model_location(hub.run)
 
 
-def test_the_reader_finds_the_job_by_the_name_that_the_hub_gives_it(hub: Hub) -> None:
+def test_the_jobs_name_matches_the_hub_managers(hub: Hub) -> None:
     assert server_name(hub.run) == job(hub.run, 1, Images(aggregator=IMAGE))["metadata"]["name"]
     assert AGGREGATOR_JOB.plural == JOB.plural

@@ -1,4 +1,4 @@
-"""What keeps a run from starting, found in what the hub manager itself has made of it, with the remedy."""
+"""The checks of a run, on objects that the hub manager creates."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.support.doctor import applied, of_cluster, of_run, seen, waiting
 from tests.support.fakes.run_world import started
 
 
-async def test_a_run_that_goes_well_has_no_problem(tmp_path: Path) -> None:
+async def test_a_healthy_run_has_no_problem(tmp_path: Path) -> None:
     world = await waiting()
     world.job_says(ready=1, active=1)
     await world.settle()
@@ -30,23 +30,23 @@ async def test_a_run_that_goes_well_has_no_problem(tmp_path: Path) -> None:
     every = [*run_findings(what), *cluster_findings(what, "c1", world.now)]
 
     assert [finding for finding in every if finding.verdict is not Verdict.OK] == []
-    assert {"answer", "connection", "dataset", "listener", "volume"} <= {finding.check for finding in every}
+    assert {"collaborator", "connection", "dataset", "listener", "volume"} <= {finding.check for finding in every}
     assert clusters_to_check(what) == ("c1", "c2")
 
 
-async def test_too_few_clusters_are_a_problem_of_the_placement(tmp_path: Path) -> None:
+async def test_too_few_selected_clusters_are_a_placement_problem(tmp_path: Path) -> None:
     world = await waiting(selected={"default/mnist": ("c1",)})
 
     problem = of_run(seen(world, tmp_path), "placement")
 
     assert problem.verdict is Verdict.PROBLEM
-    assert problem.detail.startswith("1 clusters are selected, 2 are needed")
+    assert problem.detail.startswith("1 clusters selected, 2 required")
 
 
-async def test_a_spec_that_cannot_run_and_one_that_is_suspended_are_problems(tmp_path: Path) -> None:
+async def test_an_invalid_or_suspended_spec_is_a_problem(tmp_path: Path) -> None:
     cases: tuple[tuple[Json, str], ...] = (
         ({"framework": "flower"}, "FrameworkNotServed: spec.framework"),
-        ({"suspend": True}, "spec.suspend is set"),
+        ({"suspend": True}, "spec.suspend is true"),
     )
     for spec, words in cases:
         what = seen(await waiting(run_json(**spec)), tmp_path)
@@ -54,7 +54,7 @@ async def test_a_spec_that_cannot_run_and_one_that_is_suspended_are_problems(tmp
         assert words in of_run(what, "spec").detail
 
 
-async def test_an_aggregator_that_no_node_takes_is_told_as_kubernetes_says_it(tmp_path: Path) -> None:
+async def test_an_unschedulable_aggregator_is_reported_with_kubernetes_message(tmp_path: Path) -> None:
     world = await started()
     world.job_says(active=1)
     world.pod_says(scheduled="0/1 nodes are available")
@@ -65,7 +65,7 @@ async def test_an_aggregator_that_no_node_takes_is_told_as_kubernetes_says_it(tm
     assert (problem.verdict, problem.detail) == (Verdict.PROBLEM, "Unschedulable: 0/1 nodes are available")
 
 
-async def test_an_init_container_that_failed_is_found(tmp_path: Path) -> None:
+async def test_a_failed_init_container_is_reported(tmp_path: Path) -> None:
     world = await started()
     world.job_says(active=1)
     world.pod_says(init={"terminated": {"exitCode": 3, "reason": "Error", "message": "no plan"}})
@@ -77,7 +77,7 @@ async def test_an_init_container_that_failed_is_found(tmp_path: Path) -> None:
     assert problem.remedy == "kubectl fl logs mnist"
 
 
-async def test_an_aggregator_that_has_ended_well_is_no_problem(tmp_path: Path) -> None:
+async def test_a_succeeded_aggregator_is_not_a_problem(tmp_path: Path) -> None:
     world = await started()
     world.job_says()
     world.pod_says(phase="Succeeded")
@@ -89,7 +89,7 @@ async def test_an_aggregator_that_has_ended_well_is_no_problem(tmp_path: Path) -
     assert aggregator.detail.startswith("AggregatorFinished: ")
 
 
-async def test_a_run_that_failed_says_so_first_and_asks_no_site_any_more(tmp_path: Path) -> None:
+async def test_a_failed_run_is_reported_first_without_work_checks(tmp_path: Path) -> None:
     world = await started()
     world.job_says("Failed", message="BackoffLimitExceeded")
     await world.settle()
@@ -97,21 +97,21 @@ async def test_a_run_that_failed_says_so_first_and_asks_no_site_any_more(tmp_pat
 
     assert run_findings(what)[0].check == "end"
     assert run_findings(what)[0].verdict is Verdict.PROBLEM
-    assert "asked" not in {finding.check for finding in cluster_findings(what, "c1", NOW)}
+    assert "work" not in {finding.check for finding in cluster_findings(what, "c1", NOW)}
 
 
-async def test_what_may_not_be_read_is_unknown_and_hides_nothing_else(tmp_path: Path) -> None:
+async def test_forbidden_objects_are_unknown_and_do_not_affect_other_checks(tmp_path: Path) -> None:
     world = await waiting(selected={"default/mnist": ("c1",)})
     what = seen(world, tmp_path, "managedclusters", "manifestworks", "placements", "persistentvolumeclaims", "pods")
 
     unread = of_cluster(what, "c1", "membership")
     assert (unread.verdict, "managedclusters is forbidden" in unread.detail) == (Verdict.UNKNOWN, True)
-    assert of_cluster(what, "c1", "asked").verdict is Verdict.UNKNOWN
+    assert of_cluster(what, "c1", "work").verdict is Verdict.UNKNOWN
     assert of_run(what, "placement").verdict is Verdict.UNKNOWN
     assert of_cluster(what, "c1", "add-on").verdict is Verdict.OK
 
 
-def test_a_page_shows_findings_by_cluster_counts_them_and_stays_harmless() -> None:
+def test_the_report_groups_counts_and_sanitizes_findings() -> None:
     bad = Finding("answer", Verdict.PROBLEM, "\x1b[2Jgone\nline", "do \x9bthis")
 
     lines = render_findings("default/mnist", (Finding("spec", Verdict.OK, "taken"),), {"c1": (bad,)})

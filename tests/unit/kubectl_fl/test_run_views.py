@@ -1,4 +1,4 @@
-"""A run on one page, runs in a table, and what is new of one."""
+"""The page of a run, the table of runs, and the lines for its changes."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -55,7 +55,7 @@ def condition(kind: str, status: str, reason: str, message: str = "") -> dict[st
     return {"type": kind, "status": status, "reason": reason, "message": message}
 
 
-def test_a_page_has_what_a_person_asks_about_a_run() -> None:
+def test_the_page_shows_progress_cohort_model_and_metrics() -> None:
     page = "\n".join(render_run(under_way(), NOW))
 
     assert "default/mnist Running [############............] round 3 of 4, 50 %, about 5 min left" in page
@@ -69,15 +69,15 @@ def test_a_page_has_what_a_person_asks_about_a_run() -> None:
     assert "Needs attention" not in page
 
 
-def test_a_condition_that_is_not_fine_stands_with_its_remedy() -> None:
+def test_a_condition_that_needs_attention_has_its_remedy() -> None:
     wrong = condition("CohortReady", "False", "SitesRefused", "c1 Refused")
     page = "\n".join(render_run(run(phase="Waiting", conditions=[wrong]), NOW))
 
     assert "CohortReady False, SitesRefused" in page
-    assert "-> see which sites, and what each needs: kubectl fl doctor" in page
+    assert "-> find the clusters and what each needs: kubectl fl doctor" in page
 
 
-def test_conditions_of_a_run_that_ended_well_want_no_attention() -> None:
+def test_conditions_of_a_completed_run_need_no_attention() -> None:
     ended = [
         condition("ServerReady", "False", "Ended"),
         condition("Progressing", "False", "Ended"),
@@ -96,11 +96,11 @@ def test_every_reason_of_the_hub_manager_has_a_remedy_or_needs_none() -> None:
     assert REMEDIES.keys() - reasons - {"TooFewClusters"} == set()
 
 
-def test_a_spec_that_nobody_has_looked_at_is_said_so() -> None:
-    assert "has not looked at the spec" in "\n".join(render_run(run(generation=2), NOW))
+def test_an_unobserved_generation_is_reported() -> None:
+    assert "has not observed the current generation" in "\n".join(render_run(run(generation=2), NOW))
 
 
-def test_metrics_of_many_sites_are_the_least_and_the_greatest() -> None:
+def test_metrics_of_many_clusters_show_lowest_and_highest() -> None:
     sites = [{"name": f"c{n}", "value": n / 10} for n in range(MAX_METRIC_COLUMNS + 1)]
     metric = {"task": "t", "name": "accuracy", "value": 0.5, "round": 1, "clusters": sites}
 
@@ -111,7 +111,7 @@ def test_metrics_of_many_sites_are_the_least_and_the_greatest() -> None:
     assert "c3" not in page
 
 
-def test_a_page_never_sends_what_a_site_wrote_to_the_terminal_as_it_is() -> None:
+def test_the_page_sanitizes_text_from_spokes() -> None:
     hostile = "\x1b]0;owned\x07\x1b[2Jgone\u202e"
     every = {
         "message": hostile,
@@ -126,7 +126,7 @@ def test_a_page_never_sends_what_a_site_wrote_to_the_terminal_as_it_is() -> None
     assert "gone" in page
 
 
-def test_runs_are_a_table() -> None:
+def test_runs_are_listed_in_a_table() -> None:
     summary = {"round": "3/4", "clusters": "2/2", "metric": "accuracy 0.93"}
 
     assert render_run_table([run(phase="Running", summary=summary)], NOW, everywhere=True) == [
@@ -136,22 +136,22 @@ def test_runs_are_a_table() -> None:
     assert render_run_table([], NOW, everywhere=False)[0].startswith("No runs in this namespace")
 
 
-def test_what_is_new_is_said_once_and_what_stays_is_not() -> None:
+def test_only_changes_are_reported() -> None:
     before = under_way()
     after = under_way(round=4, model={**MODEL, "round": 3}, clusters=[{"name": "c1", "state": "Running"}])
 
     assert describe_changes(before, before) == []
-    assert describe_changes(before, after) == ["round 4 of 4", "the model after round 3 is stored, blake3:ab"]
+    assert describe_changes(before, after) == ["round 4 of 4", "stored the model of round 3, blake3:ab"]
     assert "round 3 of 4" in describe_changes(None, before)
     assert "c2 is Failed (WorkspaceFailed): KeyError (src/data.py:12)" in describe_changes(None, before)
 
 
-def test_a_message_in_several_lines_is_one_change() -> None:
+def test_a_multiline_message_is_one_change() -> None:
     assert describe_changes(None, run(phase="Waiting", message="one\ntwo\x1b[2J")) == ["Waiting: one two"]
 
 
 @pytest.mark.parametrize(("kind", "well"), [(COMPLETE, True), (FAILED, False)])
-def test_a_run_ends_by_its_condition_and_not_by_an_older_specs(kind: str, well: bool) -> None:
+def test_the_result_comes_from_conditions_of_the_current_generation(kind: str, well: bool) -> None:
     ended = [condition(kind, "True", "Why", "in words")]
 
     end = run_result(run(conditions=ended))

@@ -1,4 +1,4 @@
-"""What reaches a terminal: nothing that it would obey, whatever was read."""
+"""Text for a terminal contains no control sequences, whatever the input."""
 
 import unicodedata
 from datetime import UTC, datetime, timedelta
@@ -34,14 +34,14 @@ def obeyed(text: str) -> set[str]:
 
 
 @given(HOSTILE)
-def test_no_text_has_anything_left_that_a_terminal_obeys(text: str) -> None:
+def test_sanitized_text_has_no_control_characters(text: str) -> None:
     assert not obeyed(sanitize(text))
     assert not obeyed(one_line(text))
     assert "\n" not in one_line(text)
 
 
 @given(st.lists(HOSTILE, min_size=2, max_size=2), HOSTILE)
-def test_no_cell_of_a_table_breaks_out_of_its_line(row: list[str], other: str) -> None:
+def test_table_cells_stay_in_their_line(row: list[str], other: str) -> None:
     lines = format_table(["A", "B"], [row, [other, other]])
 
     assert len(lines) == 3
@@ -49,7 +49,7 @@ def test_no_cell_of_a_table_breaks_out_of_its_line(row: list[str], other: str) -
 
 
 @given(st.lists(HOSTILE, max_size=12), st.integers(4, 60), st.integers(3, 10), st.integers(0, 30))
-def test_a_page_never_outgrows_the_terminal_and_sends_only_its_own_sequences(
+def test_a_frame_fits_the_terminal_and_emits_only_its_own_sequences(
     lines: list[str], columns: int, rows: int, drawn: int
 ) -> None:
     text, count = render_frame(lines, columns, rows, drawn)
@@ -74,11 +74,11 @@ def test_a_page_never_outgrows_the_terminal_and_sends_only_its_own_sequences(
     ],
     ids=["colour", "link", "reset", "line end", "carriage return", "plain"],
 )
-def test_sequences_go_and_words_stay(text: str, expected: str) -> None:
+def test_escape_sequences_are_removed_and_text_is_kept(text: str, expected: str) -> None:
     assert sanitize(text) == expected
 
 
-def test_columns_stand_under_each_other_and_numbers_to_the_right() -> None:
+def test_columns_are_aligned_with_numbers_to_the_right() -> None:
     assert format_table(["NAME", "ROUND"], [["世界", "7"], ["c", "12"]]) == [
         "NAME   ROUND",
         "世界       7",
@@ -86,13 +86,13 @@ def test_columns_stand_under_each_other_and_numbers_to_the_right() -> None:
     ]
 
 
-def test_a_cut_text_has_an_ellipsis_and_fits() -> None:
+def test_truncated_text_fits_and_ends_with_an_ellipsis() -> None:
     assert truncate("abcdef", 4) == "abc…"
     assert truncate("abcd", 4) == "abcd"
     assert display_width(truncate("世界世界", 4)) <= 4
 
 
-def test_spans_and_sizes_are_said_as_people_say_them() -> None:
+def test_durations_and_sizes_use_readable_units() -> None:
     spans = [format_duration(timedelta(seconds=s)) for s in (5, 300, 10_000, 200_000)]
 
     assert spans == ["5 s", "5 min", "2 h", "2 d"]
