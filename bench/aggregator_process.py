@@ -13,8 +13,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
 from federation.logging import configure_logging
-from hub_manager.aggregator.app import Aggregator, Settings
-from hub_manager.aggregator.config import Folders, read_config
+from hub_manager.aggregator.app import Aggregator, AggregatorSettings
+from hub_manager.aggregator.config import AggregatorFolders, read_config
 
 LINGER_SECONDS = 5.0
 """After the run's end, for whoever measures to look at this process once more."""
@@ -25,11 +25,11 @@ def main() -> None:
     configure_logging("warning", stream=sys.stderr)
     os.umask(0o077)
     folder = Path(sys.argv[1])
-    folders = Folders(folder / "run", folder / "desk" / "aggregator", folder / "workspace")
+    folders = AggregatorFolders(folder / "run", folder / "desk" / "aggregator", folder / "workspace")
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
-    aggregator = Aggregator(read_config(folders), folders, registry, Settings("127.0.0.1:0", 0))
+    aggregator = Aggregator(read_config(folders), folders, registry, AggregatorSettings("127.0.0.1:0", 0))
     asyncio.run(aggregator.run(serving=lambda: print(aggregator.port, flush=True)))
     time.sleep(LINGER_SECONDS)
 

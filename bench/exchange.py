@@ -39,10 +39,10 @@ def values() -> bytes:
 def ours(work: Work, folder: Path, ballast: Path | None) -> Measured:
     """The hub's aggregator at work in the folder."""
     pod = Pod(folder)
-    pod.tell(
+    pod.submit(
         rounds=work.rounds, min_clients_per_round=work.sites, aggregation=Aggregation(), round_timeout_seconds=3600
     )
-    pod.tell_cohort(*work.clusters)
+    pod.write_cohort(*work.clusters)
     plan = msgspec.structs.replace(PLAN, rounds=work.rounds, first_model=MODEL_FILE)
     (pod.folders.workspace / PLAN_FILE).write_bytes(encode(plan))
     update = Repeated(values(), work.model_bytes)
@@ -128,18 +128,20 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Measures and prints."""
-    asked = arguments()
+    requested_from = arguments()
     print(HEAD, flush=True)
-    with tempfile.TemporaryDirectory(dir=asked.folder) as shared:
-        ballast = Path(shared) / "ballast" if asked.fill else None
-        for count in asked.sites:
-            work = Work(asked.parameters, count, asked.rounds)
+    with tempfile.TemporaryDirectory(dir=requested_from.folder) as shared:
+        ballast = Path(shared) / "ballast" if requested_from.fill else None
+        for count in requested_from.sites:
+            work = Work(requested_from.parameters, count, requested_from.rounds)
             with tempfile.TemporaryDirectory(dir=shared) as folder:
                 here = ours(work, Path(folder), ballast)
             print(row("ours", work, here), flush=True)
-            if asked.openfl and count in asked.openfl_sites:
+            if requested_from.openfl and count in requested_from.openfl_sites:
                 with tempfile.TemporaryDirectory(dir=shared) as folder:
-                    there = openfl(work, asked.openfl, Path(folder), ballast, durable=asked.openfl_durable)
+                    there = openfl(
+                        work, requested_from.openfl, Path(folder), ballast, durable=requested_from.openfl_durable
+                    )
                 print(row("OpenFL", work, there), ratio(here, there), sep="\n", flush=True)
 
 

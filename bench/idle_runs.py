@@ -84,10 +84,10 @@ async def main() -> None:
     """Prints a line for each phase."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=500)
-    asked = parser.parse_args()
+    requested_from = parser.parse_args()
     configure_logging("error")
-    await show("Completed", completed, asked.runs)
-    await show("Waiting", waiting, asked.runs)
+    await show("Completed", completed, requested_from.runs)
+    await show("Waiting", waiting, requested_from.runs)
 
 
 if __name__ == "__main__":

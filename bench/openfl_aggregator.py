@@ -158,9 +158,9 @@ def main() -> None:
     parser.add_argument("work", type=int, nargs=3)
     parser.add_argument("--durable", action="store_true")
     parser.add_argument("--ballast", type=Path, default=None)
-    asked = parser.parse_args()
-    with filled(asked.ballast) as between:
-        found = measured(Work(*asked.work), asked.folder, between, durable=asked.durable)
+    requested_from = parser.parse_args()
+    with filled(requested_from.ballast) as between:
+        found = measured(Work(*requested_from.work), requested_from.folder, between, durable=requested_from.durable)
     print(msgspec.json.encode(found).decode())
 
 

@@ -27,14 +27,14 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("work", type=int, nargs=3)
     parser.add_argument("--durable", action="store_true")
-    asked = parser.parse_args()
-    work = Work(*asked.work)
+    requested_from = parser.parse_args()
+    work = Work(*requested_from.work)
     server = AggregatorGRPCServer(
-        aggregator(work, asked.folder, durable=asked.durable),
-        agg_port=asked.port,
-        root_certificate=str(asked.folder / "aggregator" / "ca.crt"),
-        certificate=str(asked.folder / "aggregator" / "tls.crt"),
-        private_key=str(asked.folder / "aggregator" / "tls.key"),
+        aggregator(work, requested_from.folder, durable=requested_from.durable),
+        agg_port=requested_from.port,
+        root_certificate=str(requested_from.folder / "aggregator" / "ca.crt"),
+        certificate=str(requested_from.folder / "aggregator" / "tls.crt"),
+        private_key=str(requested_from.folder / "aggregator" / "tls.key"),
     )
     server.serve()
 

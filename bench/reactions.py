@@ -41,12 +41,12 @@ async def _seconds(act: Callable[[], Awaitable[object]], holds: Callable[[], Awa
 async def _datasets(fleet: Fleet) -> None:
     holder, body = fleet.spokes[0], json.dumps(dataset("measured"))
     await fleet.kubectl(HUB, "create", "namespace", NAMESPACE)
-    asked = {
+    requested_from = {
         "apiVersion": "v1",
         "kind": "List",
         "items": [binding(), placement("all", predicates=asks_for("measured"))],
     }
-    await fleet.kubectl(HUB, "apply", "-f", "-", stdin=json.dumps(asked))
+    await fleet.kubectl(HUB, "apply", "-f", "-", stdin=json.dumps(requested_from))
 
     async def chosen() -> bool:
         return await selected(fleet, "all") == [holder]
@@ -74,7 +74,7 @@ async def _failure(fleet: Fleet, folder: Path) -> None:
     await fleet.load_image(image)
     run = FleetRun(fleet, "digits-measured-error")
 
-    async def told() -> bool:
+    async def reported() -> bool:
         clusters = (await run.status()).get("clusters", ())
         return any(f"src/taskrunner.py:{line}" in each.get("lastError", "") for each in clusters)
 
@@ -82,7 +82,7 @@ async def _failure(fleet: Fleet, folder: Path) -> None:
         await run.submit(image.reference)
         await run.in_round(1)
 
-    _say("a site's failure after the first round is open, until told", [await _seconds(opened, told, "told")])
+    _say("a site's failure after the first round is open, until told", [await _seconds(opened, reported, "told")])
     await run.delete()
 
 

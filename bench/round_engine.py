@@ -38,12 +38,12 @@ def main() -> None:
     parser.add_argument("--parameters", type=int, default=10_000_000)
     parser.add_argument("--sites", type=int, default=8)
     parser.add_argument("--folder", type=Path, default=None, help="where the volume is made; default: a temporary one")
-    asked = parser.parse_args()
-    manifest = manifest_of([TensorSpec("w", DType.FLOAT32, (asked.parameters,))])
-    raw = np.random.default_rng(0).normal(0, 0.01, asked.parameters).astype("<f4").tobytes()
+    requested_from = parser.parse_args()
+    manifest = manifest_of([TensorSpec("w", DType.FLOAT32, (requested_from.parameters,))])
+    raw = np.random.default_rng(0).normal(0, 0.01, requested_from.parameters).astype("<f4").tobytes()
     announced = Announcement(1, "train", len(raw), digest_of(raw), 10)
-    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-        measure(Path(folder), manifest, raw, announced, asked.sites)
+    with tempfile.TemporaryDirectory(dir=requested_from.folder) as folder:
+        measure(Path(folder), manifest, raw, announced, requested_from.sites)
 
 
 def measure(folder: Path, manifest: ModelManifest, raw: bytes, announced: Announcement, sites: int) -> None:
@@ -82,7 +82,7 @@ def measure(folder: Path, manifest: ModelManifest, raw: bytes, announced: Announ
 
 def checkpoint_cost(checkpoints: CheckpointStore, manifest: ModelManifest, source: Source, size: int) -> None:
     """Print what storing and recovering a model takes, per GB of the model."""
-    show("store a checkpoint", size, lambda: checkpoints.store_first(manifest, source))
+    show("store a checkpoint", size, lambda: checkpoints.store_initial_model(manifest, source))
     show("recover a checkpoint", size, checkpoints.recover)
 
 

@@ -14,7 +14,7 @@ from hub_manager.addon import status as addon_status
 from hub_manager.addon.configuration import ConfigurationReason
 from hub_manager.aggregator.config import ConfigError
 from hub_manager.aggregator.exchange.status_codes import ANSWERS as UPDATE_ANSWERS
-from hub_manager.aggregator.rounds.records import Failure
+from hub_manager.aggregator.rounds.records import RunFailureReason
 from hub_manager.aggregator.storage.initial_model import ModelUnusable
 from hub_manager.aggregator.validation import refusal as updates
 from hub_manager.certificates import refusal as certificates
@@ -90,7 +90,7 @@ def _ends() -> Meanings:
     unusable = {error.__name__: summary(error) for error in (ConfigError, ModelUnusable)}
     exporting = member_meanings(failure.Reason)
     return (
-        member_meanings(Failure)
+        member_meanings(RunFailureReason)
         | unusable
         | {
             reason.value: f"{exporting[reason.value]} Reported by the export on the hub, before the first round."
@@ -167,7 +167,9 @@ def _aggregator() -> Iterator[str]:
         "send a valid update."
     )
     yield "### Rejected models and updates"
-    yield _refusals(member_meanings(updates.Reason), {r.value: a.remedy for r, a in UPDATE_ANSWERS.items()})
+    yield _refusals(
+        member_meanings(updates.UpdateRefusalReason), {r.value: a.remedy for r, a in UPDATE_ANSWERS.items()}
+    )
     yield "### Rejected calls"
     yield _refusals(member_meanings(CallReason), {r.value: a.remedy for r, a in CALL_ANSWERS.items()})
     yield "### Actions of the collaborator"

@@ -14,9 +14,9 @@ from federation.api.aggregator_run import GIVEN_UP, AggregatorRun
 from federation.kube.api import Api
 from federation.kube.client import Client
 from federation.logging import configure_logging
-from hub_manager.aggregator.app import Aggregator, Settings
+from hub_manager.aggregator.app import Aggregator, AggregatorSettings
 from hub_manager.aggregator.cohort_watch import follow_server
-from hub_manager.aggregator.config import ConfigError, Folders, read_config, read_run
+from hub_manager.aggregator.config import AggregatorFolders, ConfigError, read_config, read_run
 from hub_manager.aggregator.reporting.reporter import FIELD_MANAGER, Reporter, report_unusable
 from hub_manager.aggregator.rounds.state import State
 from hub_manager.aggregator.storage.initial_model import ModelUnusable
@@ -24,7 +24,7 @@ from hub_manager.aggregator.storage.initial_model import ModelUnusable
 _log = structlog.stdlib.get_logger(__name__)
 
 
-async def run(folders: Folders) -> State | None:
+async def run(folders: AggregatorFolders) -> State | None:
     """Runs the aggregator to the end of its run; None for a run that can't begin, as its status says now.
 
     Raises:
@@ -33,12 +33,14 @@ async def run(folders: Folders) -> State | None:
         KubeError: The API server can't be told that the run can't begin; alone or in a group.
         BaseExceptionGroup: See `Aggregator.run`.
     """
-    told = read_run(folders)
+    reported = read_run(folders)
     async with Client.in_cluster(field_manager=FIELD_MANAGER) as api:
-        return await run_told(api, told, folders, Settings())
+        return await run_once(api, reported, folders, AggregatorSettings())
 
 
-async def run_told(api: Api, told: AggregatorRun, folders: Folders, settings: Settings) -> State | None:
+async def run_once(
+    api: Api, reported: AggregatorRun, folders: AggregatorFolders, settings: AggregatorSettings
+) -> State | None:
     """The same, of a run that can be told about.
 
     Raises:
@@ -48,19 +50,19 @@ async def run_told(api: Api, told: AggregatorRun, folders: Folders, settings: Se
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
-    reporter = Reporter(api, told, clock=lambda: datetime.now(UTC))
+    reporter = Reporter(api, reported, clock=lambda: datetime.now(UTC))
     try:
         config = await asyncio.to_thread(read_config, folders)
         aggregator = Aggregator(config, folders, registry, settings)
-        return await aggregator.run(reporter, followed=partial(follow_server, api, told))
+        return await aggregator.run(reporter, followed=partial(follow_server, api, reported))
     except* (ConfigError, ModelUnusable) as unusable:
         error = unusable.exceptions[0]
         _log.error("run_unusable", error=str(error))  # the message is the whole of it
-        await report_unusable(api, told, type(error).__name__, str(error))
+        await report_unusable(api, reported, type(error).__name__, str(error))
     return None
 
 
-async def _until_told_to_stop(folders: Folders) -> int:
+async def _until_told_to_stop(folders: AggregatorFolders) -> int:
     running = asyncio.create_task(run(folders))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,7 +88,7 @@ def main() -> int:
     configure_logging()
     os.umask(0o077)
     try:
-        return asyncio.run(_until_told_to_stop(Folders()))
+        return asyncio.run(_until_told_to_stop(AggregatorFolders()))
     except ConfigError as error:
         _log.error("start_refused", error=str(error))  # the message is the whole of it
     except Exception:  # noqa: BLE001 - the process ends, whatever it was; a new one goes on from the volume

@@ -19,21 +19,21 @@ from federation.rpc.policy import server_options
 from federation.rpc.tls import server_credentials
 from federation.serving import serve
 from hub_manager.aggregator.cohort_watch import Take, follow_file
-from hub_manager.aggregator.config import Config, Folders
-from hub_manager.aggregator.engine.driver import Doors, Driver
+from hub_manager.aggregator.config import AggregatorConfig, AggregatorFolders
+from hub_manager.aggregator.engine.driver import Driver, DriverCallbacks
 from hub_manager.aggregator.engine.engine import open_engine
-from hub_manager.aggregator.exchange.open_calls import Calls
-from hub_manager.aggregator.exchange.quotas import CallKind, Limits, Tallies
+from hub_manager.aggregator.exchange.open_calls import OpenCalls
+from hub_manager.aggregator.exchange.quotas import CallKind, ExchangeLimits, PeerQuotas
 from hub_manager.aggregator.exchange.service import Exchange
 from hub_manager.aggregator.exchange.status_codes import answer
 from hub_manager.aggregator.reporting.reporter import Reporter
-from hub_manager.aggregator.reporting.telemetry import Telling
-from hub_manager.aggregator.rounds.inputs import CohortTold
+from hub_manager.aggregator.reporting.telemetry import AggregatorTelemetry
+from hub_manager.aggregator.rounds.inputs import CohortReceived
 from hub_manager.aggregator.rounds.state import State
 from hub_manager.aggregator.storage.checkpoint import CheckpointStore
-from hub_manager.aggregator.storage.initial_model import read_first_model
+from hub_manager.aggregator.storage.initial_model import read_initial_model
 from hub_manager.aggregator.validation.manifest import ModelLimits
-from hub_manager.aggregator.validation.refusal import Refusal
+from hub_manager.aggregator.validation.refusal import UpdateRefusal
 
 Follow = Callable[[Take], Coroutine[None, None, None]]
 """Hands on cohorts until cancelled."""
@@ -49,12 +49,12 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AggregatorSettings:
     """How the process serves; a test has ports of its own."""
 
     address: str = f"[::]:{EXCHANGE_PORT}"
     http_port: int = HTTP_PORT
-    limits: Limits = field(default_factory=Limits)
+    limits: ExchangeLimits = field(default_factory=ExchangeLimits)
     models: ModelLimits = field(default_factory=ModelLimits)
     look: float = LOOK_SECONDS
 
@@ -63,15 +63,19 @@ class Aggregator:
     """The process of one run."""
 
     def __init__(
-        self, config: Config, folders: Folders, registry: CollectorRegistry, settings: Settings | None = None
+        self,
+        config: AggregatorConfig,
+        folders: AggregatorFolders,
+        registry: CollectorRegistry,
+        settings: AggregatorSettings | None = None,
     ) -> None:
         """Nothing is opened before `run`."""
         self._config = config
         self._folders = folders
-        self._settings = settings or Settings()
-        self._telling = Telling(registry)
+        self._settings = settings or AggregatorSettings()
+        self._telemetry = AggregatorTelemetry(registry)
         self._registry = registry
-        self._calls = Calls(self._settings.limits, clock=lambda: datetime.now(UTC))
+        self._calls = OpenCalls(self._settings.limits, clock=lambda: datetime.now(UTC))
         self._driver: Driver | None = None
         self._unready: str | None = "the run's folder is being opened"
         self.port = 0
@@ -134,7 +138,7 @@ class Aggregator:
         def opened() -> Driver:
             self._bring_first_model()
             now = datetime.now(UTC).timestamp()
-            engine, first = open_engine(config.folder, config.run.id, config.terms, config.aggregation, now)
+            engine, first = open_engine(config.folder, config.run.id, config.parameters, config.aggregation, now)
             return Driver(engine, first, self._settings.models)
 
         return await asyncio.to_thread(opened)
@@ -147,17 +151,17 @@ class Aggregator:
             OSError: The volume failed.
         """
         config = self._config
-        if config.first_model is None or (config.folder / "journal").exists():
+        if config.initial_model is None or (config.folder / "journal").exists():
             return
-        manifest, source = read_first_model(config.first_model, self._settings.models)
+        manifest, source = read_initial_model(config.initial_model, self._settings.models)
         with closing(source):
-            CheckpointStore(config.folder / "checkpoints", config.run.id).store_first(manifest, source)
+            CheckpointStore(config.folder / "checkpoints", config.run.id).store_initial_model(manifest, source)
 
     def _reporting(self, reporter: Reporter | None, ended: asyncio.Event) -> Callable[[State], None]:
         """Tells every new state to whoever shows it, and sets `ended` with the last one."""
 
         def report(state: State) -> None:
-            self._telling.run_seen(state)
+            self._telemetry.run_seen(state)
             if reporter is not None:
                 reporter.report(state)
             if state.ended is not None:
@@ -176,25 +180,27 @@ class Aggregator:
             await server.stop(grace=1.0)
 
     async def _serve(self, driver: Driver) -> "grpc.aio.Server":
-        exchange = Exchange(self._config.run.id, driver, self._calls, Tallies(self._settings.limits), self._telling)
+        exchange = Exchange(
+            self._config.run.id, driver, self._calls, PeerQuotas(self._settings.limits), self._telemetry
+        )
         server = grpc.aio.server(options=server_options())
         server.add_generic_rpc_handlers((exchange.handler(),))
-        credentials = server_credentials(self._folders.files, reloaded=self._telling.certificate_shown)
+        credentials = server_credentials(self._folders.files, reloaded=self._telemetry.certificate_shown)
         self.port = server.add_secure_port(self._settings.address, credentials)
         await server.start()
         self._unready = None
-        _log.info("exchange_served", run=self._config.run.id, port=self.port, cohort=self._config.terms.cohort)
+        _log.info("exchange_served", run=self._config.run.id, port=self.port, cohort=self._config.parameters.cohort)
         return server
 
-    def _doors(self, report: Callable[[State], None]) -> Doors:
-        return Doors(
+    def _doors(self, report: Callable[[State], None]) -> DriverCallbacks:
+        return DriverCallbacks(
             cut_peer=lambda peer, refusal: self._cut(peer, refusal, None),
             cut_upload=lambda peer, refusal: self._cut(peer, refusal, CallKind.UPLOAD),
             report=report,
-            folded=self._telling.folded,
+            folded=self._telemetry.folded,
         )
 
-    def _cut(self, peer: str, refusal: Refusal, kind: CallKind | None) -> None:
+    def _cut(self, peer: str, refusal: UpdateRefusal, kind: CallKind | None) -> None:
         calls = self._calls.cut(peer, answer(refusal), kind)
         if calls:
             _log.warning("collaborator_cut", cluster=peer, reason=refusal.reason.value, calls=calls)
@@ -206,7 +212,7 @@ class Aggregator:
 
         def take(cohort: Cohort) -> None:
             if cohort.generation > driver.state.generation:
-                driver.tell(CohortTold(cohort))
+                driver.submit(CohortReceived(cohort))
 
         yield tasks.create_task(follow_file(self._folders, take, self._settings.look))
         if followed is not None:

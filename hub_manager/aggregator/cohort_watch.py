@@ -16,14 +16,14 @@ from federation.api.core import ConfigMap
 from federation.kube.api import Api
 from federation.kube.kinds import CONFIG_MAP
 from federation.kube.reflector import Reflector
-from hub_manager.aggregator.config import ConfigError, Folders, read_cohort
+from hub_manager.aggregator.config import AggregatorFolders, ConfigError, read_cohort
 
 Take = Callable[[Cohort], None]
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-async def follow_file(folders: Folders, take: Take, look: float) -> None:
+async def follow_file(folders: AggregatorFolders, take: Take, look: float) -> None:
     """Takes what the mounted file says, every so many seconds: it has no watch, kubelets replace a link."""
     while True:
         try:

@@ -11,11 +11,11 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from federation.api import aggregator_run as told
+from federation.api import aggregator_run
 from federation.api.federated_learning import Aggregation as AskedAggregation
 from federation.exported_plan import PLAN_FILE, ExportedPlan, PlanNotUnderstood, decode
 from federation.rpc.tls import Files
-from hub_manager.aggregator.domain import MAX_WEIGHT, JoinPolicy, Task, TaskKind, Terms
+from hub_manager.aggregator.domain import MAX_WEIGHT, JoinPolicy, RunParameters, Task, TaskKind
 from hub_manager.aggregator.numerics.algorithms import (
     Adam,
     Aggregation,
@@ -39,12 +39,12 @@ class ConfigError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Folders:
+class AggregatorFolders:
     """Where the pod mounts what; a test has its own."""
 
-    run: Path = Path(told.RUN_FOLDER)
-    tls: Path = Path(told.TLS_FOLDER)
-    workspace: Path = Path(told.WORKSPACE_FOLDER)
+    run: Path = Path(aggregator_run.RUN_FOLDER)
+    tls: Path = Path(aggregator_run.TLS_FOLDER)
+    workspace: Path = Path(aggregator_run.WORKSPACE_FOLDER)
 
     @property
     def files(self) -> Files:
@@ -54,23 +54,23 @@ class Folders:
     @property
     def cohort(self) -> Path:
         """The file that changes while the aggregator runs."""
-        return self.run / told.COHORT_FILE
+        return self.run / aggregator_run.COHORT_FILE
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class AggregatorConfig:
     """A run, as its aggregator was told of it."""
 
-    run: told.AggregatorRun
-    terms: Terms
+    run: aggregator_run.AggregatorRun
+    parameters: RunParameters
     aggregation: Aggregation
     folder: Path
     """The run's own, on its volume."""
-    first_model: Path | None
+    initial_model: Path | None
     """A safetensors file out of the user's workspace, not looked into yet."""
 
 
-def read_config(folders: Folders) -> Config:
+def read_config(folders: AggregatorFolders) -> AggregatorConfig:
     """What the mounted files say; the terms, where the run's folder has them, are those.
 
     Raises:
@@ -82,22 +82,24 @@ def read_config(folders: Folders) -> Config:
     folder = Path(run.folder)
     kept = folder / TERMS_FILE
     if not kept.exists():
-        _write_terms(kept, terms_of(run, _read(folders.cohort, told.Cohort), plan))
+        _write_terms(kept, run_parameters(run, _read(folders.cohort, aggregator_run.Cohort), plan))
     first = folders.workspace / plan.first_model if plan.first_model else None
-    return Config(run, _read(kept, Terms), aggregation_of(run.aggregation, plan), folder, first)
+    return AggregatorConfig(run, _read(kept, RunParameters), aggregation_of(run.aggregation, plan), folder, first)
 
 
-def read_run(folders: Folders) -> told.AggregatorRun:
+def read_run(folders: AggregatorFolders) -> aggregator_run.AggregatorRun:
     """What `run.json` says. Raises ConfigError."""
-    return _read(folders.run / told.RUN_FILE, told.AggregatorRun)
+    return _read(folders.run / aggregator_run.RUN_FILE, aggregator_run.AggregatorRun)
 
 
-def read_cohort(folders: Folders) -> told.Cohort:
+def read_cohort(folders: AggregatorFolders) -> aggregator_run.Cohort:
     """Who takes part now. Raises ConfigError."""
-    return _read(folders.cohort, told.Cohort)
+    return _read(folders.cohort, aggregator_run.Cohort)
 
 
-def terms_of(run: told.AggregatorRun, cohort: told.Cohort, plan: ExportedPlan) -> Terms:
+def run_parameters(
+    run: aggregator_run.AggregatorRun, cohort: aggregator_run.Cohort, plan: ExportedPlan
+) -> RunParameters:
     """What is settled for the run.
 
     A cohort has as long to gather as a round may take, and a round without a quorum goes on for as long again.
@@ -107,7 +109,7 @@ def terms_of(run: told.AggregatorRun, cohort: told.Cohort, plan: ExportedPlan) -
     """
     tasks = tuple(Task(task.name, TaskKind(task.kind.value)) for task in plan.tasks)
     try:
-        return Terms(
+        return RunParameters(
             cohort=tuple(sorted(set(cohort.members))),
             rounds=run.rounds,
             quorum=run.min_clients_per_round,
@@ -119,10 +121,10 @@ def terms_of(run: told.AggregatorRun, cohort: told.Cohort, plan: ExportedPlan) -
             join_policy=JoinPolicy(run.join_policy or JoinPolicy.FROZEN.value),
         )
     except ValueError as error:
-        raise ConfigError(f"{told.RUN_FILE}: {error}") from error
+        raise ConfigError(f"{aggregator_run.RUN_FILE}: {error}") from error
 
 
-def aggregation_of(asked: AskedAggregation, plan: ExportedPlan) -> Aggregation:
+def aggregation_of(requested_from: AskedAggregation, plan: ExportedPlan) -> Aggregation:
     """How updates become the next model: as the run's resource says, or the plan where the resource has its default.
 
     Raises:
@@ -131,12 +133,18 @@ def aggregation_of(asked: AskedAggregation, plan: ExportedPlan) -> Aggregation:
     steps: dict[str, tuple[Combination, Optimizer | None]] = {
         "WeightedMean": (WeightedMean(), None),
         "Median": (Median(), None),
-        "TrimmedMean": (TrimmedMean(asked.trim_ratio), None),
-        "Momentum": (WeightedMean(), Momentum(asked.learning_rate, asked.beta1)),
-        "Adam": (WeightedMean(), Adam(asked.learning_rate, asked.beta1, asked.beta2, asked.epsilon)),
-        "Yogi": (WeightedMean(), Yogi(asked.learning_rate, asked.beta1, asked.beta2, asked.epsilon)),
+        "TrimmedMean": (TrimmedMean(requested_from.trim_ratio), None),
+        "Momentum": (WeightedMean(), Momentum(requested_from.learning_rate, requested_from.beta1)),
+        "Adam": (
+            WeightedMean(),
+            Adam(requested_from.learning_rate, requested_from.beta1, requested_from.beta2, requested_from.epsilon),
+        ),
+        "Yogi": (
+            WeightedMean(),
+            Yogi(requested_from.learning_rate, requested_from.beta1, requested_from.beta2, requested_from.epsilon),
+        ),
     }
-    algorithm = plan.aggregation if asked.algorithm == "WeightedMean" else asked.algorithm
+    algorithm = plan.aggregation if requested_from.algorithm == "WeightedMean" else requested_from.algorithm
     if algorithm not in steps:
         raise ConfigError(f"aggregation.algorithm: {algorithm!r} is none of {', '.join(steps)}")
     return Aggregation(*steps[algorithm])
@@ -160,11 +168,11 @@ def _read_plan(path: Path) -> ExportedPlan:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def _write_terms(path: Path, terms: Terms) -> None:
+def _write_terms(path: Path, parameters: RunParameters) -> None:
     make_folder(path.parent)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
-        file.write(msgspec.json.encode(terms))
+        file.write(msgspec.json.encode(parameters))
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

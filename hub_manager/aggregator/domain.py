@@ -8,7 +8,7 @@ import msgspec
 
 from federation.model import ModelManifest
 
-SEED_ROUND: Final = 0
+INITIAL_ROUND: Final = 0
 """The round of the first model, where a collaborator gives it."""
 
 
@@ -46,7 +46,7 @@ class Announcement:
     """What a collaborator says of an update before its first byte."""
 
     round: int
-    """The open round, or `SEED_ROUND` for the first model."""
+    """The open round, or `INITIAL_ROUND` for the first model."""
     task: str
     """The task that made it; nothing is asked of it in the seed round."""
     size: int
@@ -79,7 +79,7 @@ class MetricsReported:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class CountedUpdate:
     """One update that counts, as the fold needs it."""
 
     peer: str
@@ -92,7 +92,7 @@ MAX_WEIGHT: Final = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class RunParameters:
     """What is settled before a run starts. Times are in seconds."""
 
     cohort: tuple[str, ...]

@@ -1,6 +1,6 @@
 """What the exchange's service asks of the round engine: values in, values out, no gRPC and no message.
 
-Peers are named by their certificate before any of this is called. Bytes reach a `Reception` in order and without a
+Peers are named by their certificate before any of this is called. Bytes reach a `UploadSession` in order and without a
 gap; it alone knows files. A refusal is returned, never raised; an exception means that the engine can't go on, and
 ends the call with NotReady.
 """
@@ -11,16 +11,16 @@ from typing import Protocol, TypeAlias
 
 from federation.model import ModelManifest
 from hub_manager.aggregator.domain import Announcement, MetricsReported
-from hub_manager.aggregator.rounds.effects import AskForModel, HandOutWork, TellEnded, TellToWait
+from hub_manager.aggregator.rounds.effects import RequestInitialModel, SendRunEnded, SendWait, SendWork
 from hub_manager.aggregator.validation.manifest import AnnouncedTensor
-from hub_manager.aggregator.validation.refusal import Refusal
+from hub_manager.aggregator.validation.refusal import UpdateRefusal
 
-Order: TypeAlias = HandOutWork | AskForModel | TellToWait | TellEnded
+Order: TypeAlias = SendWork | RequestInitialModel | SendWait | SendRunEnded
 """What is pushed to a peer; each replaces the one before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class JoinResult:
     """What a peer that joins is told of the run."""
 
     rounds: int
@@ -29,7 +29,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class SpooledUpload:
     """What the spool has of an announced upload."""
 
     offset: int
@@ -51,7 +51,7 @@ class ReadableModel(Protocol):
         ...
 
 
-class Reception(Protocol):
+class UploadSession(Protocol):
     """One upload on its way into the spool."""
 
     @property
@@ -59,11 +59,11 @@ class Reception(Protocol):
         """Where the next byte belongs."""
         ...
 
-    async def write(self, data: memoryview) -> Refusal | None:
+    async def write(self, data: memoryview) -> UpdateRefusal | None:
         """Takes the next bytes; None when they are taken."""
         ...
 
-    async def finish(self) -> Refusal | None:
+    async def finish(self) -> UpdateRefusal | None:
         """No more bytes come; None when the upload is whole, durable, sound and counted."""
         ...
 
@@ -79,26 +79,28 @@ class Engine(Protocol):
         """Whether the cluster takes part in the run now."""
         ...
 
-    def join(self, peer: str, tensors: Sequence[AnnouncedTensor] | None) -> Terms | Refusal:
+    def join(self, peer: str, tensors: Sequence[AnnouncedTensor] | None) -> JoinResult | UpdateRefusal:
         """A peer with such a model; None where it takes whatever the run's is. Called in a thread, one at a time."""
         ...
 
     def orders(self, peer: str) -> AsyncGenerator[Order, None]:
-        """What is due for a peer that has joined, from now on; ends after `TellEnded`, closed when the peer leaves."""
+        """Yield the orders for a joined peer; end after `SendRunEnded`. The caller closes it when the peer leaves."""
         ...
 
-    async def held(self, peer: str, announcement: Announcement) -> Held | Refusal:
+    async def held(self, peer: str, announcement: Announcement) -> SpooledUpload | UpdateRefusal:
         """How the announced upload stands."""
         ...
 
-    async def receive(self, peer: str, announcement: Announcement, offset: int) -> Reception | Held | Refusal:
-        """Lets an upload in at that offset; `Held` where it counts already."""
+    async def receive(
+        self, peer: str, announcement: Announcement, offset: int
+    ) -> UploadSession | SpooledUpload | UpdateRefusal:
+        """Lets an upload in at that offset; `SpooledUpload` where it counts already."""
         ...
 
     def model(self, digest: str) -> ReadableModel | None:
         """The model of that digest, if it is one to hand out: a global model of this run."""
         ...
 
-    async def report(self, reported: MetricsReported) -> Refusal | None:
+    async def report(self, reported: MetricsReported) -> UpdateRefusal | None:
         """Metrics of a task; None when they are taken."""
         ...

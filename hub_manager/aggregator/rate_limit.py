@@ -6,7 +6,7 @@ from typing import Final
 
 
 @dataclass(slots=True)
-class Bucket:
+class TokenBucket:
     """A token bucket; `taken_at` is in the seconds of whoever asks."""
 
     rate: float
@@ -24,17 +24,17 @@ class Bucket:
         return True
 
 
-LINES: Final = 5
+LOG_BURST: Final = 5
 """Refusals of one peer for one reason that are each worth a line in the log."""
-LINES_PER_SECOND: Final = 0.1
+LOG_LINES_PER_SECOND: Final = 0.1
 """After those: enough to see that it goes on. A refusal costs a peer nothing, and the log is everybody's."""
 
 
 @dataclass(slots=True)
-class Lines:
+class LogSampler:
     """Which refusals get a line of their own, bounded by the clusters that hold a certificate and by the reasons."""
 
-    buckets: dict[tuple[str | None, str], Bucket] = field(default_factory=dict)
+    buckets: dict[tuple[str | None, str], TokenBucket] = field(default_factory=dict)
     left_out: Counter[tuple[str | None, str]] = field(default_factory=Counter)
 
     def take(self, peer: str | None, reason: str, now: float) -> int | None:
@@ -47,7 +47,7 @@ class Lines:
         """
         key = (peer, reason)
         if key not in self.buckets:
-            self.buckets[key] = Bucket(LINES_PER_SECOND, LINES, LINES, now)
+            self.buckets[key] = TokenBucket(LOG_LINES_PER_SECOND, LOG_BURST, LOG_BURST, now)
         if not self.buckets[key].take(now):
             self.left_out[key] += 1
             return None

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.model import digest_of
-from hub_manager.aggregator.rounds.records import DurableFact, Snapshot
+from hub_manager.aggregator.rounds.records import DurableRecord, Snapshot
 from hub_manager.aggregator.storage.journal import open_journal
 from tests.support.exchange.engine_runs import (
     COHORT,
@@ -36,11 +36,11 @@ def test_undisturbed_run_gives_the_reference(folder: Path) -> None:
     assert [stored_model(engine, TERMS.rounds - 1), stored_model(engine, TERMS.rounds)] == EXPECTED[-2:]
     assert sites.lives == 1
     assert not list((folder / "updates").iterdir())
-    kept: list[DurableFact] = []
-    journal, _ = open_journal(folder / "journal", RUN, None, lambda _, fact: kept.append(fact))
+    kept: list[DurableRecord] = []
+    journal, _ = open_journal(folder / "journal", RUN, None, lambda _, record: kept.append(record))
     journal.close()
     assert isinstance(kept[0], Snapshot), "the journal has begun anew"
-    assert not any(isinstance(fact, Snapshot) for fact in kept[1:])
+    assert not any(isinstance(record, Snapshot) for record in kept[1:])
 
 
 @settings(deadline=None)

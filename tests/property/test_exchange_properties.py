@@ -19,9 +19,9 @@ from hub_manager.aggregator.exchange.messages import (
     parse,
     tensors_of,
 )
-from hub_manager.aggregator.exchange.quotas import Allowance
-from hub_manager.aggregator.rate_limit import Bucket
-from hub_manager.aggregator.rounds.effects import HandOutWork, TellEnded, TellToWait
+from hub_manager.aggregator.exchange.quotas import UploadBudget
+from hub_manager.aggregator.rate_limit import TokenBucket
+from hub_manager.aggregator.rounds.effects import SendRunEnded, SendWait, SendWork
 
 DIGEST = "blake3:" + "0" * 64
 
@@ -61,7 +61,7 @@ def test_bytes_that_are_no_message_raise_nothing_else(raw: bytes) -> None:
     st.floats(0, 1e6),
 )
 def test_work_arrives_as_it_was_handed_out(round_: int, tasks: list[tuple[str, TaskKind]], left: float) -> None:
-    work = HandOutWork("c1", round_, tuple(Task(name, kind) for name, kind in tasks), DIGEST, 1000.0 + left)
+    work = SendWork("c1", round_, tuple(Task(name, kind) for name, kind in tasks), DIGEST, 1000.0 + left)
 
     order = order_of(order_message(work, now=1000.0, size_of=lambda _digest: 7), now=50.0)
 
@@ -72,18 +72,18 @@ def test_work_arrives_as_it_was_handed_out(round_: int, tasks: list[tuple[str, T
 
 
 def test_the_end_arrives_with_the_model_of_a_completed_run_alone() -> None:
-    lost = TellEnded("c1", completed=False, message="QuorumLost", digest=None)
+    lost = SendRunEnded("c1", completed=False, message="QuorumLost", digest=None)
 
     assert order_of(order_message(lost, now=0, size_of=len), now=0) == RunEnded(
         completed=False, message="QuorumLost", model=None
     )
-    assert order_of(order_message(TellToWait("c1", 3), now=0, size_of=len), now=0) == Wait(3)
+    assert order_of(order_message(SendWait("c1", 3), now=0, size_of=len), now=0) == Wait(3)
 
 
 @given(st.lists(st.floats(-5, 20), max_size=200), st.floats(0.1, 10), st.integers(1, 20))
 def test_no_more_calls_than_the_burst_and_the_rate_allow(steps: list[float], rate: float, burst: int) -> None:
     now = latest = 0.0
-    bucket = Bucket(rate, burst, burst, 0.0)
+    bucket = TokenBucket(rate, burst, burst, 0.0)
     taken = 0
     gone = 0.0
     for step in steps:
@@ -97,7 +97,7 @@ def test_no_more_calls_than_the_burst_and_the_rate_allow(steps: list[float], rat
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 100)), max_size=60))
 def test_of_one_round_no_more_arrives_than_its_share(arrivals: list[tuple[int, int]]) -> None:
-    allowance = Allowance()
+    allowance = UploadBudget()
     for round_, size in arrivals:
         left = allowance.grant(round_, 50, 2.0)
         if size <= left:

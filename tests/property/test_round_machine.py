@@ -22,8 +22,8 @@ from tests.support.exchange.rounds import (
     World,
     announcement,
     cohort_of,
+    parameters,
     refusals,
-    terms,
 )
 
 COHORT = ("c1", "c10", "c2", "c3")
@@ -55,7 +55,7 @@ EVENTS = st.one_of(
         st.integers(0, 5),
         st.just((domain.Metric("loss", 0.5),)),
     ),
-    COHORTS.map(inputs.CohortTold),
+    COHORTS.map(inputs.CohortReceived),
     st.builds(inputs.FoldDiverged, ROUNDS, st.just("overflow")),
 )
 STEPS = st.one_of(
@@ -97,11 +97,11 @@ def test_stays_sound_and_replays_from_its_journal(
     steps: Sequence[inputs.Event | tuple[str, object]], policy: JoinPolicy, warm: bool, whole_plan: bool, quorum: int
 ) -> None:
     tasks = TASKS if whole_plan else TASKS[1:2]
-    agreed = terms(COHORT, quorum=quorum, join_policy=policy, tasks=tasks, evaluate=whole_plan)
+    agreed = parameters(COHORT, quorum=quorum, join_policy=policy, tasks=tasks, evaluate=whole_plan)
     world = World(agreed, stored=FIRST_MODEL if warm else None)
     for step in steps:
         take(world, step)
-        assert all(is_durable(fact) for fact in world.journal)
+        assert all(is_durable(record) for record in world.journal)
         assert replay(agreed, world.journal) == durable(world.state)
 
 
@@ -110,7 +110,7 @@ def test_stays_sound_and_replays_from_its_journal(
 def test_a_snapshot_stands_for_all_facts_before_it(
     steps: Sequence[inputs.Event | tuple[str, object]], policy: JoinPolicy, warm: bool, data: st.DataObject
 ) -> None:
-    agreed = terms(COHORT, quorum=2, join_policy=policy, tasks=TASKS, evaluate=True)
+    agreed = parameters(COHORT, quorum=2, join_policy=policy, tasks=TASKS, evaluate=True)
     world = World(agreed, stored=FIRST_MODEL if warm else None)
     world.join(*COHORT)
     for step in steps:
@@ -120,7 +120,7 @@ def test_a_snapshot_stands_for_all_facts_before_it(
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_a_snapshot_stands_for_all_facts_of_a_run_that_is_completed(warm: bool) -> None:
-    world = World(terms(COHORT, quorum=4, tasks=TASKS, evaluate=True), stored=FIRST_MODEL if warm else None)
+    world = World(parameters(COHORT, quorum=4, tasks=TASKS, evaluate=True), stored=FIRST_MODEL if warm else None)
     honest_run(world, list)
     assert world.state.ended is not None
     for cut in range(len(world.journal) + 1):
@@ -128,10 +128,10 @@ def test_a_snapshot_stands_for_all_facts_of_a_run_that_is_completed(warm: bool) 
 
 
 def assert_stands_for_all_before_it(world: World, cut: int) -> None:
-    so_far = replay(world.terms, world.journal[:cut])
+    so_far = replay(world.parameters, world.journal[:cut])
     written = msgspec.json.decode(msgspec.json.encode(snapshot_of(so_far)), type=Snapshot)
-    assert replay(world.terms, [written]) == so_far
-    assert replay(world.terms, [written, *world.journal[cut:]]) == durable(world.state)
+    assert replay(world.parameters, [written]) == so_far
+    assert replay(world.parameters, [written, *world.journal[cut:]]) == durable(world.state)
 
 
 @settings(deadline=None)
@@ -140,7 +140,7 @@ def test_who_takes_part_is_what_the_newest_cohort_says_in_whatever_order_they_co
     data: st.DataObject, policy: JoinPolicy, warm: bool
 ) -> None:
     """The hub removes clusters and takes them back; old words of it come late, and twice, and after a crash."""
-    agreed = terms(COHORT, quorum=1, rounds=100, join_policy=policy)
+    agreed = parameters(COHORT, quorum=1, rounds=100, join_policy=policy)
     world = World(agreed, stored=FIRST_MODEL if warm else None)
     others = st.just(frozenset(COHORT)) if policy is JoinPolicy.FROZEN else NAMES
     said = [
@@ -149,10 +149,10 @@ def test_who_takes_part_is_what_the_newest_cohort_says_in_whatever_order_they_co
     ]
     newest = cohort_of(0, COHORT)
     for number in data.draw(st.lists(st.integers(0, 4), max_size=20)):
-        step = data.draw(STEPS.filter(lambda step: not isinstance(step, inputs.CohortTold)))
+        step = data.draw(STEPS.filter(lambda step: not isinstance(step, inputs.CohortReceived)))
         take(world, step)
         before = world.state.phase
-        world.see(inputs.CohortTold(said[number]))
+        world.see(inputs.CohortReceived(said[number]))
         if before is not Phase.ENDED and said[number].generation > newest.generation:
             newest = said[number]
         assert set(world.state.members) == set(newest.members) - set(newest.revoked)
@@ -165,7 +165,7 @@ def test_who_takes_part_is_what_the_newest_cohort_says_in_whatever_order_they_co
 @settings(deadline=None)
 @given(st.data(), st.booleans())
 def test_same_updates_make_the_same_model_whatever_the_order_and_the_crashes(data: st.DataObject, warm: bool) -> None:
-    agreed = terms(COHORT, quorum=4, tasks=TASKS, evaluate=True)
+    agreed = parameters(COHORT, quorum=4, tasks=TASKS, evaluate=True)
     world, calm = (World(agreed, stored=FIRST_MODEL if warm else None) for _ in range(2))
     honest_run(calm, list)
     honest_run(world, lambda peers: data.draw(st.permutations(peers)), lambda: data.draw(st.integers(0, 5)) == 0)

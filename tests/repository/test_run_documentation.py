@@ -95,7 +95,9 @@ def _faults(spec: Json) -> tuple[Fault, ...]:
 
 def test_the_models_digest_is_computed_as_the_text_says(tmp_path: Path) -> None:
     tensors = (TensorSpec("bias", DType.FLOAT32, (3,)), TensorSpec("weight", DType.FLOAT32, (2, 3)))
-    stored = CheckpointStore(tmp_path / "checkpoints", "run").store_first(manifest_of(tensors), Held(bytes(range(36))))
+    stored = CheckpointStore(tmp_path / "checkpoints", "run").store_initial_model(
+        manifest_of(tensors), Held(bytes(range(36)))
+    )
     (tmp_path / "model.safetensors").hardlink_to(tmp_path / "checkpoints/round-000000/model.safetensors")
     (snippet,) = blocks("runs.md", "python")
     output = io.StringIO()

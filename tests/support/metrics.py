@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry
 
-from hub_manager.aggregator.reporting.telemetry import Telling
+from hub_manager.aggregator.reporting.telemetry import AggregatorTelemetry
 from hub_manager.certificates.telling import certificate_metrics
 from hub_manager.federated_learning.metrics import RunMetrics
 from spoke_agent.metrics import AgentMetrics
@@ -13,6 +13,6 @@ def registries() -> dict[str, CollectorRegistry]:
     hub, aggregator, agent = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
     certificate_metrics(hub)
     RunMetrics(hub)
-    Telling(aggregator)
+    AggregatorTelemetry(aggregator)
     AgentMetrics(agent)
     return {"hub": hub, "aggregator": aggregator, "agent": agent}

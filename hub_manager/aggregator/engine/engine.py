@@ -9,15 +9,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub_manager.aggregator.domain import SEED_ROUND, Terms
+from hub_manager.aggregator.domain import INITIAL_ROUND, RunParameters
 from hub_manager.aggregator.numerics.algorithms import Aggregation
 from hub_manager.aggregator.numerics.fold import Diverged, Folding, Slot, fold
-from hub_manager.aggregator.rounds.effects import Effect, FoldUpdates, StoreSeed
+from hub_manager.aggregator.rounds.effects import Effect, FoldUpdates, StoreInitialModel
 from hub_manager.aggregator.rounds.inputs import Event, FoldDiverged, ModelStored, Resumed
 from hub_manager.aggregator.rounds.machine import advance
 from hub_manager.aggregator.rounds.snapshot import SNAPSHOT_ROUNDS, is_due, snapshot_of
 from hub_manager.aggregator.rounds.state import State, new_run
-from hub_manager.aggregator.rounds.transitions import evolve
+from hub_manager.aggregator.rounds.transitions import apply
 from hub_manager.aggregator.storage.checkpoint import CheckpointStore
 from hub_manager.aggregator.storage.journal import Journal, open_journal
 from hub_manager.aggregator.storage.spool import Spool
@@ -46,20 +46,20 @@ class RoundEngine:
             OSError: The volume failed. The process has to end, and its successor goes on from what is on disk.
         """
         following = advance(self.state, event, now)
-        self.journal.append(following.to_record)
+        self.journal.append(following.durable_records)
         self.state = following.state
-        if is_due(following.to_record, self.snapshot_rounds):
+        if is_due(following.durable_records, self.snapshot_rounds):
             self.journal.begin_anew(snapshot_of(self.state))
         return following.effects
 
-    def perform(self, effect: StoreSeed | FoldUpdates) -> ModelStored | FoldDiverged:
+    def perform(self, effect: StoreInitialModel | FoldUpdates) -> ModelStored | FoldDiverged:
         """Fold or store what is spooled; the event says what came of it. Takes its time: not for the event loop.
 
         Raises:
             OSError: The volume failed, or a spooled update is gone. As above.
         """
-        if isinstance(effect, StoreSeed):
-            return self._store_seed(effect)
+        if isinstance(effect, StoreInitialModel):
+            return self._store_initial_model(effect)
         manifest = self.state.manifest
         if manifest is None:
             raise ValueError("nothing is folded before the model's layout is known")
@@ -83,20 +83,20 @@ class RoundEngine:
         """Let go of the journal."""
         self.journal.close()
 
-    def _store_seed(self, effect: StoreSeed) -> ModelStored:
-        with self.spool.source(effect.part.peer, SEED_ROUND, effect.part.digest) as source:
-            stored = self.checkpoints.store_first(effect.manifest, source)
+    def _store_initial_model(self, effect: StoreInitialModel) -> ModelStored:
+        with self.spool.source(effect.part.peer, INITIAL_ROUND, effect.part.digest) as source:
+            stored = self.checkpoints.store_initial_model(effect.manifest, source)
         return ModelStored(stored.round, stored.digest)
 
     def _slots(self, round_number: int) -> list[tuple[int, str]]:
         """Where the optimizer's slots after a round lie: nowhere after the first model."""
-        return [(round_number, name) for name in self.aggregation.slots] if round_number > SEED_ROUND else []
+        return [(round_number, name) for name in self.aggregation.slots] if round_number > INITIAL_ROUND else []
 
 
 def open_engine(
     folder: Path,
     run: str,
-    terms: Terms,
+    parameters: RunParameters,
     aggregation: Aggregation,
     now: float,
     *,
@@ -104,12 +104,12 @@ def open_engine(
 ) -> tuple[RoundEngine, tuple[Effect, ...]]:
     """The engine of a run, as far as it had come, and what is to be done first.
 
-    A model to start from is brought by `CheckpointStore.store_first` before the first start.
+    A model to start from is brought by `CheckpointStore.store_initial_model` before the first start.
 
     Args:
         folder: The run's own, on its volume.
         run: The run's unique id.
-        terms: Of the run; the same at every start.
+        parameters: Of the run; the same at every start.
         aggregation: The same at every start.
         now: Seconds since the epoch.
         snapshot_rounds: After how many rounds the journal begins anew.
@@ -119,7 +119,7 @@ def open_engine(
         ImpossibleFact: The journal is not of a run on these terms.
         OSError: The volume failed.
     """
-    journal, state = open_journal(folder / "journal", run, new_run(terms), evolve)
+    journal, state = open_journal(folder / "journal", run, new_run(parameters), apply)
     checkpoints = CheckpointStore(folder / "checkpoints", run)
     engine = RoundEngine(aggregation, journal, Spool(folder / "updates"), checkpoints, state, snapshot_rounds)
     found = checkpoints.recover()

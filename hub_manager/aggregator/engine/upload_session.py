@@ -14,25 +14,25 @@ from hub_manager.aggregator.domain import Announcement
 from hub_manager.aggregator.rounds import effects as do
 from hub_manager.aggregator.rounds.effects import Effect
 from hub_manager.aggregator.rounds.inputs import Event, UpdateBroken, UpdateComplete
-from hub_manager.aggregator.storage.spool import Spool, Upload
+from hub_manager.aggregator.storage.spool import Spool, SpoolUpload
 from hub_manager.aggregator.storage.volume import FileSource
-from hub_manager.aggregator.validation.refusal import Refusal
+from hub_manager.aggregator.validation.refusal import UpdateRefusal
 
 T = TypeVar("T")
 
-Tell = Callable[[Event], "asyncio.Future[tuple[Effect, ...]]"]
+Submit = Callable[[Event], "asyncio.Future[tuple[Effect, ...]]"]
 """Puts an event into the engine's queue; the future has what came of it."""
 
 
-class SpoolReception:
+class SpoolUploadSession:
     """One upload of a peer (`ports.Reception`)."""
 
-    def __init__(self, peer: str, announcement: Announcement, tell: Tell) -> None:
+    def __init__(self, peer: str, announcement: Announcement, submit: Submit) -> None:
         """Nothing is opened before `open`."""
         self._peer = peer
         self._announcement = announcement
-        self._tell = tell
-        self._upload: Upload | None = None
+        self._submit = submit
+        self._upload: SpoolUpload | None = None
         self._busy: asyncio.Future[Any] | None = None
         self._complete = False
 
@@ -49,18 +49,18 @@ class SpoolReception:
 
         await self._in_thread(opened)
 
-    async def write(self, data: memoryview) -> Refusal | None:
+    async def write(self, data: memoryview) -> UpdateRefusal | None:
         """Takes the next bytes; raises OSError."""
         upload = self._opened
         return await self._in_thread(lambda: upload.write(upload.offset, data))
 
-    async def finish(self) -> Refusal | None:
+    async def finish(self) -> UpdateRefusal | None:
         """Makes the update durable and has it counted; raises OSError."""
         refusal = await self._in_thread(self._opened.finish)
         if refusal is not None:
             return refusal
         self._complete = True
-        following = await asyncio.shield(self._tell(UpdateComplete(self._peer, self._announcement)))
+        following = await asyncio.shield(self._submit(UpdateComplete(self._peer, self._announcement)))
         refusals = [effect.refusal for effect in following if isinstance(effect, do.Refuse)]
         return next((found for found in refusals if not found.reason.counted), None)
 
@@ -72,12 +72,12 @@ class SpoolReception:
             self._upload = None
         if not self._complete:
             self._complete = True
-            self._tell(UpdateBroken(self._peer, self._announcement))
+            self._submit(UpdateBroken(self._peer, self._announcement))
         if cancelled is not None:
             raise cancelled
 
     @property
-    def _opened(self) -> Upload:
+    def _opened(self) -> SpoolUpload:
         if self._upload is None:
             raise OSError("the upload is closed")
         return self._upload
@@ -104,7 +104,7 @@ async def _done(work: asyncio.Future[Any] | None) -> asyncio.CancelledError | No
     return cancelled
 
 
-class StoredValues:
+class StoredModelValues:
     """A model's values in the store (`ports.ReadableModel`)."""
 
     def __init__(self, digest: str, source: FileSource, nbytes: int) -> None:

@@ -15,10 +15,10 @@ from hub_manager.aggregator.exchange import messages
 from hub_manager.aggregator.exchange.prescan import join_refusal, manifest_refusal
 from hub_manager.aggregator.exchange.status_codes import answer
 from hub_manager.aggregator.ports import Engine
-from hub_manager.aggregator.validation.refusal import Refusal, short
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, short
 
 
-class Joining:
+class JoinWorker:
     """Reads and answers the joins of one run."""
 
     def __init__(self, engine: Engine, check_caller: Callable[[Peer, pb.Caller], None]) -> None:
@@ -50,13 +50,13 @@ class Joining:
         request = messages.parse(pb.JoinRequest, raw)
         self._check_caller(peer, request.caller)
         _raise(manifest_refusal(request.manifest))
-        terms = self._engine.join(peer.cluster, messages.tensors_of(request))
-        if isinstance(terms, Refusal):
-            raise answer(terms)
+        parameters = self._engine.join(peer.cluster, messages.tensors_of(request))
+        if isinstance(parameters, UpdateRefusal):
+            raise answer(parameters)
         runtime = short(f"{request.runtime.framework} {request.runtime.version}")
-        return runtime, messages.join_reply(terms).SerializeToString()
+        return runtime, messages.join_reply(parameters).SerializeToString()
 
 
-def _raise(refusal: Refusal | None) -> None:
+def _raise(refusal: UpdateRefusal | None) -> None:
     if refusal is not None:
         raise answer(refusal)

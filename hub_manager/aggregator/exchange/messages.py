@@ -13,8 +13,8 @@ from federation.model import ModelManifest
 from federation.rpc.gen import exchange_pb2 as pb
 from federation.rpc.policy import CHUNK_BYTES
 from hub_manager.aggregator.domain import Announcement, Metric, MetricsReported, TaskKind
-from hub_manager.aggregator.ports import Order, Terms
-from hub_manager.aggregator.rounds.effects import AskForModel, HandOutWork, TellEnded, TellToWait
+from hub_manager.aggregator.ports import JoinResult, Order
+from hub_manager.aggregator.rounds.effects import RequestInitialModel, SendRunEnded, SendWait, SendWork
 from hub_manager.aggregator.validation.manifest import AnnouncedTensor
 
 MessageT = TypeVar("MessageT", bound=Message)
@@ -139,11 +139,11 @@ def metrics_of(request: pb.ReportMetricsRequest, peer: str) -> MetricsReported:
     return MetricsReported(peer, request.round, request.task, request.samples, metrics)
 
 
-def join_reply(terms: Terms) -> pb.JoinReply:
+def join_reply(parameters: JoinResult) -> pb.JoinReply:
     """What a peer that has joined is told."""
-    reply = pb.JoinReply(rounds=terms.rounds, maximum_chunk_bytes=CHUNK_BYTES)
-    if terms.manifest is not None:
-        reply.manifest.CopyFrom(manifest_message(terms.manifest))
+    reply = pb.JoinReply(rounds=parameters.rounds, maximum_chunk_bytes=CHUNK_BYTES)
+    if parameters.manifest is not None:
+        reply.manifest.CopyFrom(manifest_message(parameters.manifest))
     return reply
 
 
@@ -164,16 +164,16 @@ def order_message(order: Order, *, now: float, size_of: SizeOf) -> pb.WorkOrder:
         size_of: Of a model that the order names.
     """
     match order:
-        case TellToWait():
+        case SendWait():
             return pb.WorkOrder(wait=pb.Wait(round=order.round))
-        case AskForModel():
+        case RequestInitialModel():
             return pb.WorkOrder(provide_model=pb.ProvideModel(seconds_left=max(0.0, order.deadline - now)))
-        case HandOutWork():
+        case SendWork():
             tasks = [pb.Task(name=task.name, kind=_KINDS[task.kind]) for task in order.tasks]
             model = pb.Blob(bytes=size_of(order.digest), digest=order.digest)
             left = max(0.0, order.deadline - now)
             return pb.WorkOrder(round=pb.Round(round=order.round, model=model, tasks=tasks, seconds_left=left))
-        case TellEnded():
+        case SendRunEnded():
             ended = pb.RunEnded(completed=order.completed, message=order.message)
             if order.digest is not None:
                 ended.model.CopyFrom(pb.Blob(bytes=size_of(order.digest), digest=order.digest))

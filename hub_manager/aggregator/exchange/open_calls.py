@@ -13,13 +13,13 @@ from typing import Final
 
 from federation.rpc.peer import Peer
 from federation.rpc.refusal import CallReason, Refused, refused
-from hub_manager.aggregator.exchange.quotas import CallKind, Limits
+from hub_manager.aggregator.exchange.quotas import CallKind, ExchangeLimits
 
 _NEWEST_WINS: Final = frozenset({CallKind.WORK, CallKind.UPLOAD})
 """A peer that was cut off comes back before we notice that it went: its older stream must not keep it out."""
 
 
-class Call:
+class OpenCall:
     """One open call; belongs to the task that made it."""
 
     def __init__(self, kind: CallKind, task: "asyncio.Task[object]") -> None:
@@ -47,14 +47,14 @@ class Call:
         self._deadline = asyncio.get_running_loop().call_later(seconds, self.cut, late)
 
 
-class Calls:
+class OpenCalls:
     """All calls that are open."""
 
-    def __init__(self, limits: Limits, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, limits: ExchangeLimits, *, clock: Callable[[], datetime]) -> None:
         """No call is open yet; `clock` is UTC's."""
         self._limits = limits
         self._clock = clock
-        self._open: defaultdict[str, list[Call]] = defaultdict(list)
+        self._open: defaultdict[str, list[OpenCall]] = defaultdict(list)
 
     def count(self, peer: str) -> int:
         """How many calls the peer has open."""
@@ -78,13 +78,13 @@ class Calls:
         return frozenset(self._open)
 
     @asynccontextmanager
-    async def hold(self, peer: Peer, kind: CallKind, *, seconds: float) -> AsyncIterator[Call]:
+    async def hold(self, peer: Peer, kind: CallKind, *, seconds: float) -> AsyncIterator[OpenCall]:
         """Holds a call of the running task open, at most until the peer's certificate ends.
 
         Args:
             peer: Who calls.
             kind: What it holds on to; of `WORK` and `UPLOAD` the older one is ended first, and awaited.
-            seconds: The call's deadline, which `Call.allow` may change.
+            seconds: The call's deadline, which `OpenCall.allow` may change.
 
         Raises:
             Refused: The peer has too many calls open, or this one is cut.
@@ -97,7 +97,7 @@ class Calls:
         assert task is not None, "a call runs in a task"  # noqa: S101 - asyncio's promise, for the type checker
         mine = self._open[peer.cluster]
         older = self._let_in(kind, mine)
-        call = Call(kind, task)
+        call = OpenCall(kind, task)
         mine.append(call)
         call.allow(seconds)
         expiry = asyncio.get_running_loop().call_later(left, call.cut, expired)
@@ -118,7 +118,7 @@ class Calls:
             if not mine:
                 self._open.pop(peer.cluster, None)
 
-    def _let_in(self, kind: CallKind, mine: Sequence[Call]) -> list[Call]:
+    def _let_in(self, kind: CallKind, mine: Sequence[OpenCall]) -> list[OpenCall]:
         """The peer's calls of the kind beside which, or in whose place, one more may be open.
 
         Raises:
@@ -131,7 +131,7 @@ class Calls:
         return older
 
 
-async def _give_way(older: list[Call]) -> None:
+async def _give_way(older: list[OpenCall]) -> None:
     newer = refused(CallReason.SUPERSEDED, "a newer stream of the same cluster took this one's place")
     for call in older:
         call.cut(newer)

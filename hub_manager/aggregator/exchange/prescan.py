@@ -12,7 +12,7 @@ from federation.rpc.gen import exchange_pb2 as pb
 from federation.rpc.policy import REQUEST_BYTES
 from hub_manager.aggregator.exchange.messages import Malformed
 from hub_manager.aggregator.validation.manifest import MAX_RANK, MAX_TENSORS
-from hub_manager.aggregator.validation.refusal import Reason, Refusal, short
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason, short
 from hub_manager.aggregator.validation.update import MAX_METRICS
 
 _MOST_FIELDS: Final = 16
@@ -20,7 +20,7 @@ _MOST_FIELDS: Final = 16
 _LONGEST_VARINT: Final = 10
 
 
-def join_refusal(raw: bytes) -> Refusal | None:
+def join_refusal(raw: bytes) -> UpdateRefusal | None:
     """TooManyTensors: a join's bytes hold more tensors than any model may have.
 
     Args:
@@ -38,19 +38,21 @@ def join_refusal(raw: bytes) -> Refusal | None:
         for _ in _fields(raw, begin, end):
             tensors += 1
             if tensors > MAX_TENSORS:
-                return Refusal(Reason.TOO_MANY_TENSORS, f"more than {MAX_TENSORS} tensors")
+                return UpdateRefusal(UpdateRefusalReason.TOO_MANY_TENSORS, f"more than {MAX_TENSORS} tensors")
     return None
 
 
-def manifest_refusal(manifest: pb.ModelManifest) -> Refusal | None:
+def manifest_refusal(manifest: pb.ModelManifest) -> UpdateRefusal | None:
     """TensorShape: no tensor has over 32 dimensions."""
     for tensor in manifest.tensors:
         if len(tensor.shape) > MAX_RANK:
-            return Refusal(Reason.TENSOR_SHAPE, f"{short(tensor.name)} has {len(tensor.shape)} dimensions")
+            return UpdateRefusal(
+                UpdateRefusalReason.TENSOR_SHAPE, f"{short(tensor.name)} has {len(tensor.shape)} dimensions"
+            )
     return None
 
 
-def report_refusal(raw: bytes) -> Refusal | None:
+def report_refusal(raw: bytes) -> UpdateRefusal | None:
     """TooManyMetrics: a report's bytes hold more than 64 metrics, or more than those can take.
 
     An honest site may have as many: its round goes on without them.
@@ -65,11 +67,13 @@ def report_refusal(raw: bytes) -> Refusal | None:
     for position, (number, _, _) in enumerate(_fields(raw, 0, len(raw))):
         metrics += number == pb.ReportMetricsRequest.METRICS_FIELD_NUMBER
         if metrics > MAX_METRICS:
-            return Refusal(Reason.TOO_MANY_METRICS, f"more than {MAX_METRICS} metrics of one task")
+            return UpdateRefusal(UpdateRefusalReason.TOO_MANY_METRICS, f"more than {MAX_METRICS} metrics of one task")
         if position - metrics == _MOST_FIELDS:
             raise Malformed(f"a ReportMetricsRequest of more than {_MOST_FIELDS} other fields")
     if len(raw) > REQUEST_BYTES:
-        return Refusal(Reason.TOO_MANY_METRICS, f"{len(raw)} bytes of metrics, at most {REQUEST_BYTES}")
+        return UpdateRefusal(
+            UpdateRefusalReason.TOO_MANY_METRICS, f"{len(raw)} bytes of metrics, at most {REQUEST_BYTES}"
+        )
     return None
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from hub_manager.aggregator.rate_limit import Bucket
+from hub_manager.aggregator.rate_limit import TokenBucket
 
 
 class CallKind(Enum):
@@ -17,7 +17,7 @@ class CallKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ExchangeLimits:
     """What one peer may have. An honest collaborator needs a fraction of each."""
 
     open_calls: int = 4
@@ -26,28 +26,28 @@ class Limits:
     """In the long run. A collaborator makes some ten calls a round, and of a small model several rounds a second."""
     burst: int = 120
     """At once, after a pause: reconnecting after a cut, with as many metrics as a plan has tasks."""
-    sendings: float = 4.0
+    max_resends: float = 4.0
     """How often an upload's announced bytes may arrive per round, counted in whole uploads: resends after cuts."""
 
 
 @dataclass(slots=True)
-class Allowance:
+class UploadBudget:
     """What a peer has sent for one round, beside what it may: a resent upload is honest, an endless one is not."""
 
     round: int = -1
     received: int = 0
 
-    def grant(self, round_: int, size: int, sendings: float) -> int:
+    def grant(self, round_: int, size: int, max_resends: float) -> int:
         """The bytes that may still arrive for the round; a new round begins with all of them.
 
         Args:
             round_: The upload's round.
             size: Of the whole upload, in bytes.
-            sendings: How many times that may arrive.
+            max_resends: How many times that may arrive.
         """
         if round_ != self.round:
             self.round, self.received = round_, 0
-        return int(size * sendings) - self.received
+        return int(size * max_resends) - self.received
 
     def count(self, size: int) -> None:
         """That many bytes have arrived."""
@@ -55,24 +55,24 @@ class Allowance:
 
 
 @dataclass(slots=True)
-class Tally:
+class PeerQuota:
     """What is kept of one peer while the process lives."""
 
-    calls: Bucket
-    allowance: Allowance = field(default_factory=Allowance)
+    calls: TokenBucket
+    allowance: UploadBudget = field(default_factory=UploadBudget)
 
 
 @dataclass(slots=True)
-class Tallies:
+class PeerQuotas:
     """A tally for each peer, bounded by the number of clusters that hold a certificate."""
 
-    limits: Limits
-    of_peers: dict[str, Tally] = field(default_factory=dict)
+    limits: ExchangeLimits
+    of_peers: dict[str, PeerQuota] = field(default_factory=dict)
 
-    def of(self, peer: str, now: float) -> Tally:
+    def of(self, peer: str, now: float) -> PeerQuota:
         """The peer's tally, a fresh one at first sight."""
         tally = self.of_peers.get(peer)
         if tally is None:
-            tally = Tally(Bucket(self.limits.calls_per_second, self.limits.burst, self.limits.burst, now))
+            tally = PeerQuota(TokenBucket(self.limits.calls_per_second, self.limits.burst, self.limits.burst, now))
             self.of_peers[peer] = tally
         return tally

@@ -24,21 +24,21 @@ from federation.rpc.peer import NoPeer, Peer, peer_of
 from federation.rpc.refusal import LONGEST_MESSAGE, CallReason, Refused, refused, to_metadata
 from hub_manager.aggregator.domain import Announcement
 from hub_manager.aggregator.exchange import messages
-from hub_manager.aggregator.exchange.join_worker import Joining
-from hub_manager.aggregator.exchange.open_calls import Calls
+from hub_manager.aggregator.exchange.join_worker import JoinWorker
+from hub_manager.aggregator.exchange.open_calls import OpenCalls
 from hub_manager.aggregator.exchange.prescan import report_refusal
-from hub_manager.aggregator.exchange.quotas import CallKind, Tallies
+from hub_manager.aggregator.exchange.quotas import CallKind, PeerQuotas
 from hub_manager.aggregator.exchange.status_codes import answer
-from hub_manager.aggregator.exchange.stream import Context, Talk, Timing
-from hub_manager.aggregator.ports import Engine, Held, ReadableModel, Reception
-from hub_manager.aggregator.reporting.telemetry import Telling
-from hub_manager.aggregator.validation.refusal import Refusal, short
+from hub_manager.aggregator.exchange.stream import CallStream, CallTimeouts, Context
+from hub_manager.aggregator.ports import Engine, ReadableModel, SpooledUpload, UploadSession
+from hub_manager.aggregator.reporting.telemetry import AggregatorTelemetry
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, short
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["Exchange"].full_name
 
 _log = structlog.stdlib.get_logger(__name__)
 
-Method = Callable[[Talk], Awaitable[None]]
+Method = Callable[[CallStream], Awaitable[None]]
 Found = TypeVar("Found")
 
 
@@ -46,16 +46,22 @@ class Exchange:
     """The service of one run's aggregator."""
 
     def __init__(
-        self, run: str, engine: Engine, calls: Calls, tallies: Tallies, telling: Telling, timing: Timing | None = None
+        self,
+        run: str,
+        engine: Engine,
+        calls: OpenCalls,
+        tallies: PeerQuotas,
+        telemetry: AggregatorTelemetry,
+        timing: CallTimeouts | None = None,
     ) -> None:
         """The service of the run with that unique id, over that engine; nothing is served yet."""
         self._run = run
         self._engine = engine
         self._calls = calls
         self._tallies = tallies
-        self._telling = telling
-        self._timing = timing or Timing()
-        self._joining = Joining(engine, self._check_caller)
+        self._telemetry = telemetry
+        self._timing = timing or CallTimeouts()
+        self._joining = JoinWorker(engine, self._check_caller)
         self._joined: set[str] = set()
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -88,7 +94,7 @@ class Exchange:
             try:
                 peer = self._authenticate(context)
                 async with self._calls.hold(peer, kind, seconds=self._timing.unary) as call:
-                    await method(Talk(peer, call, context, self._timing.idle))
+                    await method(CallStream(peer, call, context, self._timing.idle))
             except Refused as refusal:
                 await self._refuse(context, name, peer, refusal)
             except messages.Malformed as error:
@@ -125,34 +131,36 @@ class Exchange:
     async def _refuse(self, context: Context, method: str, peer: Peer | None, refusal: Refused) -> None:
         cluster = peer.cluster if peer is not None else _certificate_name(context)
         member = cluster is not None and self._engine.member(cluster)
-        told = self._telling.refused(refusal, cluster=cluster, member=member, method=method, address=context.peer())
+        reported = self._telemetry.refused(
+            refusal, cluster=cluster, member=member, method=method, address=context.peer()
+        )
         try:
             await context.abort(refusal.status, refusal.message[:LONGEST_MESSAGE], to_metadata(refusal))
         except grpc.aio.InternalError as error:
             # The peer takes nothing: its message is still on the way, and no status can follow it.
-            if told:
+            if reported:
                 _log.warning("call_not_ended", method=method, cluster=cluster, error=str(error))
 
-    async def _join(self, talk: Talk) -> None:
-        runtime, reply = await self._joining.join(talk.peer, await talk.only(policy.MESSAGE_BYTES))
-        self._joined.add(talk.peer.cluster)
-        _log.info("collaborator_joined", cluster=talk.peer.cluster, runtime=runtime)
-        await talk.write(reply)
+    async def _join(self, stream: CallStream) -> None:
+        runtime, reply = await self._joining.join(stream.peer, await stream.only(policy.MESSAGE_BYTES))
+        self._joined.add(stream.peer.cluster)
+        _log.info("collaborator_joined", cluster=stream.peer.cluster, runtime=runtime)
+        await stream.write(reply)
 
-    async def _work(self, talk: Talk) -> None:
-        request = messages.parse(pb.WorkRequest, await talk.only())
-        self._check_caller(talk.peer, request.caller)
-        cluster = talk.peer.cluster
+    async def _work(self, stream: CallStream) -> None:
+        request = messages.parse(pb.WorkRequest, await stream.only())
+        self._check_caller(stream.peer, request.caller)
+        cluster = stream.peer.cluster
         if cluster not in self._joined:
             raise refused(CallReason.NOT_JOINED, "join first")
-        talk.call.allow(None)
-        self._telling.work_stream_opened(cluster)
+        stream.call.allow(None)
+        self._telemetry.work_stream_opened(cluster)
         try:
             async with aclosing(self._engine.orders(cluster)) as orders:
                 async for order in orders:
-                    await talk.write(messages.order_message(order, now=time.time(), size_of=self._size_of))
+                    await stream.write(messages.order_message(order, now=time.time(), size_of=self._size_of))
         finally:
-            self._telling.work_stream_closed(cluster)
+            self._telemetry.work_stream_closed(cluster)
 
     def _size_of(self, digest: str) -> int:
         model = self._engine.model(digest)
@@ -160,76 +168,76 @@ class Exchange:
             raise refused(CallReason.NOT_READY, "the model of the round is not in the store")
         return model.nbytes
 
-    async def _download(self, talk: Talk) -> None:
-        request = messages.parse(pb.DownloadRequest, await talk.only())
-        self._check_caller(talk.peer, request.caller)
+    async def _download(self, stream: CallStream) -> None:
+        request = messages.parse(pb.DownloadRequest, await stream.only())
+        self._check_caller(stream.peer, request.caller)
         model = self._engine.model(request.digest)
         if model is None or request.offset > model.nbytes:
             raise refused(CallReason.UNKNOWN_MODEL, f"no model {short(request.digest)} with byte {request.offset}")
-        talk.call.allow(self._timing.transfer(model.nbytes - request.offset))
-        await self._send(talk, model, request.offset)
+        stream.call.allow(self._timing.transfer(model.nbytes - request.offset))
+        await self._send(stream, model, request.offset)
 
-    async def _send(self, talk: Talk, model: ReadableModel, offset: int) -> None:
+    async def _send(self, stream: CallStream, model: ReadableModel, offset: int) -> None:
         while offset < model.nbytes:
             data = await asyncio.to_thread(model.read, offset, policy.CHUNK_BYTES)
-            await talk.write(messages.data_reply(data))
-            self._telling.sent(talk.peer.cluster, len(data))
+            await stream.write(messages.data_reply(data))
+            self._telemetry.sent(stream.peer.cluster, len(data))
             offset += len(data)
 
-    async def _query_offset(self, talk: Talk) -> None:
-        request = messages.parse(pb.QueryOffsetRequest, await talk.only())
-        self._check_caller(talk.peer, request.caller)
-        held = _accepted(await self._engine.held(talk.peer.cluster, messages.announcement_of(request)))
-        await talk.write(pb.QueryOffsetReply(offset=held.offset, accepted=held.accepted))
+    async def _query_offset(self, stream: CallStream) -> None:
+        request = messages.parse(pb.QueryOffsetRequest, await stream.only())
+        self._check_caller(stream.peer, request.caller)
+        held = _accepted(await self._engine.held(stream.peer.cluster, messages.announcement_of(request)))
+        await stream.write(pb.QueryOffsetReply(offset=held.offset, accepted=held.accepted))
 
-    async def _upload(self, talk: Talk) -> None:
-        header = messages.header_of(await talk.only())
-        self._check_caller(talk.peer, header.caller)
+    async def _upload(self, stream: CallStream) -> None:
+        header = messages.header_of(await stream.only())
+        self._check_caller(stream.peer, header.caller)
         announcement = messages.announcement_of(header)
         # What the spool has of it is read again from its first byte, however much that is.
-        talk.call.allow(self._timing.settle)
-        found = await self._engine.receive(talk.peer.cluster, announcement, header.offset)
-        if isinstance(found, Refusal):
+        stream.call.allow(self._timing.settle)
+        found = await self._engine.receive(stream.peer.cluster, announcement, header.offset)
+        if isinstance(found, UpdateRefusal):
             raise answer(found)
-        if not isinstance(found, Held):
+        if not isinstance(found, SpooledUpload):
             # The engine let it in, so its size is the model's, and no stranger's number.
-            talk.call.allow(self._timing.transfer(announcement.size - header.offset))
-            await self._receive(talk, announcement, found)
-        await talk.write(pb.UploadReply(bytes=announcement.size))
+            stream.call.allow(self._timing.transfer(announcement.size - header.offset))
+            await self._receive(stream, announcement, found)
+        await stream.write(pb.UploadReply(bytes=announcement.size))
 
-    async def _receive(self, talk: Talk, announcement: Announcement, reception: Reception) -> None:
-        allowance = self._tallies.of(talk.peer.cluster, time.monotonic()).allowance
-        left = allowance.grant(announcement.round, announcement.size, self._tallies.limits.sendings)
+    async def _receive(self, stream: CallStream, announcement: Announcement, session: UploadSession) -> None:
+        allowance = self._tallies.of(stream.peer.cluster, time.monotonic()).allowance
+        left = allowance.grant(announcement.round, announcement.size, self._tallies.limits.max_resends)
         try:
-            while (message := await talk.read()) is not None:
+            while (message := await stream.read()) is not None:
                 data = messages.data_of(message)
                 allowance.count(len(data))
                 left -= len(data)
                 if left < 0:
                     raise refused(CallReason.TOO_MANY_BYTES, "this round's update was sent too many times")
-                self._telling.received(talk.peer.cluster, len(data))
-                _taken(await reception.write(data))
-            talk.call.allow(self._timing.settle)
-            _taken(await reception.finish())
+                self._telemetry.received(stream.peer.cluster, len(data))
+                _taken(await session.write(data))
+            stream.call.allow(self._timing.settle)
+            _taken(await session.finish())
         finally:
-            await reception.close()
+            await session.close()
 
-    async def _report_metrics(self, talk: Talk) -> None:
-        raw = await talk.only(policy.MESSAGE_BYTES)
+    async def _report_metrics(self, stream: CallStream) -> None:
+        raw = await stream.only(policy.MESSAGE_BYTES)
         _taken(report_refusal(raw))
         request = messages.parse(pb.ReportMetricsRequest, raw)
-        self._check_caller(talk.peer, request.caller)
-        _taken(await self._engine.report(messages.metrics_of(request, talk.peer.cluster)))
-        await talk.write(pb.ReportMetricsReply())
+        self._check_caller(stream.peer, request.caller)
+        _taken(await self._engine.report(messages.metrics_of(request, stream.peer.cluster)))
+        await stream.write(pb.ReportMetricsReply())
 
 
-def _accepted(found: Found | Refusal) -> Found:
-    if isinstance(found, Refusal):
+def _accepted(found: Found | UpdateRefusal) -> Found:
+    if isinstance(found, UpdateRefusal):
         raise answer(found)
     return found
 
 
-def _taken(refusal: Refusal | None) -> None:
+def _taken(refusal: UpdateRefusal | None) -> None:
     if refusal is not None:
         raise answer(refusal)
 

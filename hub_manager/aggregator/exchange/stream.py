@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from federation.rpc import policy
 from federation.rpc.peer import Peer
 from federation.rpc.refusal import CallReason, refused
-from hub_manager.aggregator.exchange.open_calls import Call
+from hub_manager.aggregator.exchange.open_calls import OpenCall
 
 ON_ITS_WAY_SECONDS: Final = 1.0
 """For a message that a peer which still reads has been sent."""
@@ -20,7 +20,7 @@ Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class CallTimeouts:
     """How long a peer may take; seconds."""
 
     unary: float = policy.UNARY_SECONDS
@@ -30,11 +30,11 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class CallStream:
     """One call of an authenticated peer, message by message."""
 
     peer: Peer
-    call: Call
+    call: OpenCall
     context: Context
     idle: float
 

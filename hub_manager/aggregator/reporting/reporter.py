@@ -20,7 +20,7 @@ from federation.kube.api import Api
 from federation.kube.errors import KubeError
 from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json, ObjectKey
-from hub_manager.aggregator.reporting.run_status import Told, metrics_of, status_of
+from hub_manager.aggregator.reporting.run_status import ReportInputs, metrics_of, status_of
 from hub_manager.aggregator.rounds.state import State
 
 FIELD_MANAGER: Final = "federated-learning-aggregator"
@@ -59,7 +59,7 @@ class Reporter:
         self._run = run
         self._clock = clock
         self._backoff = backoff or Backoff()
-        self._told = Told(location=run.location, seen={}, contributions={})
+        self._told = ReportInputs(location=run.location, seen={}, contributions={})
         self._newest: State | None = None
         self._news = asyncio.Event()
         self._current = asyncio.Event()

@@ -25,7 +25,7 @@ from hub_manager.aggregator.rounds.state import Phase, State
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReportInputs:
     """What the status says beside the state, gathered while the process lives."""
 
     location: str = ""
@@ -40,20 +40,20 @@ class Told:
     """What a round takes, as far as it is known."""
 
 
-def status_of(state: State, told: Told, now: datetime) -> Json:
+def status_of(state: State, reported: ReportInputs, now: datetime) -> Json:
     """The aggregator's part of the status, as structured data without empty fields."""
-    rounds = state.terms.rounds
+    rounds = state.parameters.rounds
     round_ = min(state.round, rounds)
     left = rounds - state.model_round
-    going = state.ended is None and told.pace is not None
+    going = state.ended is None and reported.pace is not None
     status = FederatedLearningStatus(
         round=round_,
         rounds=rounds,
         progress_percent=100 * state.model_round // rounds,
-        estimated_completion_time=rfc3339(now + left * told.pace) if going and told.pace is not None else "",
-        clusters=_clusters(state, told),
-        metrics=told.metrics,
-        model=_model(state, told.location),
+        estimated_completion_time=rfc3339(now + left * reported.pace) if going and reported.pace is not None else "",
+        clusters=_clusters(state, reported),
+        metrics=reported.metrics,
+        model=_model(state, reported.location),
         failure=_failure(state),
     )
     found: Json = msgspec.to_builtins(status)
@@ -82,8 +82,8 @@ def metrics_of(state: State, before: tuple[Metric, ...]) -> tuple[Metric, ...]:
     )
 
 
-def _clusters(state: State, told: Told) -> tuple[ClusterStatus, ...]:
-    seen, contributions = told.seen or {}, told.contributions or {}
+def _clusters(state: State, reported: ReportInputs) -> tuple[ClusterStatus, ...]:
+    seen, contributions = reported.seen or {}, reported.contributions or {}
     known = [name for name in state.cohort if name in seen or name in contributions]
     return tuple(
         ClusterStatus(

@@ -12,7 +12,7 @@ from cryptography import x509
 from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
 
 from federation.rpc.refusal import Refused
-from hub_manager.aggregator.rate_limit import Lines
+from hub_manager.aggregator.rate_limit import LogSampler
 from hub_manager.aggregator.rounds.state import State
 
 OTHER: Final = "other"
@@ -20,13 +20,13 @@ OTHER: Final = "other"
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class Telling:
+class AggregatorTelemetry:
     """The metrics and the audit log of one aggregator."""
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic) -> None:
         """Metrics at nought, in that registry; `clock` has seconds."""
         self._clock = clock
-        self._lines = Lines()
+        self._lines = LogSampler()
         self._received = Counter(
             "federated_learning_aggregator_received_bytes", "Model bytes received.", ["cluster"], registry=registry
         )
@@ -62,7 +62,7 @@ class Telling:
     def run_seen(self, state: State) -> None:
         """The run has come to this state."""
         self._round.set(state.round)
-        self._rounds.set(state.terms.rounds)
+        self._rounds.set(state.parameters.rounds)
         self._cohort.set(len(state.members))
         self._counted.set(len(state.parts))
 

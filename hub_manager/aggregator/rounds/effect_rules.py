@@ -7,35 +7,35 @@ peer that was away finds what everybody else was told.
 from collections.abc import Iterable, Iterator
 from typing import Final, assert_never
 
-from hub_manager.aggregator.domain import SEED_ROUND
+from hub_manager.aggregator.domain import INITIAL_ROUND
 from hub_manager.aggregator.rounds import records
 from hub_manager.aggregator.rounds.effects import (
     Acknowledge,
-    AskForModel,
     CutUpload,
     Disconnect,
     DropSpool,
     Effect,
     FoldUpdates,
-    HandOutWork,
-    Report,
-    StoreSeed,
-    TellEnded,
-    TellToWait,
+    ReportStatus,
+    RequestInitialModel,
+    SendRunEnded,
+    SendWait,
+    SendWork,
+    StoreInitialModel,
 )
-from hub_manager.aggregator.rounds.records import Fact
+from hub_manager.aggregator.rounds.records import Record
 from hub_manager.aggregator.rounds.state import Phase, State
-from hub_manager.aggregator.validation.refusal import Reason, Refusal
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason
 
 _ONLY_REPORTED: Final = (
     records.Started,
     records.WaitRenewed,
-    records.CohortKnown,
-    records.PeerTaken,
+    records.CohortApplied,
+    records.PeerAdmitted,
     records.MetricsCounted,
     records.MetricsAwaited,
     records.RoundExtended,
-    records.PeerGone,
+    records.PeerDisconnected,
     records.UploadOpened,
     records.UploadEnded,
     records.Snapshot,
@@ -43,42 +43,42 @@ _ONLY_REPORTED: Final = (
 """What the shell does nothing about, but for a report of what is durable."""
 
 
-def consequences(before: State, fact: Fact, after: State) -> Iterator[Effect]:  # noqa: C901 -- one case for each fact
+def effects_of(before: State, record: Record, after: State) -> Iterator[Effect]:  # noqa: C901 -- one case for each fact
     """The effects of one fact, in order.
 
     Args:
         before: The state that the fact came to.
-        fact: What was decided.
+        record: The decision.
         after: The state that it made.
     """
-    yield from _uploads_cut(before, fact)
-    match fact:
-        case records.PeerHere():
-            yield work_for(after, fact.peer)
-        case records.SeedAsked() | records.EvaluationOpened():
+    yield from _uploads_cut(before, record)
+    match record:
+        case records.PeerConnected():
+            yield work_for(after, record.peer)
+        case records.InitialModelRequested() | records.EvaluationOpened():
             yield from _handed(after, after.connected)
-        case records.UpdateCounted() | records.SeedCounted():
-            yield Acknowledge(fact.peer, after.round)
+        case records.UpdateCounted() | records.InitialModelCounted():
+            yield Acknowledge(record.peer, after.round)
             yield from pending(after)
         case records.RoundOpened():
             reopened = before.phase is Phase.COLLECTING
             yield from _handed(after, after.connected.difference(before.roster if reopened else ()))
         case records.RoundClosed():
             yield from pending(after)
-        case records.ModelKnown():
-            yield DropSpool(fact.round)
+        case records.ModelRecorded():
+            yield DropSpool(record.round)
         case records.RolledBack():
             yield DropSpool(before.round)
         case records.RunEnded():
             yield DropSpool(before.round)
             yield from _handed(after, after.connected)
         case records.PeerDropped():
-            yield Disconnect(fact.peer)
+            yield Disconnect(record.peer)
         case _:
-            if not isinstance(fact, _ONLY_REPORTED):
-                assert_never(fact)
-    if records.is_durable(fact):
-        yield Report()
+            if not isinstance(record, _ONLY_REPORTED):
+                assert_never(record)
+    if records.is_durable(record):
+        yield ReportStatus()
 
 
 def pending(state: State) -> Iterator[Effect]:
@@ -86,46 +86,52 @@ def pending(state: State) -> Iterator[Effect]:
     if state.phase is not Phase.STORING:
         return
     parts = tuple(state.parts[peer] for peer in sorted(state.parts))
-    if state.round > SEED_ROUND and state.model is not None:
+    if state.round > INITIAL_ROUND and state.model is not None:
         yield FoldUpdates(state.round, state.model, parts)
     elif state.manifest is not None:
-        yield StoreSeed(parts[0], state.manifest)
+        yield StoreInitialModel(parts[0], state.manifest)
 
 
 def work_for(state: State, peer: str) -> Effect:
     """What the peer should be doing now."""
     if state.ended is not None:
-        return TellEnded(peer, state.ended.failure is None, state.ended.message, state.model)
-    if state.deadline is not None and state.phase is Phase.SEEDING and peer == state.asked[-1]:
-        return AskForModel(peer, state.deadline)
+        return SendRunEnded(peer, state.ended.failure is None, state.ended.message, state.model)
+    if state.deadline is not None and state.phase is Phase.AWAITING_INITIAL_MODEL and peer == state.requested_from[-1]:
+        return RequestInitialModel(peer, state.deadline)
     open_round = state.deadline is not None and state.phase in {Phase.COLLECTING, Phase.EVALUATING}
     # Whose update counts is not asked again: a collaborator that has started anew would train another one.
     if open_round and state.model is not None and peer in state.roster and peer not in state.parts:
         assert state.deadline is not None  # noqa: S101 -- part of open_round
-        return HandOutWork(peer, state.round, state.due_tasks, state.model, state.deadline)
-    return TellToWait(peer, state.round)
+        return SendWork(peer, state.round, state.due_tasks, state.model, state.deadline)
+    return SendWait(peer, state.round)
 
 
 def _handed(state: State, peers: Iterable[str]) -> Iterator[Effect]:
     return (work_for(state, peer) for peer in sorted(peers))
 
 
-def _uploads_cut(before: State, fact: Fact) -> Iterator[Effect]:
+def _uploads_cut(before: State, record: Record) -> Iterator[Effect]:
     """The uploads that the fact leaves without a use, each with what its peer is told."""
-    match fact:
-        case records.SeedAsked():
-            yield from _cut(before, before.uploads, Reason.NOT_EXPECTED, "another peer is asked for the first model")
+    match record:
+        case records.InitialModelRequested():
+            yield from _cut(
+                before, before.uploads, UpdateRefusalReason.NOT_EXPECTED, "another peer is asked for the first model"
+            )
         case records.RoundClosed():
-            yield from _cut(before, before.uploads, Reason.ROUND_CLOSED, f"round {before.round} is closed")
+            yield from _cut(before, before.uploads, UpdateRefusalReason.ROUND_CLOSED, f"round {before.round} is closed")
         case records.RolledBack():
-            yield from _cut(before, before.uploads, Reason.ROUND_CLOSED, f"round {fact.round + 1} is done again")
+            yield from _cut(
+                before, before.uploads, UpdateRefusalReason.ROUND_CLOSED, f"round {record.round + 1} is done again"
+            )
         case records.RunEnded():
-            yield from _cut(before, before.uploads, Reason.RUN_OVER, "the run is over")
+            yield from _cut(before, before.uploads, UpdateRefusalReason.RUN_OVER, "the run is over")
         case records.PeerDropped():
-            yield from _cut(before, {fact.peer} & before.uploads.keys(), Reason.REMOVED, "the cluster was removed")
+            yield from _cut(
+                before, {record.peer} & before.uploads.keys(), UpdateRefusalReason.REMOVED, "the cluster was removed"
+            )
         case _:
             pass
 
 
-def _cut(state: State, peers: Iterable[str], reason: Reason, message: str) -> Iterator[Effect]:
-    return (CutUpload(peer, state.uploads[peer].round, Refusal(reason, message)) for peer in sorted(peers))
+def _cut(state: State, peers: Iterable[str], reason: UpdateRefusalReason, message: str) -> Iterator[Effect]:
+    return (CutUpload(peer, state.uploads[peer].round, UpdateRefusal(reason, message)) for peer in sorted(peers))

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from federation.model import ModelManifest
-from hub_manager.aggregator.domain import Announcement, Part, Task
-from hub_manager.aggregator.validation.refusal import Refusal
+from hub_manager.aggregator.domain import Announcement, CountedUpdate, Task
+from hub_manager.aggregator.validation.refusal import UpdateRefusal
 
 
 @dataclass(frozen=True, slots=True)
-class HandOutWork:
+class SendWork:
     """Push to the peer what is due now, in place of whatever was due before."""
 
     peer: str
@@ -25,7 +25,7 @@ class HandOutWork:
 
 
 @dataclass(frozen=True, slots=True)
-class AskForModel:
+class RequestInitialModel:
     """Push to the peer that the run's first model is its to give."""
 
     peer: str
@@ -33,7 +33,7 @@ class AskForModel:
 
 
 @dataclass(frozen=True, slots=True)
-class TellToWait:
+class SendWait:
     """Push to the peer that nothing is due."""
 
     peer: str
@@ -41,7 +41,7 @@ class TellToWait:
 
 
 @dataclass(frozen=True, slots=True)
-class TellEnded:
+class SendRunEnded:
     """Push to the peer that the run is over, and end its stream."""
 
     peer: str
@@ -72,7 +72,7 @@ class Refuse:
     """Tell the peer why what it sent does not count, and record it."""
 
     peer: str
-    refusal: Refusal
+    refusal: UpdateRefusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class CutUpload:
 
     peer: str
     round: int
-    refusal: Refusal
+    refusal: UpdateRefusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +92,10 @@ class Disconnect:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreSeed:
+class StoreInitialModel:
     """Make the spooled first model the checkpoint of `SEED_ROUND`; `ModelStored` is the answer."""
 
-    part: Part
+    part: CountedUpdate
     manifest: ModelManifest
 
 
@@ -106,7 +106,7 @@ class FoldUpdates:
     round: int
     digest: str
     """Of the model that the round started from."""
-    parts: tuple[Part, ...]
+    parts: tuple[CountedUpdate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +125,23 @@ class SetTimer:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReportStatus:
     """The state has changed in a way that a reader of the run's status would notice."""
 
 
 Effect: TypeAlias = (
-    HandOutWork
-    | AskForModel
-    | TellToWait
-    | TellEnded
+    SendWork
+    | RequestInitialModel
+    | SendWait
+    | SendRunEnded
     | ReceiveUpdate
     | Acknowledge
     | Refuse
     | CutUpload
     | Disconnect
-    | StoreSeed
+    | StoreInitialModel
     | FoldUpdates
     | DropSpool
     | SetTimer
-    | Report
+    | ReportStatus
 )

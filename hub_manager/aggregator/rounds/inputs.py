@@ -66,7 +66,7 @@ class Timer:
 
 
 @dataclass(frozen=True, slots=True)
-class CohortTold:
+class CohortReceived:
     """The hub says who takes part; it may have said something newer already."""
 
     cohort: Cohort
@@ -97,7 +97,7 @@ Event: TypeAlias = (
     | UpdateBroken
     | MetricsReported
     | Timer
-    | CohortTold
+    | CohortReceived
     | ModelStored
     | FoldDiverged
 )

@@ -14,7 +14,7 @@ from federation.model import ModelManifest
 from hub_manager.aggregator.domain import Announcement, Metric
 
 
-class Failure(Enum):
+class RunFailureReason(Enum):
     """Why a run ended without its model; each beside the wait in `round` that yields it."""
 
     QUORUM_LOST = "QuorumLost"
@@ -43,7 +43,7 @@ class WaitRenewed(_Durable, frozen=True, tag="WaitRenewed"):
     deadline: float
 
 
-class ModelKnown(_Durable, frozen=True, tag="ModelKnown"):
+class ModelRecorded(_Durable, frozen=True, tag="ModelKnown"):
     """The global model after `round` is durable."""
 
     round: int
@@ -52,13 +52,13 @@ class ModelKnown(_Durable, frozen=True, tag="ModelKnown"):
     """Said once, with the run's first model."""
 
 
-class CohortKnown(_Durable, frozen=True, tag="CohortKnown"):
+class CohortApplied(_Durable, frozen=True, tag="CohortKnown"):
     """What the hub said in this cohort is taken up, by the facts beside this one; an older one counts no more."""
 
     generation: int
 
 
-class PeerTaken(_Durable, frozen=True, tag="PeerTaken"):
+class PeerAdmitted(_Durable, frozen=True, tag="PeerTaken"):
     """A cluster joined the cohort after the start, or came back to it; the next round is its first."""
 
     peer: str
@@ -70,14 +70,14 @@ class PeerDropped(_Durable, frozen=True, tag="PeerDropped"):
     peer: str
 
 
-class SeedAsked(_Durable, frozen=True, tag="SeedAsked"):
+class InitialModelRequested(_Durable, frozen=True, tag="SeedAsked"):
     """The first model is this peer's to give."""
 
     peer: str
     deadline: float
 
 
-class SeedCounted(_Durable, frozen=True, tag="SeedCounted"):
+class InitialModelCounted(_Durable, frozen=True, tag="SeedCounted"):
     """The first model is whole in the spool."""
 
     peer: str
@@ -143,7 +143,7 @@ class RolledBack(_Durable, frozen=True, tag="RolledBack"):
 class RunEnded(_Durable, frozen=True, tag="RunEnded"):
     """The run is over."""
 
-    failure: Failure | None
+    failure: RunFailureReason | None
     """None: completed."""
     message: str
 
@@ -162,21 +162,21 @@ class Snapshot(_Durable, frozen=True, tag="Snapshot"):
     roster: tuple[str, ...]
     parts: tuple[UpdateCounted, ...]
     metrics: tuple[MetricsCounted, ...]
-    asked: tuple[str, ...]
+    requested_from: tuple[str, ...] = msgspec.field(name="asked")
     deadline: float | None
-    settling: bool
+    awaiting_metrics: bool = msgspec.field(name="settling")
     overdue: bool
     ended: RunEnded | None
 
 
-class PeerHere(msgspec.Struct, frozen=True):
+class PeerConnected(msgspec.Struct, frozen=True):
     """A peer holds a stream, and this is its model."""
 
     peer: str
     manifest: ModelManifest
 
 
-class PeerGone(msgspec.Struct, frozen=True):
+class PeerDisconnected(msgspec.Struct, frozen=True):
     """A peer holds no stream."""
 
     peer: str
@@ -195,15 +195,15 @@ class UploadEnded(msgspec.Struct, frozen=True):
     peer: str
 
 
-DurableFact: TypeAlias = (
+DurableRecord: TypeAlias = (
     Started
     | WaitRenewed
-    | ModelKnown
-    | CohortKnown
-    | PeerTaken
+    | ModelRecorded
+    | CohortApplied
+    | PeerAdmitted
     | PeerDropped
-    | SeedAsked
-    | SeedCounted
+    | InitialModelRequested
+    | InitialModelCounted
     | RoundOpened
     | UpdateCounted
     | MetricsCounted
@@ -215,10 +215,10 @@ DurableFact: TypeAlias = (
     | RunEnded
     | Snapshot
 )
-PassingFact: TypeAlias = PeerHere | PeerGone | UploadOpened | UploadEnded
-Fact: TypeAlias = DurableFact | PassingFact
+TransientRecord: TypeAlias = PeerConnected | PeerDisconnected | UploadOpened | UploadEnded
+Record: TypeAlias = DurableRecord | TransientRecord
 
 
-def is_durable(fact: Fact) -> TypeGuard[DurableFact]:
+def is_durable(record: Record) -> TypeGuard[DurableRecord]:
     """Whether the fact belongs into the journal."""
-    return isinstance(fact, _Durable)
+    return isinstance(record, _Durable)

@@ -3,17 +3,19 @@
 from types import MappingProxyType
 from typing import Final
 
-from hub_manager.aggregator.domain import Part, Terms
-from hub_manager.aggregator.rounds.records import DurableFact, ModelKnown, Snapshot, UpdateCounted
+from hub_manager.aggregator.domain import CountedUpdate, RunParameters
+from hub_manager.aggregator.rounds.records import DurableRecord, ModelRecorded, Snapshot, UpdateCounted
 from hub_manager.aggregator.rounds.state import Phase, State
 
 SNAPSHOT_ROUNDS: Final = 64
 """Rounds between two snapshots: what a process reads that takes over is at most twice as many."""
 
 
-def is_due(recorded: tuple[DurableFact, ...], rounds: int) -> bool:
+def is_due(recorded: tuple[DurableRecord, ...], rounds: int) -> bool:
     """Whether the facts of a step are of one after which the journal begins anew: every so many rounds."""
-    return any(isinstance(fact, ModelKnown) and fact.round > 0 and fact.round % rounds == 0 for fact in recorded)
+    return any(
+        isinstance(record, ModelRecorded) and record.round > 0 and record.round % rounds == 0 for record in recorded
+    )
 
 
 def snapshot_of(state: State) -> Snapshot:
@@ -30,23 +32,23 @@ def snapshot_of(state: State) -> Snapshot:
         roster=state.roster,
         parts=tuple(UpdateCounted(part.peer, part.digest, part.weight) for part in state.parts.values()),
         metrics=tuple(state.metrics.values()),
-        asked=state.asked,
+        requested_from=state.requested_from,
         deadline=state.deadline,
-        settling=state.settling,
+        awaiting_metrics=state.awaiting_metrics,
         overdue=state.overdue,
         ended=state.ended,
     )
 
 
-def restored(terms: Terms, snapshot: Snapshot) -> State:
+def restored(parameters: RunParameters, snapshot: Snapshot) -> State:
     """The state that the snapshot was made of, without its streams.
 
     Raises:
         ValueError: There is no such phase.
     """
-    parts = {part.peer: Part(part.peer, part.digest, part.weight) for part in snapshot.parts}
+    parts = {part.peer: CountedUpdate(part.peer, part.digest, part.weight) for part in snapshot.parts}
     return State(
-        terms=terms,
+        parameters=parameters,
         phase=Phase(snapshot.phase),
         cohort=snapshot.cohort,
         removed=frozenset(snapshot.removed),
@@ -58,9 +60,9 @@ def restored(terms: Terms, snapshot: Snapshot) -> State:
         roster=snapshot.roster,
         parts=MappingProxyType(parts),
         metrics=MappingProxyType({(counted.peer, counted.task): counted for counted in snapshot.metrics}),
-        asked=snapshot.asked,
+        requested_from=snapshot.requested_from,
         deadline=snapshot.deadline,
-        settling=snapshot.settling,
+        awaiting_metrics=snapshot.awaiting_metrics,
         overdue=snapshot.overdue,
         ended=snapshot.ended,
     )

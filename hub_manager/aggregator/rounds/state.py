@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from federation.model import ModelManifest
-from hub_manager.aggregator.domain import SEED_ROUND, Announcement, Part, Task, TaskKind, Terms
+from hub_manager.aggregator.domain import INITIAL_ROUND, Announcement, CountedUpdate, RunParameters, Task, TaskKind
 from hub_manager.aggregator.rounds import records
 
 
@@ -16,7 +16,7 @@ class Phase(Enum):
 
     NEW = "New"
     GATHERING = "Gathering"
-    SEEDING = "Seeding"
+    AWAITING_INITIAL_MODEL = "Seeding"
     COLLECTING = "Collecting"
     STORING = "Storing"
     BETWEEN = "Between"
@@ -28,7 +28,7 @@ class Phase(Enum):
 class State:
     """A run at one moment. Everything up to `ended` is durable; the rest is about streams."""
 
-    terms: Terms
+    parameters: RunParameters
     phase: Phase = Phase.NEW
     cohort: tuple[str, ...] = ()
     removed: frozenset[str] = frozenset()
@@ -38,20 +38,20 @@ class State:
     manifest: ModelManifest | None = None
     model: str | None = None
     """The digest of the global model."""
-    model_round: int = SEED_ROUND
+    model_round: int = INITIAL_ROUND
     """The round after which it is."""
-    round: int = SEED_ROUND
+    round: int = INITIAL_ROUND
     """The round in work; after the last one, that of the evaluation."""
     roster: tuple[str, ...] = ()
     """Whose updates the round takes; while it is open, of members alone."""
-    parts: Mapping[str, Part] = field(default_factory=lambda: MappingProxyType({}))
+    parts: Mapping[str, CountedUpdate] = field(default_factory=lambda: MappingProxyType({}))
     """The updates of the round that count, by peer."""
     metrics: Mapping[tuple[str, str], records.MetricsCounted] = field(default_factory=lambda: MappingProxyType({}))
     """Of the round in work or just done, by peer and task."""
-    asked: tuple[str, ...] = ()
+    requested_from: tuple[str, ...] = ()
     """Who was asked for the first model, the latest last."""
     deadline: float | None = None
-    settling: bool = False
+    awaiting_metrics: bool = False
     """Every update counts, only metrics are out."""
     overdue: bool = False
     """The round's time is up without a quorum."""
@@ -70,7 +70,7 @@ class State:
     @property
     def due_tasks(self) -> tuple[Task, ...]:
         """The tasks of the round in work."""
-        return self.terms.evaluation if self.phase is Phase.EVALUATING else self.terms.tasks
+        return self.parameters.evaluation if self.phase is Phase.EVALUATING else self.parameters.tasks
 
     def measured(self, peer: str) -> bool:
         """Whether every validation of the round is in from the peer."""
@@ -78,9 +78,9 @@ class State:
         return all((peer, name) in self.metrics for name in validations)
 
 
-def new_run(terms: Terms) -> State:
+def new_run(parameters: RunParameters) -> State:
     """A run of which nothing is known but its terms."""
-    return State(terms, cohort=terms.cohort)
+    return State(parameters, cohort=parameters.cohort)
 
 
 def durable(state: State) -> State:

@@ -21,7 +21,7 @@ from blake3 import blake3
 from federation.checkpoint import FORMAT, MANIFEST_FILE, MODEL, CheckpointManifest, TensorFile
 from federation.model import DIGEST_PREFIX, ModelManifest
 from federation.safetensors import HEADER_LENGTH, header, tensors_start
-from hub_manager.aggregator.domain import SEED_ROUND, StoredModel
+from hub_manager.aggregator.domain import INITIAL_ROUND, StoredModel
 from hub_manager.aggregator.numerics.fold import Diverged, Source, Write, slot_manifest
 from hub_manager.aggregator.storage.narrow_slot import NARROW_SLOTS, NarrowSlot
 from hub_manager.aggregator.storage.volume import (
@@ -103,7 +103,7 @@ class CheckpointStore:
             remove_folder(self._path(older))
         return checkpoint.stored
 
-    def store_first(self, manifest: ModelManifest, source: Source) -> StoredModel:
+    def store_initial_model(self, manifest: ModelManifest, source: Source) -> StoredModel:
         """Write a model, as it is, as the one that the run starts from.
 
         Raises:
@@ -116,7 +116,7 @@ class CheckpointStore:
                 source.read_into(offset, piece)
                 write(piece)
 
-        stored = self.store(SEED_ROUND, manifest, (), copy)
+        stored = self.store(INITIAL_ROUND, manifest, (), copy)
         assert not isinstance(stored, Diverged)  # noqa: S101 -- a copy doesn't diverge
         return stored
 

@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 
 from federation.model import ModelManifest
-from hub_manager.aggregator.domain import SEED_ROUND, Announcement
+from hub_manager.aggregator.domain import INITIAL_ROUND, Announcement
 from hub_manager.aggregator.storage.volume import FileSource
 from hub_manager.aggregator.validation.content import Inspection
 from hub_manager.aggregator.validation.manifest import AnnouncedTensor, ModelLimits, read_manifest
-from hub_manager.aggregator.validation.refusal import Refusal
+from hub_manager.aggregator.validation.refusal import UpdateRefusal
 
 LARGEST_HEADER: Final = 32 << 20
 """Bytes; 65,536 tensors with names of 300 characters."""
@@ -35,7 +35,7 @@ class _Entry(msgspec.Struct, frozen=True):
     data_offsets: tuple[int, int]
 
 
-def read_first_model(path: Path, limits: ModelLimits) -> tuple[ModelManifest, FileSource]:
+def read_initial_model(path: Path, limits: ModelLimits) -> tuple[ModelManifest, FileSource]:
     """The model's layout, and its values, to be closed by the caller.
 
     Args:
@@ -60,7 +60,7 @@ def read_first_model(path: Path, limits: ModelLimits) -> tuple[ModelManifest, Fi
     ordered = sorted(entries.items(), key=lambda entry: entry[1].data_offsets)
     announced = [AnnouncedTensor(name, _TYPES.get(e.dtype, e.dtype), e.shape) for name, e in ordered]
     manifest = read_manifest(announced, limits)
-    if isinstance(manifest, Refusal):
+    if isinstance(manifest, UpdateRefusal):
         raise ModelUnusable(f"{path.name}: {manifest.reason.value}: {manifest.message}")
     expected = [(offset, offset + tensor.nbytes) for tensor, offset in manifest.placed()]
     source = FileSource(path, 8 + size)
@@ -73,7 +73,7 @@ def read_first_model(path: Path, limits: ModelLimits) -> tuple[ModelManifest, Fi
 
 
 def _not_finite(source: FileSource, manifest: ModelManifest) -> str:
-    inspection = Inspection(manifest, Announcement(SEED_ROUND, "", manifest.nbytes, "", 0))
+    inspection = Inspection(manifest, Announcement(INITIAL_ROUND, "", manifest.nbytes, "", 0))
     for offset in range(0, manifest.nbytes, _READ):
         piece = bytearray(min(_READ, manifest.nbytes - offset))
         source.read_into(offset, memoryview(piece))

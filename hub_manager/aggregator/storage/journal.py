@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from federation.model import DIGEST_PREFIX, digest_of
-from hub_manager.aggregator.rounds.records import DurableFact, Snapshot
+from hub_manager.aggregator.rounds.records import DurableRecord, Snapshot
 from hub_manager.aggregator.storage.volume import PRIVATE, make_folder, sync_folder, write_whole
 
 FORMAT: Final = 1
@@ -34,7 +34,7 @@ class JournalDamaged(Exception):
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     number: int
-    facts: tuple[DurableFact, ...] = ()
+    records: tuple[DurableRecord, ...] = msgspec.field(name="facts", default=())
     run: str | None = None
     """In the first line alone, with the format."""
     format: int | None = None
@@ -51,19 +51,19 @@ class Journal:
         self._lines = lines
         self._failed = False
 
-    def append(self, facts: Sequence[DurableFact]) -> None:
+    def append(self, records: Sequence[DurableRecord]) -> None:
         """Write the facts of one step; durable on return. None is written for no facts.
 
         Raises:
             OSError: The volume failed. The journal takes nothing more: what is on disk is known again only to the
                 process that reads it from there.
         """
-        if not facts:
+        if not records:
             return
         if self._failed:
             raise OSError("the journal failed before")
         self._failed = True
-        write_whole(self._file, _encoded(_Line(self._lines, tuple(facts))))
+        write_whole(self._file, _encoded(_Line(self._lines, tuple(records))))
         os.fdatasync(self._file)
         self._lines += 1
         self._failed = False
@@ -95,7 +95,7 @@ class Journal:
         os.close(self._file)
 
 
-def open_journal(path: Path, run: str, start: T, take: Callable[[T, DurableFact], T]) -> tuple[Journal, T]:
+def open_journal(path: Path, run: str, start: T, take: Callable[[T, DurableRecord], T]) -> tuple[Journal, T]:
     """The run's journal, and what its facts come to; a new one where there is none.
 
     Args:
@@ -132,7 +132,7 @@ def _recognise(first: _Line, run: str) -> None:
         raise JournalDamaged(f"the journal is of run {first.run}, not of {run}: every run has a folder of its own")
 
 
-def _read(path: Path, run: str, start: T, take: Callable[[T, DurableFact], T]) -> tuple[T, int, int]:
+def _read(path: Path, run: str, start: T, take: Callable[[T, DurableRecord], T]) -> tuple[T, int, int]:
     """What the facts come to, the number of good lines, and the byte after the last of them."""
     found, lines, good = start, 0, 0
     with path.open("rb") as file:
@@ -144,8 +144,8 @@ def _read(path: Path, run: str, start: T, take: Callable[[T, DurableFact], T]) -
                 break
             if not lines:
                 _recognise(line, run)
-            for fact in line.facts:
-                found = take(found, fact)
+            for record in line.records:
+                found = take(found, record)
             lines += 1
             good += len(raw)
     return found, lines, good

@@ -26,7 +26,7 @@ from hub_manager.aggregator.storage.volume import (
     write_whole,
 )
 from hub_manager.aggregator.validation.content import Inspection
-from hub_manager.aggregator.validation.refusal import Reason, Refusal
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason
 
 _REREAD: Final = 1 << 20
 """Bytes at a time, of what is on disk already."""
@@ -46,8 +46,8 @@ class Spool:
         """Bytes held of exactly this update."""
         return next((path.stat().st_size for path in self._paths(peer, announced) if path.exists()), 0)
 
-    def receive(self, peer: str, announced: Announcement, manifest: ModelManifest) -> "Upload":
-        """Take in an update, from `Upload.offset` on; any other update of the peer in this round is dropped.
+    def receive(self, peer: str, announced: Announcement, manifest: ModelManifest) -> "SpoolUpload":
+        """Take in an update, from `SpoolUpload.offset` on; any other update of the peer in this round is dropped.
 
         Inspects what is held already, which takes its time for a large model: not for the event loop.
 
@@ -70,7 +70,7 @@ class Spool:
         except BaseException:
             os.close(file)
             raise
-        return Upload(file, part, whole, inspection)
+        return SpoolUpload(file, part, whole, inspection)
 
     def source(self, peer: str, round_number: int, digest: str) -> FileSource:
         """The whole update of a peer, to be closed by the caller.
@@ -102,7 +102,7 @@ class Spool:
         return self._folder / f"{round_number:06}" / f"{_checked(peer)}.{digits}.{ending}"
 
 
-class Upload:
+class SpoolUpload:
     """One update as it comes in; used by one stream at a time."""
 
     def __init__(self, file: int, part: Path, whole: Path, inspection: Inspection) -> None:
@@ -117,7 +117,7 @@ class Upload:
         """Bytes held, and so where the next chunk belongs."""
         return self._inspection.received
 
-    def write(self, offset: int, chunk: Bytes) -> Refusal | None:
+    def write(self, offset: int, chunk: Bytes) -> UpdateRefusal | None:
         """Take the next chunk, or say why the update can't count.
 
         OutOfPlace: the chunk belongs elsewhere. Else what `Inspection.feed` refuses; the part is dropped then, because
@@ -131,7 +131,7 @@ class Upload:
             OSError: The volume is full, or failed. The upload has to be closed then, and can be received anew.
         """
         if offset != self.offset:
-            return Refusal(Reason.OUT_OF_PLACE, f"byte {offset} is sent, byte {self.offset} follows")
+            return UpdateRefusal(UpdateRefusalReason.OUT_OF_PLACE, f"byte {offset} is sent, byte {self.offset} follows")
         refusal = self._inspection.feed(chunk)
         if refusal is not None:
             self._part.unlink(missing_ok=True)
@@ -139,7 +139,7 @@ class Upload:
         write_whole(self._file, memoryview(chunk))
         return None
 
-    def finish(self) -> Refusal | None:
+    def finish(self) -> UpdateRefusal | None:
         """Make the update durable, after which it may count; or say why it may not.
 
         A part that is too short stays, and the upload can go on. Synchronises: not for the event loop.
@@ -149,7 +149,7 @@ class Upload:
         """
         refusal = self._inspection.finish()
         if refusal is not None:
-            if refusal.reason is not Reason.TOO_SHORT:
+            if refusal.reason is not UpdateRefusalReason.TOO_SHORT:
                 self._part.unlink(missing_ok=True)
             return refusal
         os.fsync(self._file)

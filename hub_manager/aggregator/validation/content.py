@@ -12,7 +12,7 @@ from blake3 import blake3
 from federation.model import DIGEST_PREFIX, ModelManifest, Section
 from hub_manager.aggregator.domain import Announcement
 from hub_manager.aggregator.numerics.dtypes import Bytes, all_finite, first_not_finite
-from hub_manager.aggregator.validation.refusal import Reason, Refusal, short
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason, short
 
 
 class Inspection:
@@ -27,7 +27,7 @@ class Inspection:
         self.received = 0
         """Bytes so far."""
 
-    def feed(self, chunk: Bytes) -> Refusal | None:
+    def feed(self, chunk: Bytes) -> UpdateRefusal | None:
         """TooLong, NotANumber, Infinite: why the update can't count any more, whatever follows; or None.
 
         Args:
@@ -35,7 +35,9 @@ class Inspection:
         """
         start, view = self.received, memoryview(chunk)
         if start + len(view) > self._announced.size:
-            return Refusal(Reason.TOO_LONG, f"more bytes than the {self._announced.size} that were announced")
+            return UpdateRefusal(
+                UpdateRefusalReason.TOO_LONG, f"more bytes than the {self._announced.size} that were announced"
+            )
         self._hasher.update(chunk)
         self.received += len(view)
         for section, offset, piece in self._elements(start, view):
@@ -43,13 +45,18 @@ class Inspection:
                 return self._not_finite(section, offset, piece)
         return None
 
-    def finish(self) -> Refusal | None:
+    def finish(self) -> UpdateRefusal | None:
         """TooShort, WrongDigest: why the bytes are not the announced update, or None when it counts."""
         if self.received < self._announced.size:
-            return Refusal(Reason.TOO_SHORT, f"{self.received} of {self._announced.size} bytes arrived")
+            return UpdateRefusal(
+                UpdateRefusalReason.TOO_SHORT, f"{self.received} of {self._announced.size} bytes arrived"
+            )
         found = DIGEST_PREFIX + self._hasher.hexdigest()
         if found != self._announced.digest:
-            return Refusal(Reason.WRONG_DIGEST, f"the bytes have digest {found}, announced is {self._announced.digest}")
+            return UpdateRefusal(
+                UpdateRefusalReason.WRONG_DIGEST,
+                f"the bytes have digest {found}, announced is {self._announced.digest}",
+            )
         return None
 
     def _elements(self, start: int, view: memoryview) -> Iterator[tuple[Section, int, Bytes]]:
@@ -73,12 +80,12 @@ class Inspection:
             if here + whole < min(end, section.end):
                 self._cut = bytes(view[here + whole - start : min(end, section.end) - start])
 
-    def _not_finite(self, section: Section, offset: int, piece: Bytes) -> Refusal | None:
+    def _not_finite(self, section: Section, offset: int, piece: Bytes) -> UpdateRefusal | None:
         found = first_not_finite(piece, section.dtype)
         if found is None:
             return None
         index, is_nan = found
         name = short(self._manifest.tensor_at(offset + index * section.dtype.width).name)
         if is_nan:
-            return Refusal(Reason.NOT_A_NUMBER, f"tensor {name} holds a value that is not a number")
-        return Refusal(Reason.INFINITE, f"tensor {name} holds an infinite value")
+            return UpdateRefusal(UpdateRefusalReason.NOT_A_NUMBER, f"tensor {name} holds a value that is not a number")
+        return UpdateRefusal(UpdateRefusalReason.INFINITE, f"tensor {name} holds an infinite value")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from federation.model import DType, ModelManifest, TensorSpec, manifest_of
-from hub_manager.aggregator.validation.refusal import Reason, Refusal, short
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason, short
 
 MAX_NAME_BYTES: Final = 1024
 MAX_TENSORS: Final = 65_536
@@ -39,7 +39,7 @@ class AnnouncedTensor:
     shape: tuple[int, ...]
 
 
-def read_manifest(announced: Sequence[AnnouncedTensor], limits: ModelLimits) -> ModelManifest | Refusal:
+def read_manifest(announced: Sequence[AnnouncedTensor], limits: ModelLimits) -> ModelManifest | UpdateRefusal:
     """The manifest of a model with these tensors, or the first refusal.
 
     Args:
@@ -47,9 +47,11 @@ def read_manifest(announced: Sequence[AnnouncedTensor], limits: ModelLimits) -> 
         limits: Of the run.
     """
     if not announced:
-        return Refusal(Reason.NO_TENSORS, "the model has no tensors")
+        return UpdateRefusal(UpdateRefusalReason.NO_TENSORS, "the model has no tensors")
     if len(announced) > limits.max_tensors:
-        return Refusal(Reason.TOO_MANY_TENSORS, f"{len(announced)} tensors, at most {limits.max_tensors} are taken")
+        return UpdateRefusal(
+            UpdateRefusalReason.TOO_MANY_TENSORS, f"{len(announced)} tensors, at most {limits.max_tensors} are taken"
+        )
     refusal = _first(_CHECKS, announced, limits) or _duplicate(announced)
     if refusal is not None:
         return refusal
@@ -57,44 +59,46 @@ def read_manifest(announced: Sequence[AnnouncedTensor], limits: ModelLimits) -> 
     if manifest.nbytes > limits.max_bytes:
         return _too_large(f"{manifest.nbytes} bytes", limits)
     if manifest.nbytes == 0:
-        return Refusal(Reason.NO_TENSORS, "every tensor of the model is empty")
+        return UpdateRefusal(UpdateRefusalReason.NO_TENSORS, "every tensor of the model is empty")
     return ordered(announced, manifest) or manifest
 
 
-def ordered(announced: Sequence[AnnouncedTensor], manifest: ModelManifest) -> Refusal | None:
+def ordered(announced: Sequence[AnnouncedTensor], manifest: ModelManifest) -> UpdateRefusal | None:
     """TensorOrder: the values travel in the order of the layout, so whoever lists another would send another model."""
     for found, expected in zip(announced, manifest.tensors, strict=True):
         if found.name != expected.name:
             message = f"{short(found.name)} stands where the layout has {short(expected.name)}: widest type, then name"
-            return Refusal(Reason.TENSOR_ORDER, message)
+            return UpdateRefusal(UpdateRefusalReason.TENSOR_ORDER, message)
     return None
 
 
-def named(tensor: AnnouncedTensor, _: ModelLimits) -> Refusal | None:
+def named(tensor: AnnouncedTensor, _: ModelLimits) -> UpdateRefusal | None:
     """TensorName: printable, of 1 to 1024 bytes in UTF-8, and not the name that safetensors keeps for itself."""
     name = tensor.name
     # A name with a lone surrogate is not printable, so that encoding the others can't fail.
     if name and name.isprintable() and len(name.encode()) <= MAX_NAME_BYTES and name != RESERVED_NAME:
         return None
-    return Refusal(Reason.TENSOR_NAME, f"a tensor can't be named {short(name)}")
+    return UpdateRefusal(UpdateRefusalReason.TENSOR_NAME, f"a tensor can't be named {short(name)}")
 
 
-def typed(tensor: AnnouncedTensor, _: ModelLimits) -> Refusal | None:
+def typed(tensor: AnnouncedTensor, _: ModelLimits) -> UpdateRefusal | None:
     """TensorType: one of the element types that can be averaged."""
     if tensor.dtype in {dtype.value for dtype in DType}:
         return None
     taken = ", ".join(dtype.value for dtype in DType)
-    return Refusal(Reason.TENSOR_TYPE, f"{short(tensor.name)} is of type {short(tensor.dtype)}; taken are {taken}")
+    return UpdateRefusal(
+        UpdateRefusalReason.TENSOR_TYPE, f"{short(tensor.name)} is of type {short(tensor.dtype)}; taken are {taken}"
+    )
 
 
-def shaped(tensor: AnnouncedTensor, limits: ModelLimits) -> Refusal | None:
+def shaped(tensor: AnnouncedTensor, limits: ModelLimits) -> UpdateRefusal | None:
     """TensorShape, ModelTooLarge: at most 32 dimensions, none negative, whose product stays within the bound.
 
     The product of the dimensions above nought is bounded as well: other programs compute it in 64 bits.
     """
     if len(tensor.shape) > MAX_RANK or any(dimension < 0 for dimension in tensor.shape):
         message = f"{short(tensor.name)} has {len(tensor.shape)} dimensions, the least {min(tensor.shape, default=0)}"
-        return Refusal(Reason.TENSOR_SHAPE, message)
+        return UpdateRefusal(UpdateRefusalReason.TENSOR_SHAPE, message)
     extent = DType(tensor.dtype).width
     for dimension in tensor.shape:
         extent *= max(dimension, 1)
@@ -103,24 +107,26 @@ def shaped(tensor: AnnouncedTensor, limits: ModelLimits) -> Refusal | None:
     return None
 
 
-def _duplicate(announced: Iterable[AnnouncedTensor]) -> Refusal | None:
+def _duplicate(announced: Iterable[AnnouncedTensor]) -> UpdateRefusal | None:
     """DuplicateTensor: a name stands for one tensor."""
     seen: set[str] = set()
     for tensor in announced:
         if tensor.name in seen:
-            return Refusal(Reason.DUPLICATE_TENSOR, f"{short(tensor.name)} is named twice")
+            return UpdateRefusal(UpdateRefusalReason.DUPLICATE_TENSOR, f"{short(tensor.name)} is named twice")
         seen.add(tensor.name)
     return None
 
 
-def _too_large(what: str, limits: ModelLimits) -> Refusal:
-    return Refusal(Reason.MODEL_TOO_LARGE, f"{what}: more than the {limits.max_bytes} bytes that the run takes")
+def _too_large(what: str, limits: ModelLimits) -> UpdateRefusal:
+    return UpdateRefusal(
+        UpdateRefusalReason.MODEL_TOO_LARGE, f"{what}: more than the {limits.max_bytes} bytes that the run takes"
+    )
 
 
-_Check = Callable[[AnnouncedTensor, ModelLimits], Refusal | None]
+_Check = Callable[[AnnouncedTensor, ModelLimits], UpdateRefusal | None]
 _CHECKS: Final[tuple[_Check, ...]] = (named, typed, shaped)
 
 
-def _first(checks: Sequence[_Check], tensors: Iterable[AnnouncedTensor], limits: ModelLimits) -> Refusal | None:
+def _first(checks: Sequence[_Check], tensors: Iterable[AnnouncedTensor], limits: ModelLimits) -> UpdateRefusal | None:
     found = (check(tensor, limits) for tensor in tensors for check in checks)
     return next((refusal for refusal in found if refusal is not None), None)

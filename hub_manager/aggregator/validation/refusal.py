@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Final
 
 
-class Reason(Enum):
+class UpdateRefusalReason(Enum):
     """One member for each check of `model`, `checks`, `spool` and `round`, beside which it is explained."""
 
     # The manifest of a model (model.py).
@@ -87,7 +87,7 @@ class Reason(Enum):
     @property
     def counted(self) -> bool:
         """Whether the very same update counts already, so that an honest sender has nothing left to do."""
-        return self is Reason.REPEATED
+        return self is UpdateRefusalReason.REPEATED
 
     @property
     def resend(self) -> bool:
@@ -95,14 +95,16 @@ class Reason(Enum):
         return self in _RESEND
 
 
-_RESEND: Final = frozenset({Reason.OUT_OF_PLACE, Reason.TOO_SHORT, Reason.WRONG_DIGEST})
+_RESEND: Final = frozenset(
+    {UpdateRefusalReason.OUT_OF_PLACE, UpdateRefusalReason.TOO_SHORT, UpdateRefusalReason.WRONG_DIGEST}
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class UpdateRefusal:
     """One refusal; the message names what is at fault and the bound, shortened, and never holds a tensor's value."""
 
-    reason: Reason
+    reason: UpdateRefusalReason
     message: str
 
 

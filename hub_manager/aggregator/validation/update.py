@@ -11,9 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from federation.model import DIGEST_PREFIX, ModelManifest, TensorSpec
-from hub_manager.aggregator.domain import SEED_ROUND, Announcement, Metric, MetricsReported, Task, TaskKind, Terms
+from hub_manager.aggregator.domain import (
+    INITIAL_ROUND,
+    Announcement,
+    Metric,
+    MetricsReported,
+    RunParameters,
+    Task,
+    TaskKind,
+)
 from hub_manager.aggregator.validation.manifest import AnnouncedTensor, ordered
-from hub_manager.aggregator.validation.refusal import Reason, Refusal, short
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason, short
 
 MAX_METRICS: Final = 64
 """Metrics of one task."""
@@ -25,7 +33,7 @@ MAX_SAMPLES: Final = 1 << 40
 _DIGEST: Final = re.compile(re.escape(DIGEST_PREFIX) + "[0-9a-f]{64}")
 
 
-def layout_refusal(announced: Sequence[AnnouncedTensor], manifest: ModelManifest) -> Refusal | None:
+def layout_refusal(announced: Sequence[AnnouncedTensor], manifest: ModelManifest) -> UpdateRefusal | None:
     """ExtraTensor, WrongType, WrongShape, MissingTensor, TensorOrder: a peer's model is the run's, tensor by tensor.
 
     Shapes are compared whole: one that would broadcast is another shape.
@@ -37,89 +45,106 @@ def layout_refusal(announced: Sequence[AnnouncedTensor], manifest: ModelManifest
             return refusal
     missing = expected.keys() - {tensor.name for tensor in announced}
     if missing:
-        return Refusal(Reason.MISSING_TENSOR, f"{len(missing)} tensors are missing, {short(min(missing))} among them")
+        return UpdateRefusal(
+            UpdateRefusalReason.MISSING_TENSOR, f"{len(missing)} tensors are missing, {short(min(missing))} among them"
+        )
     if len(announced) > len(expected):
-        return Refusal(
-            Reason.EXTRA_TENSOR, f"{len(announced)} tensors, some of them twice; the model has {len(expected)}"
+        return UpdateRefusal(
+            UpdateRefusalReason.EXTRA_TENSOR,
+            f"{len(announced)} tensors, some of them twice; the model has {len(expected)}",
         )
     return ordered(announced, manifest)
 
 
-def _tensor_refusal(found: AnnouncedTensor, expected: TensorSpec | None) -> Refusal | None:
+def _tensor_refusal(found: AnnouncedTensor, expected: TensorSpec | None) -> UpdateRefusal | None:
     if expected is None:
-        return Refusal(Reason.EXTRA_TENSOR, f"the model has no tensor {short(found.name)}")
+        return UpdateRefusal(UpdateRefusalReason.EXTRA_TENSOR, f"the model has no tensor {short(found.name)}")
     if found.dtype != expected.dtype.value:
         message = f"{short(found.name)} is of type {short(found.dtype)}, not {expected.dtype.value}"
-        return Refusal(Reason.WRONG_TYPE, message)
+        return UpdateRefusal(UpdateRefusalReason.WRONG_TYPE, message)
     if found.shape != expected.shape:
         message = f"{short(found.name)} has shape {short(str(found.shape))}, not {expected.shape}"
-        return Refusal(Reason.WRONG_SHAPE, message)
+        return UpdateRefusal(UpdateRefusalReason.WRONG_SHAPE, message)
     return None
 
 
-def announcement_refusal(announced: Announcement, terms: Terms, manifest: ModelManifest) -> Refusal | None:
+def announcement_refusal(
+    announced: Announcement, parameters: RunParameters, manifest: ModelManifest
+) -> UpdateRefusal | None:
     """Why an update that is announced for the right round can't count, or None."""
-    return next((found for check in _ANNOUNCEMENT if (found := check(announced, terms, manifest)) is not None), None)
+    return next(
+        (found for check in _ANNOUNCEMENT if (found := check(announced, parameters, manifest)) is not None), None
+    )
 
 
-def of_training_task(announced: Announcement, terms: Terms, _: ModelManifest) -> Refusal | None:
+def of_training_task(announced: Announcement, parameters: RunParameters, _: ModelManifest) -> UpdateRefusal | None:
     """UnknownTask: the update was made by a task of the plan that trains; a first model by none."""
-    known = {task.name for task in terms.tasks if task.kind is TaskKind.TRAIN}
-    if announced.round == SEED_ROUND or announced.task in known:
+    known = {task.name for task in parameters.tasks if task.kind is TaskKind.TRAIN}
+    if announced.round == INITIAL_ROUND or announced.task in known:
         return None
-    return Refusal(Reason.UNKNOWN_TASK, f"no task {short(announced.task)} of the plan trains")
+    return UpdateRefusal(UpdateRefusalReason.UNKNOWN_TASK, f"no task {short(announced.task)} of the plan trains")
 
 
-def of_model_size(announced: Announcement, _: Terms, manifest: ModelManifest) -> Refusal | None:
+def of_model_size(announced: Announcement, _: RunParameters, manifest: ModelManifest) -> UpdateRefusal | None:
     """WrongSize: the announced bytes are the model's, neither more nor less, before one of them is taken."""
     if announced.size == manifest.nbytes:
         return None
-    return Refusal(Reason.WRONG_SIZE, f"{announced.size} bytes are announced, the model has {manifest.nbytes}")
+    return UpdateRefusal(
+        UpdateRefusalReason.WRONG_SIZE, f"{announced.size} bytes are announced, the model has {manifest.nbytes}"
+    )
 
 
-def digest_formed(announced: Announcement, _: Terms, __: ModelManifest) -> Refusal | None:
+def digest_formed(announced: Announcement, _: RunParameters, __: ModelManifest) -> UpdateRefusal | None:
     """MalformedDigest: a BLAKE3 digest as it is written everywhere; it becomes part of a file's name."""
     if _DIGEST.fullmatch(announced.digest):
         return None
-    return Refusal(Reason.MALFORMED_DIGEST, f"{short(announced.digest)} is not {DIGEST_PREFIX} and 64 digits")
+    return UpdateRefusal(
+        UpdateRefusalReason.MALFORMED_DIGEST, f"{short(announced.digest)} is not {DIGEST_PREFIX} and 64 digits"
+    )
 
 
-def weight_bounded(announced: Announcement, terms: Terms, _: ModelManifest) -> Refusal | None:
+def weight_bounded(announced: Announcement, parameters: RunParameters, _: ModelManifest) -> UpdateRefusal | None:
     """WeightOutOfBounds: from 1 to the run's bound, or one site outweighs all others; a first model has none.
 
     A weight is the site's own word, so that only the run's owner can say what is too much (`maxSamplesPerClient`).
     """
-    if announced.round == SEED_ROUND or 1 <= announced.weight <= terms.max_weight:
+    if announced.round == INITIAL_ROUND or 1 <= announced.weight <= parameters.max_weight:
         return None
-    message = f"{announced.weight} samples are not within 1 and spec.server.maxSamplesPerClient, {terms.max_weight}"
-    return Refusal(Reason.WEIGHT_OUT_OF_BOUNDS, message)
+    message = (
+        f"{announced.weight} samples are not within 1 and spec.server.maxSamplesPerClient, {parameters.max_weight}"
+    )
+    return UpdateRefusal(UpdateRefusalReason.WEIGHT_OUT_OF_BOUNDS, message)
 
 
-_AnnouncementCheck: TypeAlias = Callable[[Announcement, Terms, ModelManifest], Refusal | None]
+_AnnouncementCheck: TypeAlias = Callable[[Announcement, RunParameters, ModelManifest], UpdateRefusal | None]
 _ANNOUNCEMENT: Final[tuple[_AnnouncementCheck, ...]] = (of_training_task, of_model_size, digest_formed, weight_bounded)
 
 
-def metrics_refusal(reported: MetricsReported, tasks: Sequence[Task]) -> Refusal | None:
+def metrics_refusal(reported: MetricsReported, tasks: Sequence[Task]) -> UpdateRefusal | None:
     """Why metrics that are reported for the right round can't count, or None.
 
     UnknownTask: the task is one of those that were handed out. TooManyMetrics: at most 64. WeightOutOfBounds: taken
     over at least one sample.
     """
     if reported.task not in {task.name for task in tasks}:
-        return Refusal(Reason.UNKNOWN_TASK, f"no task {short(reported.task)} was handed out")
+        return UpdateRefusal(UpdateRefusalReason.UNKNOWN_TASK, f"no task {short(reported.task)} was handed out")
     if len(reported.metrics) > MAX_METRICS:
-        return Refusal(Reason.TOO_MANY_METRICS, f"{len(reported.metrics)} metrics of one task, at most {MAX_METRICS}")
+        return UpdateRefusal(
+            UpdateRefusalReason.TOO_MANY_METRICS, f"{len(reported.metrics)} metrics of one task, at most {MAX_METRICS}"
+        )
     if not 1 <= reported.samples <= MAX_SAMPLES:
-        return Refusal(Reason.WEIGHT_OUT_OF_BOUNDS, f"{reported.samples} samples are not within 1 and {MAX_SAMPLES}")
+        return UpdateRefusal(
+            UpdateRefusalReason.WEIGHT_OUT_OF_BOUNDS, f"{reported.samples} samples are not within 1 and {MAX_SAMPLES}"
+        )
     return next((found for metric in reported.metrics if (found := _metric_refusal(metric)) is not None), None)
 
 
-def _metric_refusal(metric: Metric) -> Refusal | None:
+def _metric_refusal(metric: Metric) -> UpdateRefusal | None:
     """MetricName, MetricNotFinite: printable, short, and a number that a mean can be taken of."""
     name = metric.name
     # A name with a lone surrogate is not printable, so that encoding the others can't fail.
     if not name or not name.isprintable() or len(name.encode()) > MAX_METRIC_NAME:
-        return Refusal(Reason.METRIC_NAME, f"a metric can't be named {short(name)}")
+        return UpdateRefusal(UpdateRefusalReason.METRIC_NAME, f"a metric can't be named {short(name)}")
     if not math.isfinite(metric.value):
-        return Refusal(Reason.METRIC_NOT_FINITE, f"metric {short(name)} is {metric.value}")
+        return UpdateRefusal(UpdateRefusalReason.METRIC_NOT_FINITE, f"metric {short(name)} is {metric.value}")
     return None

@@ -12,7 +12,7 @@ import pytest
 from federation.model import DType, TensorSpec, digest_of, manifest_of
 from federation.rpc.tls import Files
 from hub_manager.aggregator.domain import Task, TaskKind
-from hub_manager.aggregator.rounds.effects import HandOutWork, TellEnded
+from hub_manager.aggregator.rounds.effects import SendRunEnded, SendWork
 from runtimes.kit.failure import ExitCode
 from tests.support.builders.workspaces import DIGITS
 from tests.support.exchange import exchange as support
@@ -71,11 +71,11 @@ async def test_a_run_over_tls_equals_the_reference_to_the_last_bit(
         process = await start(desk.collaborator("c1"), aggregator.address, shards / "c1", tmp_path)
         for number in range(1, ROUNDS + 1):
             deadline = datetime.now(UTC).timestamp() + 600
-            await engine.push(HandOutWork("c1", number, TASKS, digest_of(model), deadline))
+            await engine.push(SendWork("c1", number, TASKS, digest_of(model), deadline))
             await until(lambda: len(engine.reported) == number * len(TASKS) and "c1" in engine.counted)  # noqa: B023
             _, model = engine.counted.pop("c1")
             engine.models[digest_of(model)] = support.MemoryModel(model)
-        await engine.push(TellEnded("c1", completed=True, message="done", digest=digest_of(model)))
+        await engine.push(SendRunEnded("c1", completed=True, message="done", digest=digest_of(model)))
         output, _ = await process.communicate()
 
     assert process.returncode == ExitCode.DONE, output.decode()

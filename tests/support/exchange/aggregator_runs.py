@@ -13,14 +13,14 @@ from federation.api.aggregator_run import RUN_FILE, AggregatorRun
 from federation.api.federated_learning import Aggregation
 from federation.exported_plan import MODEL_FILE, PLAN_FILE, ExportedPlan, PlannedTask, TaskGroup, TaskKind, encode
 from federation.rpc.orders import ProvideModel, Round, RunEnded, Update, Wait
-from hub_manager.aggregator.app import Aggregator, Follow, Settings
-from hub_manager.aggregator.config import Folders, read_config
-from hub_manager.aggregator.exchange.quotas import Limits
+from hub_manager.aggregator.app import Aggregator, AggregatorSettings, Follow
+from hub_manager.aggregator.config import AggregatorFolders, read_config
+from hub_manager.aggregator.exchange.quotas import ExchangeLimits
 from hub_manager.aggregator.numerics.algorithms import Yogi
 from hub_manager.aggregator.reporting.reporter import Reporter
 from hub_manager.aggregator.rounds.state import State
 from tests.support.builders.models import MIXED, packed, unpacked
-from tests.support.exchange.engine_runs import COHORT, WEIGHTS, first_model, trained
+from tests.support.exchange.engine_runs import COHORT, WEIGHTS, initial_model, trained
 from tests.support.exchange.exchange import client
 from tests.support.exchange.rounds import cohort_of
 from tests.support.exchange.tls import RUN, SERVER_NAME, Desk
@@ -44,20 +44,22 @@ class Pod:
 
     folder: Path
     desk: Desk = field(init=False)
-    folders: Folders = field(init=False)
+    folders: AggregatorFolders = field(init=False)
     _generation: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self.desk = Desk(self.folder / "desk")
-        self.folders = Folders(self.folder / "run", self.folder / "desk" / "aggregator", self.folder / "workspace")
+        self.folders = AggregatorFolders(
+            self.folder / "run", self.folder / "desk" / "aggregator", self.folder / "workspace"
+        )
         for folder in (self.folders.run, self.folders.workspace):
             folder.mkdir()
         self.desk.server()
-        self.tell()
-        self.tell_cohort(*COHORT)
+        self.submit()
+        self.write_cohort(*COHORT)
         (self.folders.workspace / PLAN_FILE).write_bytes(encode(PLAN))
 
-    def tell(self, **changes: Any) -> None:
+    def submit(self, **changes: Any) -> None:
         """Writes `run.json`."""
         run = AggregatorRun(
             config_map="mnist-server",
@@ -84,7 +86,7 @@ class Pod:
         (self.folders.workspace / PLAN_FILE).write_bytes(encode(plan))
         (self.folders.workspace / MODEL_FILE).write_bytes(file)
 
-    def tell_cohort(self, *members: str, revoked: Iterable[str] = (), generation: int | None = None) -> None:
+    def write_cohort(self, *members: str, revoked: Iterable[str] = (), generation: int | None = None) -> None:
         """Writes `cohort.json`, at once: a newer one, unless a generation is given."""
         self._generation = self._generation + 1 if generation is None else generation
         partial = self.folders.run / "partial"
@@ -93,7 +95,9 @@ class Pod:
 
     def aggregator(self, port: int = 0, *, registry: CollectorRegistry | None = None) -> Aggregator:
         """One life of the aggregator."""
-        settings = Settings(f"127.0.0.1:{port}", 0, Limits(calls_per_second=1000, burst=1000), look=0.05)
+        settings = AggregatorSettings(
+            f"127.0.0.1:{port}", 0, ExchangeLimits(calls_per_second=1000, burst=1000), look=0.05
+        )
         return Aggregator(read_config(self.folders), self.folders, registry or CollectorRegistry(), settings)
 
     def model(self, round_: int) -> bytes:
@@ -130,7 +134,7 @@ def site(
                 case RunEnded():
                     return order
                 case ProvideModel():
-                    mine.upload(Update(0, "", 0), packed(MIXED, first_model()))
+                    mine.upload(Update(0, "", 0), packed(MIXED, initial_model()))
                 case Round():
                     model = unpacked(MIXED, bytes(mine.download(order.model)))
                     accuracy = order.round + WEIGHTS[cluster] / 1000

@@ -17,11 +17,11 @@ from hub_manager.aggregator.rounds.effects import Effect
 from hub_manager.aggregator.rounds.state import Phase
 from tests.support.builders.models import MIXED, elements, packed, rounded, unpacked
 from tests.support.exchange.reference_fold import Server, reference_round, weighted_mean
-from tests.support.exchange.rounds import terms
+from tests.support.exchange.rounds import parameters
 
 RUN = "6f0f7b0e-run"
 COHORT = ("c1", "c10", "c2")
-TERMS = terms(COHORT, rounds=3, quorum=3)
+TERMS = parameters(COHORT, rounds=3, quorum=3)
 AGGREGATION = Aggregation(WeightedMean(), Yogi(0.1))
 CHUNK = 37
 """Bytes at a time."""
@@ -36,7 +36,7 @@ def trained(peer: str, round_number: int, model: Model) -> dict[str, list[float]
     return rounded(MIXED, numbers)
 
 
-def first_model() -> dict[str, list[float]]:
+def initial_model() -> dict[str, list[float]]:
     """What the first site by name gives."""
     return rounded(MIXED, [0.3 * index - 1 for index in range(elements(MIXED))])
 
@@ -45,7 +45,7 @@ def expected_models() -> list[bytes]:
     """The model after each round, from the first one on, by the reference alone."""
     types = {tensor.name: tensor.dtype.value for tensor in MIXED.tensors}
     server = Server("yogi", 0.1, Adam(0.1).beta1, Adam(0.1).beta2, Adam(0.1).tau)
-    model: Model = first_model()
+    model: Model = initial_model()
     models = [packed(MIXED, model)]
     for round_number in range(1, TERMS.rounds + 1):
         updates = [(trained(peer, round_number, model), WEIGHTS[peer]) for peer in COHORT]
@@ -86,9 +86,11 @@ class Sites:
             for peer in self.order(list(COHORT)):
                 todo += engine.step(inputs.Joined(peer, MIXED), 0.0)
             while todo:
-                asked = [effect for effect in todo if isinstance(effect, effects.HandOutWork | effects.AskForModel)]
-                turn = {effect.peer: effect for effect in asked}
-                rest = [effect for effect in todo if effect not in asked]
+                requested_from = [
+                    effect for effect in todo if isinstance(effect, effects.SendWork | effects.RequestInitialModel)
+                ]
+                turn = {effect.peer: effect for effect in requested_from}
+                rest = [effect for effect in todo if effect not in requested_from]
                 todo = [found for peer in self.order(sorted(turn)) for found in self._answer(engine, turn[peer])]
                 todo += [found for effect in rest for found in _performed(engine, effect)]
         finally:
@@ -96,13 +98,16 @@ class Sites:
         assert engine.state.phase is Phase.ENDED
         return engine
 
-    def _answer(self, engine: RoundEngine, asked: Effect) -> list[Effect]:
-        match asked:
-            case effects.AskForModel(peer=peer):
-                raw, announced = packed(MIXED, first_model()), (0, "", 0)
-            case effects.HandOutWork(peer=peer):
-                model = unpacked(MIXED, stored_model(engine, asked.round - 1))
-                raw, announced = packed(MIXED, trained(peer, asked.round, model)), (asked.round, "train", WEIGHTS[peer])
+    def _answer(self, engine: RoundEngine, requested_from: Effect) -> list[Effect]:
+        match requested_from:
+            case effects.RequestInitialModel(peer=peer):
+                raw, announced = packed(MIXED, initial_model()), (0, "", 0)
+            case effects.SendWork(peer=peer):
+                model = unpacked(MIXED, stored_model(engine, requested_from.round - 1))
+                raw, announced = (
+                    packed(MIXED, trained(peer, requested_from.round, model)),
+                    (requested_from.round, "train", WEIGHTS[peer]),
+                )
             case _:
                 return []
         round_number, task, weight = announced
@@ -130,7 +135,7 @@ class Sites:
 
 def _performed(engine: RoundEngine, effect: Effect) -> Sequence[Effect]:
     match effect:
-        case effects.StoreSeed() | effects.FoldUpdates():
+        case effects.StoreInitialModel() | effects.FoldUpdates():
             return engine.step(engine.perform(effect), 0.0)
         case effects.DropSpool():
             engine.spool.drop_through(effect.round)

@@ -20,15 +20,15 @@ from federation.rpc.policy import Patience, client_options, server_options
 from federation.rpc.refusal import REFUSAL_METADATA, Refused, from_metadata
 from federation.rpc.tls import Files, client_credentials, server_credentials
 from hub_manager.aggregator.domain import Announcement, MetricsReported, Task, TaskKind
-from hub_manager.aggregator.exchange.open_calls import Calls
-from hub_manager.aggregator.exchange.quotas import Limits, Tallies
+from hub_manager.aggregator.exchange.open_calls import OpenCalls
+from hub_manager.aggregator.exchange.quotas import ExchangeLimits, PeerQuotas
 from hub_manager.aggregator.exchange.service import Exchange
-from hub_manager.aggregator.exchange.stream import Timing
-from hub_manager.aggregator.ports import Held, Order, ReadableModel, Reception, Terms
-from hub_manager.aggregator.reporting.telemetry import Telling
-from hub_manager.aggregator.rounds.effects import HandOutWork, TellEnded
+from hub_manager.aggregator.exchange.stream import CallTimeouts
+from hub_manager.aggregator.ports import JoinResult, Order, ReadableModel, SpooledUpload, UploadSession
+from hub_manager.aggregator.reporting.telemetry import AggregatorTelemetry
+from hub_manager.aggregator.rounds.effects import SendRunEnded, SendWork
 from hub_manager.aggregator.validation.manifest import AnnouncedTensor
-from hub_manager.aggregator.validation.refusal import Reason, Refusal
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason
 from tests.support.exchange.tls import RUN, SERVER_NAME
 
 if TYPE_CHECKING:  # only the generated types tell the two stubs apart
@@ -70,22 +70,22 @@ class MemoryReception:
     def _held(self) -> bytearray:
         return self.engine.spool[self.peer, self.announcement.digest]
 
-    async def write(self, data: memoryview) -> Refusal | None:
+    async def write(self, data: memoryview) -> UpdateRefusal | None:
         if self.engine.cut_after is not None and len(self._held) >= self.engine.cut_after:
             self.engine.cut_after = None
             raise OSError("the volume is gone for a moment")
         if len(self._held) + len(data) > self.announcement.size:
-            return Refusal(Reason.TOO_LONG, "more bytes than announced")
+            return UpdateRefusal(UpdateRefusalReason.TOO_LONG, "more bytes than announced")
         self._held.extend(data)
         self.engine.arrived.set()
         return None
 
-    async def finish(self) -> Refusal | None:
+    async def finish(self) -> UpdateRefusal | None:
         if len(self._held) < self.announcement.size:
-            return Refusal(Reason.TOO_SHORT, "the upload is not whole")
+            return UpdateRefusal(UpdateRefusalReason.TOO_SHORT, "the upload is not whole")
         if digest_of(self._held) != self.announcement.digest:
             self._held.clear()
-            return Refusal(Reason.WRONG_DIGEST, "another digest")
+            return UpdateRefusal(UpdateRefusalReason.WRONG_DIGEST, "another digest")
         self.engine.counted[self.peer] = (self.announcement, bytes(self._held))
         return None
 
@@ -112,12 +112,12 @@ class SimpleEngine:
     def member(self, peer: str) -> bool:
         return peer in self.cohort
 
-    def join(self, peer: str, tensors: Sequence[AnnouncedTensor] | None) -> Terms | Refusal:
+    def join(self, peer: str, tensors: Sequence[AnnouncedTensor] | None) -> JoinResult | UpdateRefusal:
         names = None if tensors is None else [tensor.name for tensor in tensors]
         if names is not None and names != [tensor.name for tensor in MANIFEST.tensors]:
-            return Refusal(Reason.EXTRA_TENSOR, "another model")
+            return UpdateRefusal(UpdateRefusalReason.EXTRA_TENSOR, "another model")
         self.joined[peer] = tensors
-        return Terms(3, MANIFEST)
+        return JoinResult(3, MANIFEST)
 
     async def push(self, order: Order) -> None:
         async with self.changed:
@@ -133,39 +133,43 @@ class SimpleEngine:
             sent += 1
             if order.peer == peer:
                 yield order
-                if isinstance(order, TellEnded):
+                if isinstance(order, SendRunEnded):
                     return
 
-    async def held(self, peer: str, announcement: Announcement) -> Held | Refusal:
+    async def held(self, peer: str, announcement: Announcement) -> SpooledUpload | UpdateRefusal:
         if announcement.size != MANIFEST.nbytes:
-            return Refusal(Reason.WRONG_SIZE, f"{announcement.size} bytes, the model has {MANIFEST.nbytes}")
+            return UpdateRefusal(
+                UpdateRefusalReason.WRONG_SIZE, f"{announcement.size} bytes, the model has {MANIFEST.nbytes}"
+            )
         found = self.counted.get(peer)
         if found is not None and found[0] == announcement:
-            return Held(announcement.size, accepted=True)
-        return Held(len(self.spool.get((peer, announcement.digest), b"")), accepted=False)
+            return SpooledUpload(announcement.size, accepted=True)
+        return SpooledUpload(len(self.spool.get((peer, announcement.digest), b"")), accepted=False)
 
-    async def receive(self, peer: str, announcement: Announcement, offset: int) -> Reception | Held | Refusal:
+    async def receive(
+        self, peer: str, announcement: Announcement, offset: int
+    ) -> UploadSession | SpooledUpload | UpdateRefusal:
         held = await self.held(peer, announcement)
-        if isinstance(held, Refusal) or held.accepted:
+        if isinstance(held, UpdateRefusal) or held.accepted:
             return held
         if offset != held.offset:
-            return Refusal(Reason.OUT_OF_PLACE, f"the upload stands at {held.offset}")
+            return UpdateRefusal(UpdateRefusalReason.OUT_OF_PLACE, f"the upload stands at {held.offset}")
         self.spool.setdefault((peer, announcement.digest), bytearray())
         return MemoryReception(self, peer, announcement)
 
     def model(self, digest: str) -> ReadableModel | None:
         return self.models.get(digest)
 
-    async def report(self, reported: MetricsReported) -> Refusal | None:
+    async def report(self, reported: MetricsReported) -> UpdateRefusal | None:
         if any(metric.value != metric.value for metric in reported.metrics):
-            return Refusal(Reason.METRIC_NOT_FINITE, "a metric is NaN")
+            return UpdateRefusal(UpdateRefusalReason.METRIC_NOT_FINITE, "a metric is NaN")
         self.reported.append(reported)
         return None
 
 
-def round_order(peer: str = "c1", round_: int = 1) -> HandOutWork:
+def round_order(peer: str = "c1", round_: int = 1) -> SendWork:
     """Work for the peer, on the model that the engine holds."""
-    return HandOutWork(peer, round_, TASKS, digest_of(MODEL), datetime.now(UTC).timestamp() + 600)
+    return SendWork(peer, round_, TASKS, digest_of(MODEL), datetime.now(UTC).timestamp() + 600)
 
 
 @dataclass
@@ -175,7 +179,7 @@ class Aggregator:
     port: int
     engine: SimpleEngine
     exchange: Exchange
-    calls: Calls
+    calls: OpenCalls
     registry: CollectorRegistry
 
     @property
@@ -197,16 +201,16 @@ async def aggregator(
     files: Files,
     engine: SimpleEngine | None = None,
     *,
-    limits: Limits | None = None,
-    timing: Timing | None = None,
+    limits: ExchangeLimits | None = None,
+    timing: CallTimeouts | None = None,
     port: int = 0,
 ) -> AsyncIterator[Aggregator]:
     """Serves the exchange with these files until the block ends."""
     engine = engine or SimpleEngine()
     registry = CollectorRegistry()
-    chosen = limits or Limits(calls_per_second=1000, burst=1000)
-    calls = Calls(chosen, clock=lambda: datetime.now(UTC))
-    exchange = Exchange(RUN, engine, calls, Tallies(chosen), Telling(registry), timing)
+    chosen = limits or ExchangeLimits(calls_per_second=1000, burst=1000)
+    calls = OpenCalls(chosen, clock=lambda: datetime.now(UTC))
+    exchange = Exchange(RUN, engine, calls, PeerQuotas(chosen), AggregatorTelemetry(registry), timing)
     server = grpc.aio.server(options=server_options())
     server.add_generic_rpc_handlers((exchange.handler(),))
     bound = server.add_secure_port(f"127.0.0.1:{port}", server_credentials(files))

@@ -7,15 +7,15 @@ from typing import Any
 from federation.api.aggregator_run import Cohort
 from federation.model import DType, ModelManifest, TensorSpec, digest_of, manifest_of
 from hub_manager.aggregator import domain
-from hub_manager.aggregator.domain import Announcement, Metric, StoredModel, Task, TaskKind, Terms
+from hub_manager.aggregator.domain import Announcement, Metric, RunParameters, StoredModel, Task, TaskKind
 from hub_manager.aggregator.rounds import effects, inputs
 from hub_manager.aggregator.rounds.effects import Effect
 from hub_manager.aggregator.rounds.inputs import Event
-from hub_manager.aggregator.rounds.machine import Step, advance
-from hub_manager.aggregator.rounds.records import DurableFact
+from hub_manager.aggregator.rounds.machine import StepResult, advance
+from hub_manager.aggregator.rounds.records import DurableRecord
 from hub_manager.aggregator.rounds.state import Phase, State, new_run
 from hub_manager.aggregator.rounds.transitions import replay
-from hub_manager.aggregator.validation.refusal import Reason
+from hub_manager.aggregator.validation.refusal import UpdateRefusalReason
 
 TASKS = (
     Task("aggregated_model_validation", TaskKind.VALIDATE_AGGREGATED),
@@ -28,7 +28,7 @@ FIRST_MODEL = StoredModel(0, digest_of(b"first"), MANIFEST)
 COHORT = ("c1", "c10", "c2")
 
 
-def terms(
+def parameters(
     cohort: tuple[str, ...] = COHORT,
     *,
     rounds: int = 2,
@@ -36,9 +36,9 @@ def terms(
     tasks: tuple[Task, ...] = TASKS[1:2],
     join_policy: domain.JoinPolicy = domain.JoinPolicy.FROZEN,
     evaluate: bool = False,
-) -> Terms:
+) -> RunParameters:
     """A run with times that are easy to tell apart."""
-    return Terms(
+    return RunParameters(
         cohort=cohort,
         rounds=rounds,
         quorum=quorum,
@@ -68,41 +68,43 @@ def announcement(peer: str, round_number: int, *, weight: int = 10, manifest: Mo
 class World:
     """A run with its journal and its store, both of which outlive a crash."""
 
-    terms: Terms
+    parameters: RunParameters
     stored: StoredModel | None = FIRST_MODEL
     now: float = 0.0
     state: State = field(init=False)
-    journal: list[DurableFact] = field(default_factory=list)
+    journal: list[DurableRecord] = field(default_factory=list)
     pending: list[Effect] = field(default_factory=list)
     """Folds that were asked for and not done yet."""
     effects: list[Effect] = field(default_factory=list)
     """Every effect since the start, in order."""
-    told: int = 0
+    reported: int = 0
     """How many cohorts the hub has said."""
 
     def __post_init__(self) -> None:
-        self.state = new_run(self.terms)
+        self.state = new_run(self.parameters)
         self.see(inputs.Resumed(self.stored))
 
     def see(self, event: Event) -> list[Effect]:
         """One step; its effects."""
-        step: Step = advance(self.state, event, self.now)
-        self.journal += step.to_record
+        step: StepResult = advance(self.state, event, self.now)
+        self.journal += step.durable_records
         self.state = step.state
-        self.pending += [found for found in step.effects if isinstance(found, effects.StoreSeed | effects.FoldUpdates)]
+        self.pending += [
+            found for found in step.effects if isinstance(found, effects.StoreInitialModel | effects.FoldUpdates)
+        ]
         self.effects += step.effects
         return list(step.effects)
 
     def crash(self) -> None:
         """The process dies and another takes over."""
         self.pending = []
-        self.state = replay(self.terms, self.journal)
+        self.state = replay(self.parameters, self.journal)
         self.see(inputs.Resumed(self.stored))
 
-    def tell(self, *members: str, revoked: Iterable[str] = ()) -> list[Effect]:
+    def submit(self, *members: str, revoked: Iterable[str] = ()) -> list[Effect]:
         """The hub says who takes part, in a cohort that is newer than any before."""
-        self.told += 1
-        return self.see(inputs.CohortTold(cohort_of(self.told, members, revoked)))
+        self.reported += 1
+        return self.see(inputs.CohortReceived(cohort_of(self.reported, members, revoked)))
 
     def pass_time(self, seconds: float) -> list[Effect]:
         """Time passes, and a timer comes."""
@@ -127,20 +129,22 @@ class World:
 
     def fold(self) -> list[Effect]:
         """What was asked for is folded and stored; the model's digest says what went into it, and in which order."""
-        asked = self.pending.pop(0)
-        assert isinstance(asked, effects.StoreSeed | effects.FoldUpdates)
-        if isinstance(asked, effects.StoreSeed):
-            self.stored = StoredModel(0, asked.part.digest, asked.manifest)
+        requested_from = self.pending.pop(0)
+        assert isinstance(requested_from, effects.StoreInitialModel | effects.FoldUpdates)
+        if isinstance(requested_from, effects.StoreInitialModel):
+            self.stored = StoredModel(0, requested_from.part.digest, requested_from.manifest)
         else:
-            words = " ".join([asked.digest, *(f"{part.peer} {part.digest} {part.weight}" for part in asked.parts)])
-            self.stored = StoredModel(asked.round, digest_of(words.encode()), MANIFEST)
+            words = " ".join(
+                [requested_from.digest, *(f"{part.peer} {part.digest} {part.weight}" for part in requested_from.parts)]
+            )
+            self.stored = StoredModel(requested_from.round, digest_of(words.encode()), MANIFEST)
         return self.see(inputs.ModelStored(self.stored.round, self.stored.digest))
 
 
 def opened(**changes: Any) -> World:
     """A run whose first round is open, its whole cohort connected; `changes` are of its terms."""
-    world = World(replace(terms(), **changes))
-    world.join(*world.terms.cohort)
+    world = World(replace(parameters(), **changes))
+    world.join(*world.parameters.cohort)
     assert world.state.phase is Phase.COLLECTING
     return world
 
@@ -150,6 +154,6 @@ def kinds(found: list[Effect]) -> list[type[Effect]]:
     return [type(effect) for effect in found]
 
 
-def refusals(found: list[Effect]) -> list[Reason]:
+def refusals(found: list[Effect]) -> list[UpdateRefusalReason]:
     """The reasons of the refusals among the effects."""
     return [effect.refusal.reason for effect in found if isinstance(effect, effects.Refuse)]

@@ -24,7 +24,7 @@ class Hub:
     def __init__(self, folder: Path, **server: Any) -> None:
         self.volume = folder / "volume"
         store = CheckpointStore(self.volume / FOLDER / "checkpoints", "u-1-1")
-        stored = store.store_first(MIXED, Held(RAW))
+        stored = store.store_initial_model(MIXED, Held(RAW))
         self.file = store.path(0)
         self.body = run_json(server=server)
         self.body["metadata"] |= {"uid": "u-1", "generation": 1}

@@ -18,7 +18,7 @@ from federation.rpc.gen.exchange_pb2_grpc import ExchangeStub
 from federation.rpc.orders import Blob, Order, Round, RunEnded, TaskKind, Update
 from federation.rpc.policy import Patience
 from federation.rpc.refusal import Refused, Remedy
-from hub_manager.aggregator.rounds.effects import TellEnded
+from hub_manager.aggregator.rounds.effects import SendRunEnded
 from tests.support.exchange.exchange import (
     MANIFEST,
     MODEL,
@@ -52,7 +52,7 @@ async def test_a_round_from_joining_to_its_end(desk: Desk) -> None:
             model = await asyncio.to_thread(mine.download, order.model)
             await asyncio.to_thread(mine.upload, UPDATE, model)
             await asyncio.to_thread(mine.report, 1, "aggregated_model_validation", 20, {"accuracy": 0.5})
-            await engine.push(TellEnded("c1", completed=True, message="done", digest=digest_of(MODEL)))
+            await engine.push(SendRunEnded("c1", completed=True, message="done", digest=digest_of(MODEL)))
             last = await asyncio.to_thread(mine.next_order, order)
 
     assert (joined.rounds, joined.manifest) == (3, MANIFEST)

@@ -22,17 +22,17 @@ from hub_manager.aggregator.config import ConfigError, aggregation_of, read_conf
 from hub_manager.aggregator.domain import JoinPolicy
 from hub_manager.aggregator.numerics.algorithms import Adam, Median, Momentum, TrimmedMean, WeightedMean, Yogi
 from hub_manager.aggregator.reporting.reporter import Reporter, report_unusable
-from hub_manager.aggregator.rounds.decisions import changes
-from hub_manager.aggregator.rounds.records import CohortKnown, PeerDropped, PeerTaken
+from hub_manager.aggregator.rounds.decisions import cohort_records
+from hub_manager.aggregator.rounds.records import CohortApplied, PeerAdmitted, PeerDropped
 from hub_manager.aggregator.rounds.state import new_run
-from hub_manager.aggregator.storage.initial_model import ModelUnusable, read_first_model
+from hub_manager.aggregator.storage.initial_model import ModelUnusable, read_initial_model
 from hub_manager.aggregator.validation.manifest import ModelLimits
 from tests.support.builders.models import MIXED, packed
 from tests.support.exchange.aggregator_runs import PLAN, Pod, serving, site
 from tests.support.exchange.attacker import Attacker, Target, announced, reason_of
-from tests.support.exchange.engine_runs import COHORT, first_model
+from tests.support.exchange.engine_runs import COHORT, initial_model
 from tests.support.exchange.exchange import client
-from tests.support.exchange.rounds import cohort_of, terms
+from tests.support.exchange.rounds import cohort_of, parameters
 from tests.support.exchange.tls import RUN, SERVER_NAME
 from tests.support.fakes.fake_api import FakeApi
 
@@ -45,22 +45,22 @@ def pod(tmp_path: Path) -> Pod:
 
 
 def test_a_run_goes_on_under_the_terms_that_it_began_with(pod: Pod) -> None:
-    before = read_config(pod.folders).terms
-    pod.tell(rounds=99)
-    pod.tell_cohort("c1")
+    before = read_config(pod.folders).parameters
+    pod.submit(rounds=99)
+    pod.write_cohort("c1")
 
-    assert read_config(pod.folders).terms == before
+    assert read_config(pod.folders).parameters == before
     assert before.cohort == COHORT
 
 
 def test_a_site_weighs_no_more_than_the_run_allows(pod: Pod) -> None:
-    pod.tell(max_samples_per_client=1000)
+    pod.submit(max_samples_per_client=1000)
 
-    assert read_config(pod.folders).terms.max_weight == 1000
+    assert read_config(pod.folders).parameters.max_weight == 1000
 
 
 def test_without_a_bound_of_the_run_a_sum_of_weights_stays_exact(pod: Pod) -> None:
-    assert read_config(pod.folders).terms.max_weight == 1 << 40
+    assert read_config(pod.folders).parameters.max_weight == 1 << 40
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,13 @@ def test_without_a_bound_of_the_run_a_sum_of_weights_stays_exact(pod: Pod) -> No
         (lambda pod: (pod.folders.run / "run.json").write_text("{}"), r"run\.json: .*required field `id`"),
         (lambda pod: (pod.folders.workspace / PLAN_FILE).unlink(), r"plan\.json: No such file.*derive from a runtime"),
         (lambda pod: (pod.folders.workspace / PLAN_FILE).write_text("[]"), r"plan\.json: Expected `object`"),
-        (lambda pod: pod.tell(join_policy="Sometimes"), r"run\.json: 'Sometimes' is not a valid JoinPolicy"),
-        (lambda pod: pod.tell(rounds=0), r"run\.json: rounds"),
-        (lambda pod: pod.tell(max_samples_per_client=(1 << 40) + 1), r"run\.json: .*max_weight"),
-        (lambda pod: pod.tell(aggregation=Aggregation(algorithm="Mode")), r"algorithm: 'Mode' is none of WeightedMean"),
+        (lambda pod: pod.submit(join_policy="Sometimes"), r"run\.json: 'Sometimes' is not a valid JoinPolicy"),
+        (lambda pod: pod.submit(rounds=0), r"run\.json: rounds"),
+        (lambda pod: pod.submit(max_samples_per_client=(1 << 40) + 1), r"run\.json: .*max_weight"),
+        (
+            lambda pod: pod.submit(aggregation=Aggregation(algorithm="Mode")),
+            r"algorithm: 'Mode' is none of WeightedMean",
+        ),
     ],
     ids=["no run", "half a run", "no plan", "another plan", "join policy", "rounds", "samples", "algorithm"],
 )
@@ -96,9 +99,11 @@ def test_what_can_not_be_run_is_named(pod: Pod, break_it: Callable[[Pod], None],
     ],
 )
 def test_each_algorithm_is_the_engines(algorithm: str, combination: object, optimizer: object) -> None:
-    asked = Aggregation(algorithm=algorithm, trim_ratio=0.2, learning_rate=0.5, beta1=0.8, beta2=0.7, epsilon=0.01)
+    requested_from = Aggregation(
+        algorithm=algorithm, trim_ratio=0.2, learning_rate=0.5, beta1=0.8, beta2=0.7, epsilon=0.01
+    )
 
-    found = aggregation_of(asked, PLAN)
+    found = aggregation_of(requested_from, PLAN)
 
     assert (found.combination, found.optimizer) == (combination, optimizer)
 
@@ -111,18 +116,18 @@ def test_the_plans_algorithm_counts_where_the_resource_asks_for_none() -> None:
 
 
 def test_a_frozen_cohort_loses_only_those_who_are_revoked() -> None:
-    frozen = new_run(terms(COHORT))
+    frozen = new_run(parameters(COHORT))
 
-    assert changes(frozen, cohort_of(1, ("c1", "c7"), ("c2", "c9"))) == (CohortKnown(1), PeerDropped("c2"))
+    assert cohort_records(frozen, cohort_of(1, ("c1", "c7"), ("c2", "c9"))) == (CohortApplied(1), PeerDropped("c2"))
 
 
 def test_a_cohort_of_the_next_round_takes_in_whoever_is_new_and_lets_go_whoever_is_not_selected() -> None:
-    open_ = new_run(terms(COHORT, join_policy=JoinPolicy.NEXT_ROUND))
+    open_ = new_run(parameters(COHORT, join_policy=JoinPolicy.NEXT_ROUND))
 
-    assert changes(open_, cohort_of(1, ("c1", "c10", "c7", "c8"), ("c8",))) == (
-        CohortKnown(1),
+    assert cohort_records(open_, cohort_of(1, ("c1", "c10", "c7", "c8"), ("c8",))) == (
+        CohortApplied(1),
         PeerDropped("c2"),
-        PeerTaken("c7"),
+        PeerAdmitted("c7"),
     )
 
 
@@ -153,11 +158,11 @@ def test_a_first_model_that_is_none_is_refused(tmp_path: Path, file: bytes, mess
     path.write_bytes(file)
 
     with pytest.raises(ModelUnusable, match=message):
-        read_first_model(path, ModelLimits())
+        read_initial_model(path, ModelLimits())
 
 
 async def test_a_run_starts_from_the_workspaces_model_and_asks_nobody_for_one(pod: Pod) -> None:
-    model = packed(MIXED, first_model())
+    model = packed(MIXED, initial_model())
     pod.export_first_model(header(MIXED, {}) + model)
     living, port = await serving(pod.aggregator())
 
@@ -239,15 +244,15 @@ async def test_a_run_that_can_not_begin_says_why(pod: Pod) -> None:
 async def test_a_hostile_update_is_refused_by_name_and_the_run_ends_with_the_honest_ones(
     pod: Pod, update: Update, make: Callable[[bytes], bytes], reason: str
 ) -> None:
-    pod.tell(min_clients_per_round=2, rounds=1, max_samples_per_client=1000)
+    pod.submit(min_clients_per_round=2, rounds=1, max_samples_per_client=1000)
     living, port = await serving(pod.aggregator())
 
     def hostile() -> str:
         with client(f"127.0.0.1:{port}", pod.desk.collaborator("c2"), "c2") as mine:
             _await_round(mine)
             with pytest.raises(Refused) as refused:
-                mine.upload(update, make(packed(MIXED, first_model())))
-        pod.tell_cohort(*COHORT, revoked=("c2",))
+                mine.upload(update, make(packed(MIXED, initial_model())))
+        pod.write_cohort(*COHORT, revoked=("c2",))
         return refused.value.reason
 
     others = [asyncio.create_task(asyncio.to_thread(site, pod, port, cluster)) for cluster in COHORT[:2]]
@@ -261,9 +266,9 @@ async def test_a_hostile_update_is_refused_by_name_and_the_run_ends_with_the_hon
 
 
 async def test_an_upload_that_begins_elsewhere_than_the_spool_ends_is_told_where(pod: Pod) -> None:
-    pod.tell(min_clients_per_round=2, rounds=1)
+    pod.submit(min_clients_per_round=2, rounds=1)
     living, port = await serving(pod.aggregator())
-    files, data = pod.desk.collaborator("c2"), packed(MIXED, first_model())
+    files, data = pod.desk.collaborator("c2"), packed(MIXED, initial_model())
 
     def elsewhere() -> str:
         with client(f"127.0.0.1:{port}", files, "c2") as mine:
@@ -272,7 +277,7 @@ async def test_an_upload_that_begins_elsewhere_than_the_spool_ends_is_told_where
             with pytest.raises(grpc.RpcError) as refused:
                 attacker.upload(announced(data, 1), data[8:], offset=8)
             attacker.close()
-        pod.tell_cohort(*COHORT, revoked=("c2",))
+        pod.write_cohort(*COHORT, revoked=("c2",))
         return reason_of(refused.value)
 
     others = [asyncio.create_task(asyncio.to_thread(site, pod, port, cluster)) for cluster in COHORT[:2]]

@@ -16,9 +16,9 @@ from federation.rpc.orders import RunEnded
 from federation.rpc.refusal import Refused
 from hub_manager.aggregator import cohort_watch
 from hub_manager.aggregator.cohort_watch import follow_server
-from hub_manager.aggregator.config import Folders, read_cohort, read_run
+from hub_manager.aggregator.config import AggregatorFolders, read_cohort, read_run
 from hub_manager.aggregator.engine.driver import Driver
-from hub_manager.aggregator.rounds.records import Failure
+from hub_manager.aggregator.rounds.records import RunFailureReason
 from tests.support.builders.models import MIXED
 from tests.support.exchange.aggregator_runs import Pod, serving, site
 from tests.support.exchange.engine_runs import COHORT, expected_models
@@ -71,12 +71,12 @@ async def test_an_aggregator_that_is_replaced_makes_the_same_model(pod: Pod, aft
 
 
 async def test_a_revoked_cluster_is_cut_and_the_run_goes_on_without_it(pod: Pod) -> None:
-    pod.tell(min_clients_per_round=2)
+    pod.submit(min_clients_per_round=2)
     living, port = await serving(pod.aggregator())
 
     def seen(cluster: str, round_: int) -> None:
         if cluster == "c2" and round_ == 1:
-            pod.tell_cohort(*COHORT, revoked=("c2",))
+            pod.write_cohort(*COHORT, revoked=("c2",))
 
     honest = [asyncio.create_task(asyncio.to_thread(site, pod, port, cluster)) for cluster in COHORT[:2]]
     with pytest.raises(Refused) as refused:
@@ -91,7 +91,7 @@ async def test_a_revoked_cluster_is_cut_and_the_run_goes_on_without_it(pod: Pod)
 
 
 async def test_a_cluster_that_the_server_says_is_revoked_is_cut_before_the_file_comes(pod: Pod) -> None:
-    pod.tell(min_clients_per_round=2)
+    pod.submit(min_clients_per_round=2)
     api = FakeApi()
     cohort = {"metadata": {"name": "mnist-server", "namespace": "default"}, "data": {COHORT_FILE: "no JSON"}}
     await api.create(CONFIG_MAP, cohort)
@@ -101,8 +101,8 @@ async def test_a_cluster_that_the_server_says_is_revoked_is_cut_before_the_file_
 
     def seen(cluster: str, round_: int) -> None:
         if cluster == "c2" and round_ == 1:
-            told = msgspec.json.encode(cohort_of(2, COHORT, ("c2",))).decode()
-            patch = api.merge_patch(CONFIG_MAP, ObjectKey("default", "mnist-server"), {"data": {COHORT_FILE: told}})
+            reported = msgspec.json.encode(cohort_of(2, COHORT, ("c2",))).decode()
+            patch = api.merge_patch(CONFIG_MAP, ObjectKey("default", "mnist-server"), {"data": {COHORT_FILE: reported}})
             asyncio.run_coroutine_threadsafe(patch, loop).result(10)
 
     honest = [asyncio.create_task(asyncio.to_thread(site, pod, port, cluster)) for cluster in COHORT[:2]]
@@ -119,7 +119,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
     """Counts how often the cohort's file is looked at; returns what waits until what it says was handed on."""
     count = 0
 
-    def counted(folders: Folders) -> Cohort:
+    def counted(folders: AggregatorFolders) -> Cohort:
         nonlocal count
         count += 1
         return read_cohort(folders)
@@ -143,7 +143,7 @@ async def test_a_cluster_that_is_accepted_again_joins_again_and_an_older_file_ch
     pod: Pod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_at = looks(monkeypatch)
-    pod.tell(min_clients_per_round=2, rounds=2)
+    pod.submit(min_clients_per_round=2, rounds=2)
     api = FakeApi()
     cohort = {"metadata": {"name": "mnist-server", "namespace": "default"}, "data": {}}
     await api.create(CONFIG_MAP, cohort)
@@ -151,13 +151,13 @@ async def test_a_cluster_that_is_accepted_again_joins_again_and_an_older_file_ch
 
     async def said(generation: int, *revoked: str) -> None:
         """By the API server alone: the file goes on saying that all take part."""
-        told = msgspec.json.encode(cohort_of(generation, COHORT, revoked)).decode()
-        await api.merge_patch(CONFIG_MAP, ObjectKey("default", "mnist-server"), {"data": {COHORT_FILE: told}})
+        reported = msgspec.json.encode(cohort_of(generation, COHORT, revoked)).decode()
+        await api.merge_patch(CONFIG_MAP, ObjectKey("default", "mnist-server"), {"data": {COHORT_FILE: reported}})
 
     await until_joins(pod, port, True)
     await said(9, "c2")
     await until_joins(pod, port, False)
-    pod.tell_cohort(*COHORT, generation=8)
+    pod.write_cohort(*COHORT, generation=8)
     await looked_at()
     await until_joins(pod, port, False)
     living.cancel()
@@ -165,7 +165,7 @@ async def test_a_cluster_that_is_accepted_again_joins_again_and_an_older_file_ch
     living, port = await serving(pod.aggregator())
     await looked_at()
     await until_joins(pod, port, False)
-    pod.tell_cohort(*COHORT, generation=10)
+    pod.write_cohort(*COHORT, generation=10)
     await until_joins(pod, port, True)
     await asyncio.gather(*(asyncio.to_thread(site, pod, port, cluster) for cluster in COHORT))
     state = await living
@@ -203,12 +203,12 @@ async def test_the_metrics_tell_of_the_rounds(pod: Pod) -> None:
 
 async def test_a_run_that_nobody_is_left_in_ends_with_its_cause(pod: Pod) -> None:
     living, _ = await serving(pod.aggregator())
-    pod.tell_cohort(*COHORT, revoked=COHORT)
+    pod.write_cohort(*COHORT, revoked=COHORT)
 
     state = await living
 
     assert state.ended is not None
-    assert state.ended.failure is Failure.QUORUM_LOST
+    assert state.ended.failure is RunFailureReason.QUORUM_LOST
 
 
 async def test_is_ready_while_it_serves_and_alive_until_its_volume_hangs(

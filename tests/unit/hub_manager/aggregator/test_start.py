@@ -12,15 +12,15 @@ from federation.kube.kinds import FEDERATED_LEARNING
 from federation.model import ModelManifest
 from federation.safetensors import header
 from hub_manager.aggregator import app
-from hub_manager.aggregator.__main__ import run_told
-from hub_manager.aggregator.app import Settings
+from hub_manager.aggregator.__main__ import run_once
+from hub_manager.aggregator.app import AggregatorSettings
 from hub_manager.aggregator.config import read_run
-from hub_manager.aggregator.storage.initial_model import read_first_model
+from hub_manager.aggregator.storage.initial_model import read_initial_model
 from hub_manager.aggregator.storage.volume import FileSource
 from hub_manager.aggregator.validation.manifest import ModelLimits
 from tests.support.builders.models import MIXED, packed
 from tests.support.exchange.aggregator_runs import Pod
-from tests.support.exchange.engine_runs import COHORT, first_model
+from tests.support.exchange.engine_runs import COHORT, initial_model
 from tests.support.fakes.fake_api import FakeApi
 
 
@@ -38,7 +38,7 @@ def api() -> FakeApi:
     return api
 
 
-async def asked(port: int, path: str) -> tuple[int, str]:
+async def requested_from(port: int, path: str) -> tuple[int, str]:
     """What a kubelet hears, once anybody listens."""
     async with asyncio.timeout(60), ClientSession() as session:
         while True:
@@ -58,18 +58,18 @@ async def test_is_alive_while_a_large_first_model_is_brought_in(
     def slow(path: Path, limits: ModelLimits) -> tuple[ModelManifest, FileSource]:
         loop.call_soon_threadsafe(begun.set)
         assert let_go.wait(30)
-        return read_first_model(path, limits)
+        return read_initial_model(path, limits)
 
-    monkeypatch.setattr(app, "read_first_model", slow)
-    pod.export_first_model(header(MIXED, {}) + packed(MIXED, first_model()))
-    settings = Settings("127.0.0.1:0", unused_tcp_port, look=0.05)
-    living = asyncio.create_task(run_told(api, read_run(pod.folders), pod.folders, settings))
+    monkeypatch.setattr(app, "read_initial_model", slow)
+    pod.export_first_model(header(MIXED, {}) + packed(MIXED, initial_model()))
+    settings = AggregatorSettings("127.0.0.1:0", unused_tcp_port, look=0.05)
+    living = asyncio.create_task(run_once(api, read_run(pod.folders), pod.folders, settings))
     try:
         await asyncio.wait_for(begun.wait(), 60)
-        alive, ready = [await asked(unused_tcp_port, path) for path in ("/healthz", "/readyz")]
+        alive, ready = [await requested_from(unused_tcp_port, path) for path in ("/healthz", "/readyz")]
     finally:
         let_go.set()
-    pod.tell_cohort(*COHORT, revoked=COHORT)
+    pod.write_cohort(*COHORT, revoked=COHORT)
     await living
 
     assert alive[0] == 200
@@ -83,8 +83,8 @@ async def test_a_run_that_can_not_begin_ends_with_its_reason_in_its_status(pod: 
     else:
         (pod.folders.workspace / PLAN_FILE).unlink()
 
-    settings = Settings("127.0.0.1:0", 0)
-    assert await run_told(api, read_run(pod.folders), pod.folders, settings) is None
+    settings = AggregatorSettings("127.0.0.1:0", 0)
+    assert await run_once(api, read_run(pod.folders), pod.folders, settings) is None
 
     [stored] = api.objects(FEDERATED_LEARNING)
     assert stored["status"]["failure"]["reason"] == fault

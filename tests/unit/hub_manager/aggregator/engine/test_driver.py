@@ -13,21 +13,21 @@ from hub_manager.aggregator.numerics.algorithms import Aggregation, WeightedMean
 from hub_manager.aggregator.rounds.effects import Effect
 from hub_manager.aggregator.rounds.inputs import Event, UpdateBegun, UpdateBroken
 from hub_manager.aggregator.validation.manifest import ModelLimits
-from tests.support.exchange.rounds import terms
+from tests.support.exchange.rounds import parameters
 
 
 class Noted(Driver):
     """Notes what it is told."""
 
-    told: tuple[Event, ...] = ()
+    reported: tuple[Event, ...] = ()
 
-    def tell(self, event: Event) -> "asyncio.Future[tuple[Effect, ...]]":
-        self.told = (*self.told, event)
-        return super().tell(event)
+    def submit(self, event: Event) -> "asyncio.Future[tuple[Effect, ...]]":
+        self.reported = (*self.reported, event)
+        return super().submit(event)
 
 
 async def test_an_upload_whose_call_is_cut_before_it_is_let_in_is_not_waited_for(tmp_path: Path) -> None:
-    engine, first = open_engine(tmp_path, "a-run", terms(("c1", "c2")), Aggregation(WeightedMean()), 0.0)
+    engine, first = open_engine(tmp_path, "a-run", parameters(("c1", "c2")), Aggregation(WeightedMean()), 0.0)
     driver = Noted(engine, first, ModelLimits())
     announced = Announcement(1, "train", 8, digest_of(b"an update"), 10)
     call = asyncio.create_task(driver.receive("c1", announced, 0))
@@ -37,4 +37,4 @@ async def test_an_upload_whose_call_is_cut_before_it_is_let_in_is_not_waited_for
         await call
     driver.close()
 
-    assert driver.told == (UpdateBegun("c1", announced), UpdateBroken("c1", announced))
+    assert driver.reported == (UpdateBegun("c1", announced), UpdateBroken("c1", announced))

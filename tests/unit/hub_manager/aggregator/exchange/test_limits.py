@@ -16,9 +16,9 @@ from federation.rpc.orders import Update
 from federation.rpc.policy import CHUNK_BYTES, MESSAGE_BYTES, client_options
 from federation.rpc.refusal import Refused, Remedy
 from federation.rpc.tls import Files, client_credentials
-from hub_manager.aggregator.exchange.quotas import Limits
-from hub_manager.aggregator.exchange.stream import Timing
-from hub_manager.aggregator.rate_limit import LINES, LINES_PER_SECOND, Lines
+from hub_manager.aggregator.exchange.quotas import ExchangeLimits
+from hub_manager.aggregator.exchange.stream import CallTimeouts
+from hub_manager.aggregator.rate_limit import LOG_BURST, LOG_LINES_PER_SECOND, LogSampler
 from tests.support.exchange.exchange import (
     MANIFEST,
     MODEL,
@@ -34,7 +34,7 @@ from tests.support.exchange.exchange import (
 )
 from tests.support.exchange.tls import SERVER_NAME, Desk
 
-QUICKLY = Timing(unary=5.0, idle=0.2, settle=5.0)
+QUICKLY = CallTimeouts(unary=5.0, idle=0.2, settle=5.0)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ async def test_a_stalled_stream_is_cut_and_harms_no_other(desk: Desk) -> None:
 
 
 async def test_a_stream_that_drips_ends_by_its_deadline(desk: Desk) -> None:
-    timing = Timing(unary=5.0, idle=5.0, settle=5.0, transfer=lambda _size: 0.3)
+    timing = CallTimeouts(unary=5.0, idle=5.0, settle=5.0, transfer=lambda _size: 0.3)
     mine = desk.collaborator()
     async with aggregator(desk.server(), timing=timing) as running:
         refusal = await sent(running, mine, dripping())
@@ -214,7 +214,7 @@ async def _read(call: "grpc.aio.UnaryStreamCall[pb.DownloadRequest, pb.DownloadR
 
 
 async def test_a_peer_that_calls_too_often_is_told_so_and_others_are_not(desk: Desk) -> None:
-    limits = Limits(calls_per_second=0.001, burst=5)
+    limits = ExchangeLimits(calls_per_second=0.001, burst=5)
     async with aggregator(desk.server(), limits=limits) as running:
         async with stub(running.address, desk.collaborator()) as exchange:
             for _ in range(5):
@@ -226,7 +226,7 @@ async def test_a_peer_that_calls_too_often_is_told_so_and_others_are_not(desk: D
 
 
 async def test_refused_calls_are_all_counted_and_some_are_written_down(desk: Desk) -> None:
-    limits = Limits(calls_per_second=0.001, burst=1)
+    limits = ExchangeLimits(calls_per_second=0.001, burst=1)
     with capture_logs() as lines:
         async with aggregator(desk.server(), limits=limits) as running:
             for cluster in ("c1", "c2"):
@@ -236,32 +236,32 @@ async def test_refused_calls_are_all_counted_and_some_are_written_down(desk: Des
                         await refusal_of(call)
             refusals = running.refusals()
 
-    told = Counter((line["cluster"], line["reason"]) for line in lines if line["event"] == "call_refused")
+    reported = Counter((line["cluster"], line["reason"]) for line in lines if line["event"] == "call_refused")
     assert refusals == {
         (cluster, reason): number
         for cluster in ("c1", "c2")
         for reason, number in (("NameDiffers", 1), ("TooManyCalls", 30))
     }
-    assert told == {
+    assert reported == {
         (cluster, reason): number
         for cluster in ("c1", "c2")
-        for reason, number in (("NameDiffers", 1), ("TooManyCalls", LINES))
+        for reason, number in (("NameDiffers", 1), ("TooManyCalls", LOG_BURST))
     }
 
 
 def test_a_line_says_how_many_refusals_had_none() -> None:
-    lines = Lines()
-    at_once = [lines.take("c1", "TooManyCalls", 100.0) for _ in range(LINES + 7)]
+    lines = LogSampler()
+    at_once = [lines.take("c1", "TooManyCalls", 100.0) for _ in range(LOG_BURST + 7)]
 
-    assert at_once == [0] * LINES + [None] * 7
+    assert at_once == [0] * LOG_BURST + [None] * 7
     assert lines.take("c1", "Stalled", 100.0) == 0
     assert lines.take("c10", "TooManyCalls", 100.0) == 0
-    assert lines.take("c1", "TooManyCalls", 100.0 + 1 / LINES_PER_SECOND) == 7
-    assert lines.take("c1", "TooManyCalls", 100.0 + 1 / LINES_PER_SECOND) is None
+    assert lines.take("c1", "TooManyCalls", 100.0 + 1 / LOG_LINES_PER_SECOND) == 7
+    assert lines.take("c1", "TooManyCalls", 100.0 + 1 / LOG_LINES_PER_SECOND) is None
 
 
 async def test_a_peer_that_sends_for_ever_is_stopped_for_the_round(desk: Desk) -> None:
-    limits = Limits(calls_per_second=1000, burst=1000, sendings=2.0)
+    limits = ExchangeLimits(calls_per_second=1000, burst=1000, max_resends=2.0)
     wrong = [header(), *chunks(b"y" + MODEL[1:])]
     mine = desk.collaborator()
     async with aggregator(desk.server(), limits=limits) as running:

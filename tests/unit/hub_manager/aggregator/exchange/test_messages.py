@@ -12,25 +12,25 @@ from federation.rpc.gen import exchange_pb2 as pb
 from federation.rpc.refusal import ANSWERS, CallReason, Refused, Remedy, from_metadata, refused, to_metadata
 from hub_manager.aggregator.exchange.status_codes import ANSWERS as ENGINE_ANSWERS
 from hub_manager.aggregator.exchange.status_codes import answer
-from hub_manager.aggregator.validation.refusal import Reason, Refusal
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason
 
 STUBS = Path(pb.__file__).parent
 
 
 def test_every_reason_has_its_answer() -> None:
     assert set(ANSWERS) == set(CallReason)
-    assert set(ENGINE_ANSWERS) == set(Reason)
+    assert set(ENGINE_ANSWERS) == set(UpdateRefusalReason)
 
 
 def test_the_remedy_of_an_engines_refusal_is_what_the_engine_says_of_it() -> None:
-    resent = {reason for reason in Reason if ENGINE_ANSWERS[reason].remedy is Remedy.RESEND}
+    resent = {reason for reason in UpdateRefusalReason if ENGINE_ANSWERS[reason].remedy is Remedy.RESEND}
 
-    assert resent == {reason for reason in Reason if reason.resend}
+    assert resent == {reason for reason in UpdateRefusalReason if reason.resend}
 
 
 def test_reasons_of_the_exchange_and_the_engine_that_share_a_name_share_their_answer() -> None:
     for reason in CallReason:
-        same = [other for other in Reason if other.value == reason.value]
+        same = [other for other in UpdateRefusalReason if other.value == reason.value]
         assert all(ENGINE_ANSWERS[other] == ANSWERS[reason] for other in same), reason
 
 
@@ -63,7 +63,7 @@ def test_a_long_message_is_cut_to_what_metadata_hold() -> None:
 
 
 def test_the_engines_refusal_keeps_its_name_and_words() -> None:
-    found = answer(Refusal(Reason.NOT_A_NUMBER, "tensor 'w' holds a value that is not a number"))
+    found = answer(UpdateRefusal(UpdateRefusalReason.NOT_A_NUMBER, "tensor 'w' holds a value that is not a number"))
 
     assert (found.reason, found.status, found.remedy) == ("NotANumber", StatusCode.INVALID_ARGUMENT, Remedy.NEXT_ORDER)
 

@@ -17,9 +17,9 @@ from federation.rpc.tls import client_credentials
 from hub_manager.aggregator.exchange import prescan
 from hub_manager.aggregator.exchange.messages import Malformed
 from hub_manager.aggregator.exchange.prescan import join_refusal, report_refusal
-from hub_manager.aggregator.ports import Terms
+from hub_manager.aggregator.ports import JoinResult
 from hub_manager.aggregator.validation.manifest import MAX_TENSORS, AnnouncedTensor
-from hub_manager.aggregator.validation.refusal import Reason, Refusal
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason
 from tests.support.exchange.exchange import (
     Aggregator,
     SimpleEngine,
@@ -39,7 +39,7 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-async def answered(running: Aggregator, desk: Desk, method: str, raw: bytes) -> str:
+async def decision(running: Aggregator, desk: Desk, method: str, raw: bytes) -> str:
     """The reason for which a call with this one message is refused."""
     options = client_options(SERVER_NAME)
     async with grpc.aio.secure_channel(running.address, client_credentials(desk.collaborator()), options) as channel:
@@ -113,7 +113,7 @@ PADDING = counted(15, bytes(REQUEST_BYTES))
 )
 async def test_a_message_of_too_much_is_refused_by_name(desk: Desk, method: str, raw: bytes, reason: str) -> None:
     async with aggregator(desk.server()) as running:
-        assert await answered(running, desk, method, raw) == reason
+        assert await decision(running, desk, method, raw) == reason
         assert not running.engine.joined
         assert not running.engine.reported
 
@@ -139,7 +139,7 @@ class Pondering(SimpleEngine):
     begun: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)
 
-    def join(self, peer: str, tensors: Sequence[AnnouncedTensor] | None) -> Terms | Refusal:
+    def join(self, peer: str, tensors: Sequence[AnnouncedTensor] | None) -> JoinResult | UpdateRefusal:
         self.begun.set()
         assert self.done.wait(10)
         return super().join(peer, tensors)
@@ -188,12 +188,12 @@ def test_counts_what_protobuf_finds(first: pb.JoinRequest, second: pb.JoinReques
         refusal = join_refusal(raw)
 
     assert (refusal is None) == (found == 0)
-    assert refusal is None or refusal.reason is Reason.TOO_MANY_TENSORS
+    assert refusal is None or refusal.reason is UpdateRefusalReason.TOO_MANY_TENSORS
 
 
 @pytest.mark.parametrize("count", [join_refusal, report_refusal])
 @given(st.binary(max_size=40))
-def test_bytes_of_any_kind_are_counted_or_malformed(count: Callable[[bytes], Refusal | None], raw: bytes) -> None:
+def test_bytes_of_any_kind_are_counted_or_malformed(count: Callable[[bytes], UpdateRefusal | None], raw: bytes) -> None:
     try:
         refusal = count(raw)
     except Malformed:

@@ -7,7 +7,7 @@ import pytest
 
 from federation.rpc.gen import exchange_pb2 as pb
 from hub_manager.aggregator.exchange import stream as module
-from hub_manager.aggregator.exchange.stream import Talk
+from hub_manager.aggregator.exchange.stream import CallStream
 
 
 class SlowLine:
@@ -23,8 +23,8 @@ class SlowLine:
 
 
 def writing(line: SlowLine) -> "asyncio.Task[None]":
-    talk = Talk(cast("Any", None), cast("Any", None), cast("Any", line), idle=60.0)
-    return asyncio.create_task(talk.write(pb.ReportMetricsReply()))
+    stream = CallStream(cast("Any", None), cast("Any", None), cast("Any", line), idle=60.0)
+    return asyncio.create_task(stream.write(pb.ReportMetricsReply()))
 
 
 async def test_the_message_is_gone_before_the_call_ends() -> None:

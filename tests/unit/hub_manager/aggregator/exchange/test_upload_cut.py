@@ -12,14 +12,14 @@ import pytest
 
 from federation.rpc.gen import exchange_pb2 as pb
 from hub_manager.aggregator.domain import Announcement
-from hub_manager.aggregator.engine.upload_session import SpoolReception
-from hub_manager.aggregator.exchange.stream import Timing
-from hub_manager.aggregator.ports import Held, Reception
+from hub_manager.aggregator.engine.upload_session import SpoolUploadSession
+from hub_manager.aggregator.exchange.stream import CallTimeouts
+from hub_manager.aggregator.ports import SpooledUpload, UploadSession
 from hub_manager.aggregator.rounds.effects import Effect
 from hub_manager.aggregator.rounds.inputs import Event, UpdateBroken, UpdateComplete
 from hub_manager.aggregator.storage.spool import Spool
 from hub_manager.aggregator.validation.content import Inspection
-from hub_manager.aggregator.validation.refusal import Refusal
+from hub_manager.aggregator.validation.refusal import UpdateRefusal
 from tests.support.exchange.exchange import (
     MANIFEST,
     MODEL,
@@ -38,7 +38,7 @@ HALF = len(MODEL) // 8
 """Bytes that fit into one message."""
 
 
-class Watched(SpoolReception):
+class Watched(SpoolUploadSession):
     """Says that it is being closed."""
 
     closing = 0
@@ -53,25 +53,25 @@ class SpoolingEngine(SimpleEngine):
     """Takes uploads onto a volume, and notes what is told of them."""
 
     volume: Spool = field(default_factory=lambda: Spool(Path("none")))
-    told: list[Event] = field(default_factory=list)
+    received_events: list[Event] = field(default_factory=list)
     begun: int = 0
 
-    def tell(self, event: Event) -> "asyncio.Future[tuple[Effect, ...]]":
-        self.told.append(event)
-        answered: asyncio.Future[tuple[Effect, ...]] = asyncio.get_running_loop().create_future()
-        answered.set_result(())
-        return answered
+    def submit(self, event: Event) -> "asyncio.Future[tuple[Effect, ...]]":
+        self.received_events.append(event)
+        decision: asyncio.Future[tuple[Effect, ...]] = asyncio.get_running_loop().create_future()
+        decision.set_result(())
+        return decision
 
-    async def receive(self, peer: str, announcement: Announcement, offset: int) -> SpoolReception:
+    async def receive(self, peer: str, announcement: Announcement, offset: int) -> SpoolUploadSession:
         self.begun += 1
-        reception = Watched(peer, announcement, self.tell)
+        session = Watched(peer, announcement, self.submit)
         try:
-            await reception.open(self.volume, MANIFEST)
+            await session.open(self.volume, MANIFEST)
         except BaseException:
-            await reception.close()
+            await session.close()
             raise
-        assert reception.offset == offset
-        return reception
+        assert session.offset == offset
+        return session
 
 
 class Gate:
@@ -136,7 +136,7 @@ async def test_a_newer_upload_begins_when_the_thread_of_one_that_was_left_has_en
         reply = await newer
 
     assert begun_beside_the_thread == 0
-    assert [type(event) for event in engine.told] == [UpdateBroken, UpdateComplete]
+    assert [type(event) for event in engine.received_events] == [UpdateBroken, UpdateComplete]
     assert reply.bytes == len(MODEL)
     with engine.volume.source("c1", 1, said.digest) as source:
         assert source.read(0, len(MODEL)) == MODEL
@@ -149,7 +149,9 @@ class Reading(SimpleEngine):
 
     other_ended: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def receive(self, peer: str, announcement: Announcement, offset: int) -> Reception | Held | Refusal:
+    async def receive(
+        self, peer: str, announcement: Announcement, offset: int
+    ) -> UploadSession | SpooledUpload | UpdateRefusal:
         if peer == "c1":
             await self.other_ended.wait()
         return await super().receive(peer, announcement, offset)
@@ -157,7 +159,7 @@ class Reading(SimpleEngine):
 
 async def test_an_upload_is_not_cut_while_what_is_held_of_it_is_read_again(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    engine, timing = Reading(), Timing(unary=0.3, idle=5.0, settle=10.0)
+    engine, timing = Reading(), CallTimeouts(unary=0.3, idle=5.0, settle=10.0)
     async with (
         aggregator(desk.server(), engine, timing=timing) as running,
         stub(running.address, desk.collaborator()) as exchange,

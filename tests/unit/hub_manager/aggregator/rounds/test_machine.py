@@ -6,10 +6,10 @@ import pytest
 
 from hub_manager.aggregator import domain
 from hub_manager.aggregator.rounds import effects, inputs, records
-from hub_manager.aggregator.rounds.records import Failure
+from hub_manager.aggregator.rounds.records import RunFailureReason
 from hub_manager.aggregator.rounds.state import Phase
-from hub_manager.aggregator.rounds.transitions import ImpossibleFact, evolve
-from hub_manager.aggregator.validation.refusal import Reason
+from hub_manager.aggregator.rounds.transitions import ImpossibleRecord, apply
+from hub_manager.aggregator.validation.refusal import UpdateRefusalReason
 from tests.support.exchange.rounds import (
     COHORT,
     FIRST_MODEL,
@@ -19,34 +19,36 @@ from tests.support.exchange.rounds import (
     announcement,
     kinds,
     opened,
+    parameters,
     refusals,
-    terms,
 )
 
 
 def test_first_round_opens_when_the_whole_cohort_is_there() -> None:
-    world = World(terms())
-    assert kinds(world.join("c1", "c10")) == [effects.TellToWait] * 2
-    work = [effect for effect in world.join("c2") if isinstance(effect, effects.HandOutWork)]
+    world = World(parameters())
+    assert kinds(world.join("c1", "c10")) == [effects.SendWait] * 2
+    work = [effect for effect in world.join("c2") if isinstance(effect, effects.SendWork)]
     assert [(order.peer, order.round, order.deadline) for order in work] == [
         (peer, 1, 100.0) for peer in ("c1", "c10", "c2")
     ]
 
 
 def test_first_round_opens_with_a_quorum_when_the_time_to_gather_is_up() -> None:
-    world = World(terms())
+    world = World(parameters())
     world.join("c1", "c2")
     world.pass_time(50)
     assert (world.state.phase, world.state.roster) == (Phase.COLLECTING, ("c1", "c10", "c2"))
 
 
 def test_run_fails_when_too_few_come() -> None:
-    world = World(terms())
+    world = World(parameters())
     world.join("c1")
     world.pass_time(50)
-    assert world.state.ended == records.RunEnded(Failure.QUORUM_LOST, "1 of 3 collaborators came in time; 2 are needed")
+    assert world.state.ended == records.RunEnded(
+        RunFailureReason.QUORUM_LOST, "1 of 3 collaborators came in time; 2 are needed"
+    )
     assert (
-        effects.TellEnded("c1", False, "1 of 3 collaborators came in time; 2 are needed", world.state.model)
+        effects.SendRunEnded("c1", False, "1 of 3 collaborators came in time; 2 are needed", world.state.model)
         in world.effects
     )
 
@@ -54,11 +56,11 @@ def test_run_fails_when_too_few_come() -> None:
 def test_completes_after_the_last_round_and_hands_out_the_final_model() -> None:
     world = opened()
     for _ in range(2):
-        for peer in world.terms.cohort:
+        for peer in world.parameters.cohort:
             world.send(peer)
         last = world.fold()
     assert world.state.ended == records.RunEnded(None, "all rounds are done")
-    assert effects.TellEnded("c2", True, "all rounds are done", world.state.model) in last
+    assert effects.SendRunEnded("c2", True, "all rounds are done", world.state.model) in last
 
 
 def test_parts_are_folded_in_the_order_of_names_whatever_the_order_of_arrival() -> None:
@@ -77,9 +79,11 @@ def test_round_closes_by_quorum_at_its_deadline_and_cuts_who_still_sends() -> No
     world.see(inputs.UpdateBegun("c10", announcement("c10", 1)))
     closing = world.pass_time(100)
     assert [(cut.peer, cut.refusal.reason) for cut in closing if isinstance(cut, effects.CutUpload)] == [
-        ("c10", Reason.ROUND_CLOSED)
+        ("c10", UpdateRefusalReason.ROUND_CLOSED)
     ]
-    assert refusals(world.see(inputs.UpdateComplete("c10", announcement("c10", 1)))) == [Reason.ROUND_CLOSED]
+    assert refusals(world.see(inputs.UpdateComplete("c10", announcement("c10", 1)))) == [
+        UpdateRefusalReason.ROUND_CLOSED
+    ]
 
 
 def test_site_that_missed_a_round_gets_the_next_ones_work() -> None:
@@ -90,7 +94,7 @@ def test_site_that_missed_a_round_gets_the_next_ones_work() -> None:
     world.pass_time(100)
     world.fold()
     (order,) = world.join("c10")
-    assert isinstance(order, effects.HandOutWork)
+    assert isinstance(order, effects.SendWork)
     assert order.round == 2
 
 
@@ -101,7 +105,7 @@ def test_round_without_a_quorum_goes_on_for_its_extension_and_then_fails_the_run
     assert (world.state.overdue, world.state.deadline) == (True, 120.0)
     world.pass_time(20)
     assert world.state.ended is not None
-    assert world.state.ended.failure is Failure.QUORUM_LOST
+    assert world.state.ended.failure is RunFailureReason.QUORUM_LOST
 
 
 def test_overdue_round_closes_with_the_update_that_makes_the_quorum() -> None:
@@ -113,63 +117,65 @@ def test_overdue_round_closes_with_the_update_that_makes_the_quorum() -> None:
 
 
 def test_first_member_by_name_gives_the_first_model() -> None:
-    world = World(terms(), stored=None)
-    asked = [effect for effect in world.join("c2", "c10", "c1") if isinstance(effect, effects.AskForModel)]
-    assert asked == [effects.AskForModel("c1", 100.0)]
-    assert refusals(world.send("c2")) == [Reason.NOT_EXPECTED]
+    world = World(parameters(), stored=None)
+    requested_from = [
+        effect for effect in world.join("c2", "c10", "c1") if isinstance(effect, effects.RequestInitialModel)
+    ]
+    assert requested_from == [effects.RequestInitialModel("c1", 100.0)]
+    assert refusals(world.send("c2")) == [UpdateRefusalReason.NOT_EXPECTED]
     world.send("c1", weight=0)
     world.fold()
     assert (world.state.round, world.state.manifest) == (1, MANIFEST)
 
 
 def test_next_one_is_asked_when_the_first_model_does_not_come() -> None:
-    world = World(terms(), stored=None)
+    world = World(parameters(), stored=None)
     world.join("c1", "c10", "c2")
     world.see(inputs.UpdateBegun("c1", announcement("c1", 0, weight=0)))
     assert kinds(world.pass_time(100))[:4] == [
         effects.CutUpload,
-        effects.TellToWait,
-        effects.AskForModel,
-        effects.TellToWait,
+        effects.SendWait,
+        effects.RequestInitialModel,
+        effects.SendWait,
     ]
-    world.tell(*COHORT, revoked=["c10"])
+    world.submit(*COHORT, revoked=["c10"])
     world.pass_time(100)
     assert world.state.ended is not None
-    assert world.state.ended.failure is Failure.NO_FIRST_MODEL
+    assert world.state.ended.failure is RunFailureReason.NO_FIRST_MODEL
 
 
 def asked_for_the_first_model_and_revoked_after_a_crash() -> World:
-    world = World(terms(), stored=None)
+    world = World(parameters(), stored=None)
     world.join(*COHORT)
     world.crash()
-    world.tell(*COHORT, revoked=["c1"])
+    world.submit(*COHORT, revoked=["c1"])
     return world
 
 
 def test_nobody_there_yet_after_a_crash_is_waited_for_to_give_the_first_model() -> None:
     world = asked_for_the_first_model_and_revoked_after_a_crash()
-    assert world.state.phase is Phase.SEEDING
+    assert world.state.phase is Phase.AWAITING_INITIAL_MODEL
     world.pass_time(30)
-    assert effects.AskForModel("c10", 130.0) in world.join("c10")
+    assert effects.RequestInitialModel("c10", 130.0) in world.join("c10")
 
 
 def test_waiting_for_somebody_to_give_the_first_model_has_an_end() -> None:
     world = asked_for_the_first_model_and_revoked_after_a_crash()
     world.pass_time(100)
     assert world.state.ended is not None
-    assert world.state.ended.failure is Failure.NO_FIRST_MODEL
+    assert world.state.ended.failure is RunFailureReason.NO_FIRST_MODEL
 
 
 def test_run_that_nobody_is_left_in_to_give_the_first_model_fails_at_once() -> None:
     world = asked_for_the_first_model_and_revoked_after_a_crash()
-    world.tell(*COHORT, revoked=COHORT)
+    world.submit(*COHORT, revoked=COHORT)
     assert world.state.ended is not None
-    assert world.state.ended.failure is Failure.NO_FIRST_MODEL
+    assert world.state.ended.failure is RunFailureReason.NO_FIRST_MODEL
 
 
 def test_round_waits_a_little_for_metrics_and_no_longer() -> None:
     world = opened(tasks=TASKS)
-    for peer in world.terms.cohort:
+    for peer in world.parameters.cohort:
         world.send(peer)
     assert (world.state.phase, world.state.deadline) == (Phase.COLLECTING, 10.0)
     world.pass_time(10)
@@ -178,7 +184,7 @@ def test_round_waits_a_little_for_metrics_and_no_longer() -> None:
 
 def test_round_closes_as_soon_as_updates_and_metrics_are_in() -> None:
     world = opened(tasks=TASKS)
-    for peer in world.terms.cohort:
+    for peer in world.parameters.cohort:
         world.send(peer)
         world.measure(peer, TASKS[0].name)
         world.measure(peer, TASKS[2].name)
@@ -187,13 +193,13 @@ def test_round_closes_as_soon_as_updates_and_metrics_are_in() -> None:
 
 def test_final_model_is_validated_by_the_cohort() -> None:
     world = opened(tasks=TASKS[:2], rounds=1, evaluate=True)
-    for peer in world.terms.cohort:
+    for peer in world.parameters.cohort:
         world.send(peer)
     world.pass_time(10)
-    orders = [order for order in world.fold() if isinstance(order, effects.HandOutWork)]
+    orders = [order for order in world.fold() if isinstance(order, effects.SendWork)]
     assert [order.tasks for order in orders] == [TASKS[:1]] * 3
     assert {order.digest for order in orders} == {world.state.model}
-    for peer in world.terms.cohort:
+    for peer in world.parameters.cohort:
         assert world.state.phase is Phase.EVALUATING
         world.measure(peer, TASKS[0].name)
     assert world.state.ended == records.RunEnded(None, "all rounds are done")
@@ -201,10 +207,10 @@ def test_final_model_is_validated_by_the_cohort() -> None:
 
 def test_fold_that_diverges_fails_the_run() -> None:
     world = opened()
-    for peer in world.terms.cohort:
+    for peer in world.parameters.cohort:
         world.send(peer)
     world.see(inputs.FoldDiverged(1, "weight overflows"))
-    assert world.state.ended == records.RunEnded(Failure.DIVERGED, "weight overflows")
+    assert world.state.ended == records.RunEnded(RunFailureReason.DIVERGED, "weight overflows")
 
 
 def test_time_that_the_aggregator_was_away_is_not_the_sites_loss() -> None:
@@ -227,16 +233,16 @@ def test_timer_that_comes_before_its_deadline_is_set_again() -> None:
 
 def test_fold_is_asked_again_of_a_process_that_takes_over() -> None:
     world = opened()
-    for peer in world.terms.cohort:
+    for peer in world.parameters.cohort:
         world.send(peer)
-    asked = world.pending[0]
+    requested_from = world.pending[0]
     world.crash()
-    assert world.pending == [asked]
+    assert world.pending == [requested_from]
 
 
 def test_goes_back_to_the_last_whole_checkpoint_and_does_its_round_again() -> None:
     world = opened()
-    for peer in world.terms.cohort:
+    for peer in world.parameters.cohort:
         world.send(peer)
     older = world.stored
     world.fold()
@@ -253,14 +259,14 @@ def test_run_whose_model_is_lost_fails_instead_of_training_another(stored: domai
     world.stored = stored
     world.crash()
     assert world.state.ended is not None
-    assert world.state.ended.failure is Failure.MODEL_LOST
+    assert world.state.ended.failure is RunFailureReason.MODEL_LOST
 
 
-def test_fact_that_can_not_follow_is_an_error() -> None:
+def test_a_record_that_can_not_follow_is_an_error() -> None:
     world = opened()
-    with pytest.raises(ImpossibleFact, match="ModelKnown in phase Collecting"):
-        evolve(world.state, records.ModelKnown(1, "blake3:x"))
-    with pytest.raises(ImpossibleFact, match="members on the roster"):
-        evolve(world.state, records.UpdateCounted("stranger", "blake3:x", 1))
-    with pytest.raises(ImpossibleFact, match="a quorum was there"):
-        evolve(world.state, records.RoundClosed())
+    with pytest.raises(ImpossibleRecord, match="ModelRecorded in phase Collecting"):
+        apply(world.state, records.ModelRecorded(1, "blake3:x"))
+    with pytest.raises(ImpossibleRecord, match="members on the roster"):
+        apply(world.state, records.UpdateCounted("stranger", "blake3:x", 1))
+    with pytest.raises(ImpossibleRecord, match="a quorum was there"):
+        apply(world.state, records.RoundClosed())

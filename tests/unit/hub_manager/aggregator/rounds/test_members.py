@@ -5,7 +5,7 @@ import pytest
 from hub_manager.aggregator.domain import JoinPolicy
 from hub_manager.aggregator.rounds import effects, inputs, records
 from hub_manager.aggregator.rounds.state import Phase
-from hub_manager.aggregator.validation.refusal import Reason
+from hub_manager.aggregator.validation.refusal import UpdateRefusalReason
 from tests.support.exchange.rounds import COHORT, TASKS, announcement, cohort_of, kinds, opened, refusals
 
 
@@ -13,8 +13,8 @@ def test_removed_cluster_takes_its_update_with_it_and_is_cut() -> None:
     world = opened()
     world.send("c1")
     world.see(inputs.UpdateBegun("c10", announcement("c10", 1)))
-    assert kinds(world.tell(*COHORT, revoked=["c10"]))[:2] == [effects.CutUpload, effects.Disconnect]
-    world.tell(*COHORT, revoked=["c1", "c10"])
+    assert kinds(world.submit(*COHORT, revoked=["c10"]))[:2] == [effects.CutUpload, effects.Disconnect]
+    world.submit(*COHORT, revoked=["c1", "c10"])
     assert world.state.ended is not None
     assert world.state.ended.message == "1 clusters are left in round 1; 2 are needed"
 
@@ -23,7 +23,7 @@ def test_round_closes_at_once_when_the_only_one_missing_is_removed() -> None:
     world = opened()
     world.send("c1")
     world.send("c2")
-    world.tell(*COHORT, revoked=["c10"])
+    world.submit(*COHORT, revoked=["c10"])
     assert world.state.phase is Phase.STORING
 
 
@@ -31,18 +31,18 @@ def test_nobody_waits_for_a_cluster_that_the_placement_has_deselected_and_it_may
     world = opened(join_policy=JoinPolicy.NEXT_ROUND)
     world.send("c1")
     world.send("c2")
-    assert effects.Disconnect("c10") in world.tell("c1", "c2")
+    assert effects.Disconnect("c10") in world.submit("c1", "c2")
     assert world.state.phase is Phase.STORING
     world.fold()
     assert world.state.roster == ("c1", "c2")
 
-    world.tell(*COHORT)
-    assert kinds(world.join("c10")) == [effects.TellToWait]
+    world.submit(*COHORT)
+    assert kinds(world.join("c10")) == [effects.SendWait]
 
 
 def test_a_frozen_cohort_loses_nobody_to_a_placement_that_moves() -> None:
     world = opened()
-    world.tell("c1")
+    world.submit("c1")
     assert world.state.members == COHORT
 
 
@@ -50,12 +50,12 @@ def test_a_frozen_cohort_loses_nobody_to_a_placement_that_moves() -> None:
 def test_a_cluster_that_the_hub_accepts_again_is_in_from_the_next_round_on_at_its_own_place(policy: JoinPolicy) -> None:
     world = opened(join_policy=policy, rounds=3)
     world.send("c10")
-    world.tell(*COHORT, revoked=["c10"])
-    assert refusals(world.join("c10")) == [Reason.REMOVED]
+    world.submit(*COHORT, revoked=["c10"])
+    assert refusals(world.join("c10")) == [UpdateRefusalReason.REMOVED]
     world.send("c1")
-    world.tell(*COHORT)
-    assert kinds(world.join("c10")) == [effects.TellToWait]
-    assert refusals(world.send("c10")) == [Reason.NOT_EXPECTED]
+    world.submit(*COHORT)
+    assert kinds(world.join("c10")) == [effects.SendWait]
+    assert refusals(world.send("c10")) == [UpdateRefusalReason.NOT_EXPECTED]
     world.send("c2")
     (fold,) = world.pending
     assert isinstance(fold, effects.FoldUpdates)
@@ -72,14 +72,14 @@ def test_a_cluster_that_the_hub_accepts_again_is_in_from_the_next_round_on_at_it
 @pytest.mark.parametrize("policy", JoinPolicy)
 def test_an_older_cohort_lets_nobody_in_that_was_revoked_since_not_even_after_a_crash(policy: JoinPolicy) -> None:
     world = opened(join_policy=policy)
-    stale = inputs.CohortTold(cohort_of(1, COHORT))
+    stale = inputs.CohortReceived(cohort_of(1, COHORT))
     world.see(stale)
-    world.see(inputs.CohortTold(cohort_of(2, COHORT, ["c10"])))
+    world.see(inputs.CohortReceived(cohort_of(2, COHORT, ["c10"])))
     for crash in (False, True):
         if crash:
             world.crash()
         world.see(stale)
-        assert refusals(world.join("c10")) == [Reason.REMOVED]
+        assert refusals(world.join("c10")) == [UpdateRefusalReason.REMOVED]
 
 
 def test_a_cluster_that_is_removed_is_not_waited_for_in_the_evaluation_either() -> None:
@@ -90,31 +90,31 @@ def test_a_cluster_that_is_removed_is_not_waited_for_in_the_evaluation_either() 
     world.fold()
     world.measure("c1", TASKS[0].name)
     world.measure("c2", TASKS[0].name)
-    world.tell(*COHORT, revoked=["c10"])
+    world.submit(*COHORT, revoked=["c10"])
     assert world.state.ended == records.RunEnded(None, "all rounds are done")
 
 
 def test_admitted_cluster_joins_the_next_round_where_the_policy_says_so() -> None:
     world = opened(join_policy=JoinPolicy.NEXT_ROUND)
-    world.tell(*COHORT, "c3")
-    assert kinds(world.join("c3")) == [effects.TellToWait]
+    world.submit(*COHORT, "c3")
+    assert kinds(world.join("c3")) == [effects.SendWait]
     for peer in ("c1", "c10", "c2"):
         world.send(peer)
-    handed = [order.peer for order in world.fold() if isinstance(order, effects.HandOutWork)]
+    handed = [order.peer for order in world.fold() if isinstance(order, effects.SendWork)]
     assert handed == ["c1", "c10", "c2", "c3"]
 
 
 def test_frozen_cohort_takes_nobody_in() -> None:
     world = opened()
-    world.tell(*COHORT, "c3")
-    assert refusals(world.join("c3")) == [Reason.NOT_IN_COHORT]
+    world.submit(*COHORT, "c3")
+    assert refusals(world.join("c3")) == [UpdateRefusalReason.NOT_IN_COHORT]
 
 
 def test_admitted_cluster_rescues_a_round_that_lost_its_quorum() -> None:
     world = opened(join_policy=JoinPolicy.NEXT_ROUND)
     world.send("c1")
-    world.tell(*COHORT, revoked=["c10", "c2"])
-    world.tell(*COHORT, "c3", revoked=["c10", "c2"])
+    world.submit(*COHORT, revoked=["c10", "c2"])
+    world.submit(*COHORT, "c3", revoked=["c10", "c2"])
     world.join("c3")
     world.send("c3")
     (fold,) = world.pending

@@ -41,7 +41,7 @@ def recovered(checkpoints: CheckpointStore) -> int | None:
 def test_the_safetensors_library_reads_it(tmp_path: Path) -> None:
     checkpoints = CheckpointStore(tmp_path, "run")
     raw = np.arange(6, dtype="<f4").tobytes() + np.ones(3, dtype="<f2").tobytes()
-    checkpoints.store_first(PLAIN, Held(raw))
+    checkpoints.store_initial_model(PLAIN, Held(raw))
     with safe_open(checkpoints.path(0), "numpy") as file:
         assert file.metadata() == {"run": "run", "round": "0"}
         assert np.array_equal(file.get_tensor("w"), np.arange(6, dtype=np.float32).reshape(2, 3))

@@ -16,7 +16,7 @@ from hub_manager.aggregator.storage.checkpoint import CheckpointStore
 from hub_manager.aggregator.storage.journal import open_journal
 from hub_manager.aggregator.storage.spool import Spool
 from tests.support.builders.models import MIXED
-from tests.support.exchange.rounds import terms
+from tests.support.exchange.rounds import parameters
 
 Calls = list[tuple[str, str]]
 RAW = bytes(MIXED.nbytes)
@@ -80,7 +80,7 @@ def test_step_is_on_disk_when_it_was_appended(tmp_path: Path, calls: Calls) -> N
 def test_journal_that_begins_anew_is_on_disk_before_it_has_its_name(tmp_path: Path, calls: Calls) -> None:
     journal, _ = open_journal(tmp_path / "journal", "run", None, lambda _, __: None)
     calls.clear()
-    journal.begin_anew(snapshot_of(new_run(terms())))
+    journal.begin_anew(snapshot_of(new_run(parameters())))
     journal.close()
     assert calls == [("fsync", "journal.partial"), ("replace", "journal.partial"), ("fsync", tmp_path.name)]
 

@@ -9,31 +9,31 @@ from hypothesis import strategies as st
 
 from hub_manager.aggregator.domain import Metric
 from hub_manager.aggregator.rounds import records
-from hub_manager.aggregator.rounds.records import DurableFact, Failure
+from hub_manager.aggregator.rounds.records import DurableRecord, RunFailureReason
 from hub_manager.aggregator.rounds.snapshot import snapshot_of
 from hub_manager.aggregator.storage.journal import Journal, JournalDamaged, open_journal
 from tests.support.builders.models import MIXED
 from tests.support.exchange.rounds import TASKS
 from tests.support.exchange.rounds import opened as opened_run
 
-STEPS: list[list[DurableFact]] = [
+STEPS: list[list[DurableRecord]] = [
     [records.Started(12.25)],
-    [records.SeedAsked("c1", 100.1)],
-    [records.SeedCounted("c1", "blake3:aa", MIXED), records.CohortKnown(7), records.PeerTaken("c3")],
-    [records.ModelKnown(0, "blake3:aa", MIXED), records.RoundOpened(1, ("c1", "c10"), 1e9 + 0.1)],
+    [records.InitialModelRequested("c1", 100.1)],
+    [records.InitialModelCounted("c1", "blake3:aa", MIXED), records.CohortApplied(7), records.PeerAdmitted("c3")],
+    [records.ModelRecorded(0, "blake3:aa", MIXED), records.RoundOpened(1, ("c1", "c10"), 1e9 + 0.1)],
     [records.UpdateCounted("c1", "blake3:bb", 1 << 40), records.PeerDropped("c10")],
     [records.MetricsCounted("c1", "train", 5, (Metric("løss", 0.1),)), records.MetricsAwaited(3.0)],
     [records.RoundExtended(4.0), records.WaitRenewed(5.0), records.RoundClosed()],
     [records.RolledBack(0, "blake3:aa"), records.EvaluationOpened(("c1",), 7.0)],
     [snapshot_of(opened_run(tasks=TASKS).state)],
-    [records.RunEnded(Failure.QUORUM_LOST, "2 are needed"), records.RunEnded(None, "")],
+    [records.RunEnded(RunFailureReason.QUORUM_LOST, "2 are needed"), records.RunEnded(None, "")],
 ]
-ALL = tuple(fact for step in STEPS for fact in step)
+ALL = tuple(record for step in STEPS for record in step)
 
 
-def opened(path: Path, run: str = "run") -> tuple[Journal, tuple[DurableFact, ...]]:
+def opened(path: Path, run: str = "run") -> tuple[Journal, tuple[DurableRecord, ...]]:
     """The journal, and all of its facts."""
-    return open_journal(path, run, (), lambda found, fact: (*found, fact))
+    return open_journal(path, run, (), lambda found, record: (*found, record))
 
 
 def written(path: Path) -> bytes:
@@ -46,7 +46,7 @@ def written(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def read(path: Path, run: str = "run") -> tuple[DurableFact, ...]:
+def read(path: Path, run: str = "run") -> tuple[DurableRecord, ...]:
     journal, found = opened(path, run)
     journal.close()
     return found
@@ -58,7 +58,7 @@ def test_every_fact_comes_back(tmp_path: Path) -> None:
 
 
 def test_every_kind_of_fact_is_tried() -> None:
-    assert {type(fact) for fact in ALL} == set(records.DurableFact.__args__)
+    assert {type(record) for record in ALL} == set(records.DurableRecord.__args__)
 
 
 def test_torn_anywhere_in_its_last_line_the_journal_loses_that_step_alone(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from federation.model import digest_of
 from hub_manager.aggregator.domain import Announcement
 from hub_manager.aggregator.storage.spool import Spool
 from hub_manager.aggregator.validation.content import Inspection
-from hub_manager.aggregator.validation.refusal import Reason, Refusal
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason
 from tests.support.builders.models import MIXED, elements, packed, rounded
 
 RAW = packed(MIXED, rounded(MIXED, [0.5 * index for index in range(elements(MIXED))]))
@@ -25,7 +25,7 @@ def announced(raw: bytes = RAW, *, size: int | None = None) -> Announcement:
     return Announcement(1, "train", size if size is not None else len(raw), digest_of(raw), 10)
 
 
-def sent(spool: Spool, raw: bytes, announcement: Announcement, chunk: int = 7) -> Refusal | None:
+def sent(spool: Spool, raw: bytes, announcement: Announcement, chunk: int = 7) -> UpdateRefusal | None:
     with spool.receive("c1", announcement, MIXED) as upload:
         for offset in range(upload.offset, len(raw), chunk):
             refusal = upload.write(offset, raw[offset : offset + chunk])
@@ -83,7 +83,7 @@ def test_damaged_whole_update_is_not_believed(tmp_path: Path) -> None:
     with spool.receive("c1", announced(), MIXED) as upload:
         refusal = upload.finish()
     assert refusal is not None
-    assert refusal.reason is Reason.WRONG_DIGEST
+    assert refusal.reason is UpdateRefusalReason.WRONG_DIGEST
     assert sent(spool, RAW, announced()) is None
 
 
@@ -116,7 +116,7 @@ def test_part_that_vanishes_while_it_is_opened_is_not_gone_on_with(
         refusal = upload.finish()
     assert upload.offset == 0
     assert refusal is not None
-    assert refusal.reason is Reason.TOO_SHORT
+    assert refusal.reason is UpdateRefusalReason.TOO_SHORT
 
 
 def with_value(value: float) -> Callable[[str], bytes]:
@@ -137,7 +137,7 @@ def test_value_that_is_no_number_is_refused_with_its_tensor(
     raw = with_value(value)(name)
     refusal = sent(Spool(tmp_path), raw, announced(raw), chunk)
     assert refusal is not None
-    assert refusal.reason is (Reason.NOT_A_NUMBER if math.isnan(value) else Reason.INFINITE)
+    assert refusal.reason is (UpdateRefusalReason.NOT_A_NUMBER if math.isnan(value) else UpdateRefusalReason.INFINITE)
     assert f"'{name}'" in refusal.message
     assert files(tmp_path) == []
 
@@ -147,14 +147,14 @@ def test_too_long_is_refused_at_the_first_byte_too_many(tmp_path: Path) -> None:
         assert upload.write(0, RAW) is None
         refusal = upload.write(len(RAW), b"x")
     assert refusal is not None
-    assert refusal.reason is Reason.TOO_LONG
+    assert refusal.reason is UpdateRefusalReason.TOO_LONG
 
 
 def test_too_short_keeps_its_place(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     refusal = sent(spool, RAW[:-1], announced())
     assert refusal is not None
-    assert (refusal.reason, refusal.reason.resend) == (Reason.TOO_SHORT, True)
+    assert (refusal.reason, refusal.reason.resend) == (UpdateRefusalReason.TOO_SHORT, True)
     assert spool.offset("c1", announced()) == len(RAW) - 1
 
 
@@ -162,7 +162,7 @@ def test_other_bytes_than_announced_are_dropped(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     refusal = sent(spool, bytes(len(RAW)), announced())
     assert refusal is not None
-    assert refusal.reason is Reason.WRONG_DIGEST
+    assert refusal.reason is UpdateRefusalReason.WRONG_DIGEST
     assert sent(spool, RAW, announced()) is None
 
 
@@ -172,7 +172,7 @@ def test_chunk_out_of_place_is_refused_and_changes_nothing(tmp_path: Path, offse
         upload.write(0, RAW[:50])
         refusal = upload.write(offset, b"x")
         assert refusal is not None
-        assert refusal.reason is Reason.OUT_OF_PLACE
+        assert refusal.reason is UpdateRefusalReason.OUT_OF_PLACE
         assert upload.write(50, RAW[50:]) is None
         assert upload.finish() is None
 

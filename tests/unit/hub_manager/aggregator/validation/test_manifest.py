@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from federation.model import DType, ModelManifest, TensorSpec, digest_of, manifest_of
 from hub_manager.aggregator.validation.manifest import AnnouncedTensor, ModelLimits, read_manifest
-from hub_manager.aggregator.validation.refusal import Reason, Refusal
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason
 from hub_manager.aggregator.validation.update import layout_refusal
 
 LIMITS = ModelLimits(max_bytes=1 << 20, max_tensors=8)
@@ -16,33 +16,39 @@ def tensor(name: str = "w", dtype: str = "float32", shape: tuple[int, ...] = (2,
     return AnnouncedTensor(name, dtype, shape)
 
 
-HOSTILE: dict[str, tuple[list[AnnouncedTensor], Reason]] = {
-    "nothing": ([], Reason.NO_TENSORS),
-    "only empty tensors": ([tensor(shape=(0, 3))], Reason.NO_TENSORS),
-    "nine tensors": ([tensor(f"w{index}") for index in range(9)], Reason.TOO_MANY_TENSORS),
-    "the same name twice": ([tensor(), tensor()], Reason.DUPLICATE_TENSOR),
-    "no name": ([tensor("")], Reason.TENSOR_NAME),
-    "a lone surrogate": ([tensor("\ud800")], Reason.TENSOR_NAME),
-    "a line's end": ([tensor("a\nb")], Reason.TENSOR_NAME),
-    "a name of 2 KB": ([tensor("é" * 1000)], Reason.TENSOR_NAME),
-    "the name that safetensors keeps": ([tensor("__metadata__")], Reason.TENSOR_NAME),
-    "an integer": ([tensor(dtype="int64")], Reason.TENSOR_TYPE),
-    "no type": ([tensor(dtype="")], Reason.TENSOR_TYPE),
-    "negative": ([tensor(shape=(-1, 3))], Reason.TENSOR_SHAPE),
-    "two negatives": ([tensor(shape=(-2, -3))], Reason.TENSOR_SHAPE),
-    "33 dimensions": ([tensor(shape=(1,) * 33)], Reason.TENSOR_SHAPE),
-    "overflows 64 bits": ([tensor(shape=(1 << 32, 1 << 32))], Reason.MODEL_TOO_LARGE),
-    "overflow hidden by nought": ([tensor(shape=(1 << 62, 0, 1 << 62)), tensor("x")], Reason.MODEL_TOO_LARGE),
-    "too large together": ([tensor("a", shape=(1 << 17,)), tensor("b", shape=(1 << 18,))], Reason.MODEL_TOO_LARGE),
-    "another order": ([tensor("b"), tensor("a")], Reason.TENSOR_ORDER),
-    "narrow before wide": ([tensor("a"), tensor("b", "float64")], Reason.TENSOR_ORDER),
+HOSTILE: dict[str, tuple[list[AnnouncedTensor], UpdateRefusalReason]] = {
+    "nothing": ([], UpdateRefusalReason.NO_TENSORS),
+    "only empty tensors": ([tensor(shape=(0, 3))], UpdateRefusalReason.NO_TENSORS),
+    "nine tensors": ([tensor(f"w{index}") for index in range(9)], UpdateRefusalReason.TOO_MANY_TENSORS),
+    "the same name twice": ([tensor(), tensor()], UpdateRefusalReason.DUPLICATE_TENSOR),
+    "no name": ([tensor("")], UpdateRefusalReason.TENSOR_NAME),
+    "a lone surrogate": ([tensor("\ud800")], UpdateRefusalReason.TENSOR_NAME),
+    "a line's end": ([tensor("a\nb")], UpdateRefusalReason.TENSOR_NAME),
+    "a name of 2 KB": ([tensor("é" * 1000)], UpdateRefusalReason.TENSOR_NAME),
+    "the name that safetensors keeps": ([tensor("__metadata__")], UpdateRefusalReason.TENSOR_NAME),
+    "an integer": ([tensor(dtype="int64")], UpdateRefusalReason.TENSOR_TYPE),
+    "no type": ([tensor(dtype="")], UpdateRefusalReason.TENSOR_TYPE),
+    "negative": ([tensor(shape=(-1, 3))], UpdateRefusalReason.TENSOR_SHAPE),
+    "two negatives": ([tensor(shape=(-2, -3))], UpdateRefusalReason.TENSOR_SHAPE),
+    "33 dimensions": ([tensor(shape=(1,) * 33)], UpdateRefusalReason.TENSOR_SHAPE),
+    "overflows 64 bits": ([tensor(shape=(1 << 32, 1 << 32))], UpdateRefusalReason.MODEL_TOO_LARGE),
+    "overflow hidden by nought": (
+        [tensor(shape=(1 << 62, 0, 1 << 62)), tensor("x")],
+        UpdateRefusalReason.MODEL_TOO_LARGE,
+    ),
+    "too large together": (
+        [tensor("a", shape=(1 << 17,)), tensor("b", shape=(1 << 18,))],
+        UpdateRefusalReason.MODEL_TOO_LARGE,
+    ),
+    "another order": ([tensor("b"), tensor("a")], UpdateRefusalReason.TENSOR_ORDER),
+    "narrow before wide": ([tensor("a"), tensor("b", "float64")], UpdateRefusalReason.TENSOR_ORDER),
 }
 
 
 @pytest.mark.parametrize(("announced", "reason"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_refuses_a_hostile_manifest_by_name(announced: list[AnnouncedTensor], reason: Reason) -> None:
+def test_refuses_a_hostile_manifest_by_name(announced: list[AnnouncedTensor], reason: UpdateRefusalReason) -> None:
     refused = read_manifest(announced, LIMITS)
-    assert isinstance(refused, Refusal)
+    assert isinstance(refused, UpdateRefusal)
     assert refused.reason is reason
     assert len(refused.message) < 400
 
@@ -87,7 +93,7 @@ def test_sections_cover_the_layout_and_every_value_is_aligned(specs: list[Tensor
 def test_takes_what_is_laid_out_as_the_rule_has_it(specs: list[TensorSpec]) -> None:
     manifest = manifest_of(specs)
     found = read_manifest(announced_of(manifest), LIMITS)
-    assert found == manifest if manifest.nbytes else isinstance(found, Refusal)
+    assert found == manifest if manifest.nbytes else isinstance(found, UpdateRefusal)
 
 
 def test_offset_outside_the_layout_is_an_error() -> None:
@@ -102,20 +108,25 @@ def test_digest_is_blake3_of_all_parts() -> None:
 
 
 MODEL = manifest_of([TensorSpec("b", DType.FLOAT32, (3,)), TensorSpec("w", DType.FLOAT32, (4, 3))])
-OTHERS: dict[str, tuple[list[AnnouncedTensor], Reason]] = {
-    "missing": ([tensor("b", shape=(3,))], Reason.MISSING_TENSOR),
-    "extra": ([tensor("b", shape=(3,)), tensor("w", shape=(4, 3)), tensor("x")], Reason.EXTRA_TENSOR),
-    "twice": ([tensor("b", shape=(3,)), tensor("b", shape=(3,)), tensor("w", shape=(4, 3))], Reason.EXTRA_TENSOR),
-    "transposed": ([tensor("b", shape=(3,)), tensor("w", shape=(3, 4))], Reason.WRONG_SHAPE),
-    "broadcastable": ([tensor("b", shape=(1, 3)), tensor("w", shape=(4, 3))], Reason.WRONG_SHAPE),
-    "flat": ([tensor("b", shape=(3,)), tensor("w", shape=(12,))], Reason.WRONG_SHAPE),
-    "another type": ([tensor("b", "float64", (3,)), tensor("w", shape=(4, 3))], Reason.WRONG_TYPE),
-    "another order": ([tensor("w", shape=(4, 3)), tensor("b", shape=(3,))], Reason.TENSOR_ORDER),
+OTHERS: dict[str, tuple[list[AnnouncedTensor], UpdateRefusalReason]] = {
+    "missing": ([tensor("b", shape=(3,))], UpdateRefusalReason.MISSING_TENSOR),
+    "extra": ([tensor("b", shape=(3,)), tensor("w", shape=(4, 3)), tensor("x")], UpdateRefusalReason.EXTRA_TENSOR),
+    "twice": (
+        [tensor("b", shape=(3,)), tensor("b", shape=(3,)), tensor("w", shape=(4, 3))],
+        UpdateRefusalReason.EXTRA_TENSOR,
+    ),
+    "transposed": ([tensor("b", shape=(3,)), tensor("w", shape=(3, 4))], UpdateRefusalReason.WRONG_SHAPE),
+    "broadcastable": ([tensor("b", shape=(1, 3)), tensor("w", shape=(4, 3))], UpdateRefusalReason.WRONG_SHAPE),
+    "flat": ([tensor("b", shape=(3,)), tensor("w", shape=(12,))], UpdateRefusalReason.WRONG_SHAPE),
+    "another type": ([tensor("b", "float64", (3,)), tensor("w", shape=(4, 3))], UpdateRefusalReason.WRONG_TYPE),
+    "another order": ([tensor("w", shape=(4, 3)), tensor("b", shape=(3,))], UpdateRefusalReason.TENSOR_ORDER),
 }
 
 
 @pytest.mark.parametrize(("announced", "reason"), OTHERS.values(), ids=OTHERS.keys())
-def test_another_model_than_the_runs_is_refused_by_name(announced: list[AnnouncedTensor], reason: Reason) -> None:
+def test_another_model_than_the_runs_is_refused_by_name(
+    announced: list[AnnouncedTensor], reason: UpdateRefusalReason
+) -> None:
     refused = layout_refusal(announced, MODEL)
     assert refused is not None
     assert refused.reason is reason
