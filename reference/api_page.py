@@ -53,7 +53,7 @@ def _section(documented: Documented, field: Field) -> Iterator[str]:
 
 
 def _rules(schema: Schema) -> str:
-    """The messages of the rules on several fields."""
+    """Return the messages of the rules on several fields."""
     found = list(messages(schema))
     return f"{_REFUSED}\n{bullets(found)}" if found else ""
 
