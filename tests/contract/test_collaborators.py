@@ -181,7 +181,7 @@ async def test_someone_at_the_site_approves_and_the_hub_can_not(site: Site) -> N
         ({"run": {**RUN, "id": "a/b"}}, "use letters, digits"),
         ({"dataset": "../mnist"}, "write the name of a Dataset"),
         ({"framework": "tensorflow"}, 'supported values: "openfl", "flower", "other"'),
-        ({"env": [{"name": "FL_DATA", "value": "/"}]}, "use another prefix"),
+        ({"env": [{"name": "FL_DATA", "value": "/"}]}, "use a prefix other than FL_"),
         ({"env": [{"name": "a-b"}]}, "use letters, digits"),
         ({"plan": {}}, "write either file or text"),
         ({"plan": {"file": "a", "text": "b"}}, "write either file or text"),
