@@ -104,17 +104,11 @@ $(OPENFL_VENV)/.synced: locks/openfl-test.txt pyproject.toml | $(filter .tools/%
 
 .PHONY: test-openfl
 test-openfl: $(OPENFL_VENV)/.synced ## the collaborator on OpenFL itself, in an environment of its own
-	$(OPENFL_VENV)/bin/pytest --numprocesses=auto --maxprocesses=4 -m openfl tests/contract/openfl
+	$(OPENFL_VENV)/bin/pytest -m openfl tests/contract/openfl
 
 .PHONY: test
-# One process runs all tests on the fleet, in their order; the other tests run while those wait.
 test: check test-openfl images ## everything, on a fleet that comes up and goes down with it
-	@log="$$(mktemp)"; fleet=0; others=0; \
-	$(RUN)pytest -m "not openfl and not fleet" --durations=10 >"$$log" 2>&1 & pid=$$!; \
-	$(RUN)pytest -m fleet --durations=10 || fleet=$$?; \
-	wait $$pid || others=$$?; \
-	cat "$$log"; rm -f "$$log"; \
-	[ $$fleet = 0 ] && [ $$others = 0 ]
+	$(RUN)pytest -m "not openfl" --durations=10
 
 .PHONY: fleet-packages
 fleet-packages: venv ## install, as root and by name, the Debian packages that a fleet needs
