@@ -11,7 +11,7 @@ from federation.backoff import Backoff
 ChannelOptions = tuple[tuple[str, int | str], ...]
 
 CHUNK_BYTES: Final = 1 << 20
-"""Of model data in one message. Receiving costs the same per byte from 64 KiB to 4 MiB (DESIGN.md, 6); with 1 MiB, a
+"""Of model data in one message. Receiving costs the same per byte from 64 KiB to 4 MiB; with 1 MiB, a
 stream in progress holds little, and a peer that is cut loses little."""
 
 MESSAGE_BYTES: Final = 8 << 20

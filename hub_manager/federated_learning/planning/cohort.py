@@ -1,7 +1,7 @@
 """Who takes part: which sites are asked, when their number is enough, and what becomes of the chosen.
 
 The cohort is fixed once, by name, and recorded in the run's status before anything is started on its account. From then
-on it changes only as the joinPolicy says; a Placement that moves restarts nothing (D7). A member that the hub no longer
+on it changes only as the joinPolicy says; a Placement that moves restarts nothing. A member that the hub no longer
 accepts stays a member and is revoked: it comes back once it is accepted again, and its name keeps its place in the
 order of folding.
 

@@ -1,7 +1,7 @@
 """How a run has ended, if it has: from its Job, the aggregator's last words, and what its sites say.
 
 A Job that is gone says nothing: an end is recorded as a condition when it is seen, and is never concluded from what is
-no longer there (D11).
+no longer there.
 """
 
 from dataclasses import dataclass

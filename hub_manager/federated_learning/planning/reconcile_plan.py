@@ -105,7 +105,7 @@ def _planned(step: Pass) -> Plan:
 
 
 def _cleaned(observed: Observed) -> Iterator[Action]:
-    """Every work of the run, wherever it is, then its claim where asked, and last the finalizer (D8).
+    """Every work of the run, wherever it is, then its claim where asked, and last the finalizer.
 
     The works have no owner, and one that was made a moment ago may not be observed yet: the server is asked for them.
     A site that can't be reached holds nothing up: its work is on its way out, and goes when the site is back. What is

@@ -225,7 +225,7 @@ def ended(step: Pass) -> None:
 
 
 def _after(step: Pass) -> None:
-    """Works go at once, an aggregator that still runs is stopped, the rest goes when its time is over (D11)."""
+    """Works go at once, an aggregator that still runs is stopped, the rest goes when its time is over."""
     observed, run = step.observed, step.observed.run
     step.actions += writes.removed_works(observed)
     ttl = run.spec.ttl_seconds_after_finished

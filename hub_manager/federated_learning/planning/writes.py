@@ -185,7 +185,7 @@ def works(
     dialled: tuple[Address, ...],
     plan: RunPlan | None,
 ) -> Iterator[Action]:
-    """A work for each of these clusters and for no other, of this attempt and of no other (D8).
+    """A work for each of these clusters and for no other, of this attempt and of no other.
 
     Members alone are told where the aggregator is: it would refuse anybody else for good.
     """

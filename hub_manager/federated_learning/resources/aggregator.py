@@ -63,7 +63,7 @@ def pod_labels(run: FederatedLearning) -> dict[str, str]:
 
 
 def service(run: FederatedLearning, index: int, *, node_port: bool = True) -> Json:
-    """The Service of a listener; `node_port` false leaves the port of a NodePort to the cluster (D1)."""
+    """The Service of a listener; `node_port` false leaves the port of a NodePort to the cluster."""
     listener = run.spec.server.listeners[index]
     port: Json = {"name": "exchange", "port": listener.port, "targetPort": "exchange", "protocol": "TCP"}
     if node_port and listener.type == "NodePort" and listener.port in NODE_PORTS:

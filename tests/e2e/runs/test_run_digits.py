@@ -31,7 +31,7 @@ async def test_the_model_is_the_references_and_beats_every_site_alone(
 
 
 async def test_runs_of_one_name_in_two_namespaces_do_not_meet(sites: Sites, reference: list[Model]) -> None:
-    """D13: they overwrote each other's works; and both ask for one node port, which one of them gets (D1)."""
+    """They overwrote each other's works; and both ask for one node port, which one of them gets."""
     short, long = FleetRun(sites.clusters, "digits-a"), FleetRun(sites.clusters, "digits-b")
     await short.submit(sites.image.reference, rounds=3)
     await long.submit(sites.image.reference, rounds=5)

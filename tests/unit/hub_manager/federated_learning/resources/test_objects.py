@@ -97,9 +97,9 @@ def test_the_last_claim_that_is_asked_to_exist_is_the_data_key() -> None:
 
 FAULTS: dict[str, tuple[Json, FaultReason, str]] = {
     "flower": ({"framework": "flower"}, FaultReason.FRAMEWORK_NOT_SERVED, "spec.framework"),
-    "Route (D15)": ({"server": {"listeners": [{"type": "Route"}]}}, FaultReason.LISTENER_NOT_SERVED, "listeners[0]"),
-    "no listeners (D15)": ({"server": {"listeners": []}}, FaultReason.LISTENER_NOT_SERVED, "spec.server.listeners"),
-    "S3 (D23)": ({"server": {"storage": {"type": "S3Bucket"}}}, FaultReason.STORAGE_NOT_SERVED, "storage.type"),
+    "Route": ({"server": {"listeners": [{"type": "Route"}]}}, FaultReason.LISTENER_NOT_SERVED, "listeners[0]"),
+    "no listeners": ({"server": {"listeners": []}}, FaultReason.LISTENER_NOT_SERVED, "spec.server.listeners"),
+    "S3": ({"server": {"storage": {"type": "S3Bucket"}}}, FaultReason.STORAGE_NOT_SERVED, "storage.type"),
     "HostPath": (
         {"server": {"storage": {"type": "HostPath", "path": "/etc"}}},
         FaultReason.HOST_PATH_NOT_ALLOWED,
@@ -112,7 +112,7 @@ FAULTS: dict[str, tuple[Json, FaultReason, str]] = {
     ),
     "address": ({"server": {"listeners": [{"ip": "10.0.0"}]}}, FaultReason.ADDRESS_UNUSABLE, "listeners[0].ip"),
     "zone": ({"server": {"listeners": [{"ip": "fe80::1%eth0"}]}}, FaultReason.ADDRESS_UNUSABLE, "listeners[0].ip"),
-    "no data (D14)": ({"client": {"dataset": ""}}, FaultReason.DATA_UNNAMED, "spec.client.dataset"),
+    "no data": ({"client": {"dataset": ""}}, FaultReason.DATA_UNNAMED, "spec.client.dataset"),
     "no rounds": ({"server": {"rounds": 0}}, FaultReason.ROUNDS_MISSING, "spec.server.rounds"),
     "quorum": ({"server": {"minClientsPerRound": 3}}, FaultReason.QUORUM_UNREACHABLE, "minClientsPerRound"),
     "amount": ({"client": {"resources": {"requests": {"cpu": "many"}}}}, FaultReason.QUANTITY_UNREADABLE, "cpu"),
