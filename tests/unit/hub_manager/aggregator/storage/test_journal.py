@@ -1,5 +1,6 @@
 """The journal: what was appended is there again, a torn end is cut off, and damage is not guessed at."""
 
+import json
 import tracemalloc
 from pathlib import Path
 
@@ -30,6 +31,45 @@ STEPS: list[list[DurableRecord]] = [
 ]
 ALL = tuple(record for step in STEPS for record in step)
 
+ON_DISK = {
+    "Started": ["deadline"],
+    "WaitRenewed": ["deadline"],
+    "ModelKnown": ["round", "digest", "manifest"],
+    "CohortKnown": ["generation"],
+    "PeerTaken": ["peer"],
+    "PeerDropped": ["peer"],
+    "SeedAsked": ["peer", "deadline"],
+    "SeedCounted": ["peer", "digest", "manifest"],
+    "RoundOpened": ["round", "roster", "deadline"],
+    "UpdateCounted": ["peer", "digest", "weight"],
+    "MetricsCounted": ["peer", "task", "samples", "metrics"],
+    "MetricsAwaited": ["deadline"],
+    "RoundExtended": ["deadline"],
+    "RoundClosed": [],
+    "EvaluationOpened": ["roster", "deadline"],
+    "RolledBack": ["round", "digest"],
+    "RunEnded": ["failure", "message"],
+    "Snapshot": [
+        "phase",
+        "cohort",
+        "removed",
+        "generation",
+        "manifest",
+        "model",
+        "model_round",
+        "round",
+        "roster",
+        "parts",
+        "metrics",
+        "asked",
+        "deadline",
+        "settling",
+        "overdue",
+        "ended",
+    ],
+}
+"""The name of each record in the journal, and its fields: a rename in the code leaves them as they are."""
+
 
 def opened(path: Path, run: str = "run") -> tuple[Journal, tuple[DurableRecord, ...]]:
     """The journal, and all of its facts."""
@@ -59,6 +99,14 @@ def test_every_fact_comes_back(tmp_path: Path) -> None:
 
 def test_every_kind_of_fact_is_tried() -> None:
     assert {type(record) for record in ALL} == set(records.DurableRecord.__args__)
+
+
+def test_names_on_disk_outlive_a_rename_in_the_code(tmp_path: Path) -> None:
+    lines = [json.loads(line.partition(b" ")[2]) for line in written(tmp_path / "journal").splitlines()]
+
+    found = {record.pop("fact"): set(record) for line in lines[1:] for record in line["facts"]}
+
+    assert found == {tag: set(fields) for tag, fields in ON_DISK.items()}
 
 
 def test_torn_anywhere_in_its_last_line_the_journal_loses_that_step_alone(tmp_path: Path) -> None:
