@@ -17,9 +17,9 @@ from typing import Any, Final
 import structlog
 from prometheus_client import CollectorRegistry
 
-from federation.api.capacity import Node, Pod
-from federation.api.claims import ClusterClaim
 from federation.api.dataset import Dataset
+from federation.api.kubernetes.capacity import Node, Pod
+from federation.api.ocm.claims import ClusterClaim
 from federation.kube.api import Api
 from federation.kube.client import Client
 from federation.kube.controller import Controller, Source

@@ -1,1 +1,4 @@
-"""Resource types, names and the identity grammar: what the contract is made of, as values."""
+"""The resource types, names and identity grammar of the contract, as values.
+
+The add-on's own types are here; `ocm` and `kubernetes` hold the objects of others.
+"""

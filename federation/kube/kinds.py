@@ -2,18 +2,18 @@
 
 from typing import Final
 
-from federation.api import core, run_objects
-from federation.api.addon import ADDON_GROUP, AddOnDeploymentConfig, ClusterManagementAddOn, ManagedClusterAddOn
-from federation.api.capacity import Node, Pod
-from federation.api.certificates import CertificateSigningRequest
-from federation.api.claims import AddOnPlacementScore, ClusterClaim
-from federation.api.cluster import ManagedCluster
 from federation.api.collaborator import Collaborator
 from federation.api.dataset import Dataset
 from federation.api.federated_learning import FederatedLearning
+from federation.api.kubernetes import core, run_objects
+from federation.api.kubernetes.capacity import Node, Pod
+from federation.api.kubernetes.certificates import CertificateSigningRequest
+from federation.api.kubernetes.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
 from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
-from federation.api.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
-from federation.api.work import ManifestWork
+from federation.api.ocm.addon import ADDON_GROUP, AddOnDeploymentConfig, ClusterManagementAddOn, ManagedClusterAddOn
+from federation.api.ocm.claims import AddOnPlacementScore, ClusterClaim
+from federation.api.ocm.cluster import ManagedCluster
+from federation.api.ocm.work import ManifestWork
 from federation.kube.resource import Kind
 
 SECRET: Final = Kind(group="", version="v1", kind="Secret", plural="secrets", namespaced=True, struct=core.Secret)

@@ -20,7 +20,7 @@ from typing import Never
 
 import structlog
 
-from federation.api.core import Lease, LeaseSpec
+from federation.api.kubernetes.core import Lease, LeaseSpec
 from federation.kube.api import Api
 from federation.kube.conditions import rfc3339_micro
 from federation.kube.errors import AlreadyExists, Conflict, KubeError, NotFound

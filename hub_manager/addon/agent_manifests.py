@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from federation.api.addon import DEFAULT_INSTALL_NAMESPACE
 from federation.api.identity import TRUST_BUNDLE_KEY
+from federation.api.ocm.addon import DEFAULT_INSTALL_NAMESPACE
 from federation.kube.resource import Json
 from hub_manager.addon.deployment_config import Configuration
 from hub_manager.addon.templates import ALWAYS, NAMESPACE, PROXY_CA, Templates

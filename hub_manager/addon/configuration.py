@@ -13,7 +13,8 @@ from typing import Final
 
 import msgspec
 
-from federation.api.addon import (
+from federation.api.meta import is_true
+from federation.api.ocm.addon import (
     ADDON_GROUP,
     DEFAULT_INSTALL_NAMESPACE,
     AddOnDeploymentConfig,
@@ -24,7 +25,6 @@ from federation.api.addon import (
     GroupResource,
     ManagedClusterAddOn,
 )
-from federation.api.meta import is_true
 from federation.kube.resource import Json
 from hub_manager.addon.deployment_config import Configuration, decode, spec_hash
 

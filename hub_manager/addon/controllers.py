@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from federation.api.addon import ADDON_GROUP, AddOnDeploymentConfig, ClusterManagementAddOn, ManagedClusterAddOn
-from federation.api.claims import AddOnPlacementScore
-from federation.api.cluster import ManagedCluster
-from federation.api.core import ConfigMap, Role, RoleBinding
 from federation.api.identity import ADDON_LABEL, ADDON_NAME, TRUST_BUNDLE, TRUST_BUNDLE_KEY
-from federation.api.work import ManifestWork
+from federation.api.kubernetes.core import ConfigMap, Role, RoleBinding
+from federation.api.ocm.addon import ADDON_GROUP, AddOnDeploymentConfig, ClusterManagementAddOn, ManagedClusterAddOn
+from federation.api.ocm.claims import AddOnPlacementScore
+from federation.api.ocm.cluster import ManagedCluster
+from federation.api.ocm.work import ManifestWork
 from federation.kube.api import Api
 from federation.kube.controller import Controller, Source
 from federation.kube.kinds import (

@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from federation.api.addon import AddOnDeploymentConfig
 from federation.api.dns_names import is_dns_label
 from federation.api.meta import Struct
+from federation.api.ocm.addon import AddOnDeploymentConfig
 from federation.kube.resource import Json
 
 SUPPORTED_VARIABLES: Final = frozenset({"LOG_LEVEL"})

@@ -8,7 +8,8 @@ from typing import Final
 
 import msgspec
 
-from federation.api.addon import (
+from federation.api.identity import ADDON_NAME
+from federation.api.ocm.addon import (
     LIFECYCLE_ANNOTATION,
     ClusterManagementAddOn,
     ConfigReferent,
@@ -17,7 +18,6 @@ from federation.api.addon import (
     InstallConfigReference,
     InstallProgression,
 )
-from federation.api.identity import ADDON_NAME
 from federation.kube.encoding import condition_json, plain
 from federation.kube.kinds import CLUSTER_MANAGEMENT_ADD_ON
 from federation.kube.resource import Json, ObjectKey

@@ -6,8 +6,8 @@ Everything is owned by the cluster's ManagedClusterAddOn and goes with it.
 
 from typing import Final
 
-from federation.api.addon import ADDON_GROUP, ManagedClusterAddOn
 from federation.api.identity import ADDON_LABEL, ADDON_NAME, agent_subject
+from federation.api.ocm.addon import ADDON_GROUP, ManagedClusterAddOn
 from federation.kube.resource import Json, ObjectKey
 from hub_manager.addon.registration import TOKEN_DRIVER
 

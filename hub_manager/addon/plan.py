@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, assert_never
 
-from federation.api.addon import ClusterManagementAddOn, HealthCheck, ManagedClusterAddOn, owned_by
-from federation.api.claims import AddOnPlacementScore
-from federation.api.cluster import ManagedCluster
-from federation.api.core import Role, RoleBinding
 from federation.api.identity import ADDON_NAME
+from federation.api.kubernetes.core import Role, RoleBinding
 from federation.api.meta import Condition, ConditionStatus
-from federation.api.work import ManifestWork
+from federation.api.ocm.addon import ClusterManagementAddOn, HealthCheck, ManagedClusterAddOn, owned_by
+from federation.api.ocm.claims import AddOnPlacementScore
+from federation.api.ocm.cluster import ManagedCluster
+from federation.api.ocm.work import ManifestWork
 from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE, MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK, ROLE, ROLE_BINDING
 from federation.kube.resource import Json, Kind, ObjectKey, Resource, key_of
 from hub_manager.addon import hub_permissions

@@ -12,17 +12,17 @@ from typing import Any, Final, Protocol, TypeVar, assert_never
 
 import structlog
 
-from federation.api.addon import (
+from federation.api.identity import ADDON_NAME
+from federation.api.kubernetes.core import Role, RoleBinding
+from federation.api.ocm.addon import (
     AddOnDeploymentConfig,
     ClusterManagementAddOn,
     ConfigReferent,
     ManagedClusterAddOn,
 )
-from federation.api.claims import AddOnPlacementScore
-from federation.api.cluster import ManagedCluster
-from federation.api.core import Role, RoleBinding
-from federation.api.identity import ADDON_NAME
-from federation.api.work import ManifestWork
+from federation.api.ocm.claims import AddOnPlacementScore
+from federation.api.ocm.cluster import ManagedCluster
+from federation.api.ocm.work import ManifestWork
 from federation.kube.api import Api
 from federation.kube.resource import Kind, ObjectKey, Resource
 from hub_manager.addon import fleet

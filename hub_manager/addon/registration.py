@@ -6,7 +6,6 @@ spoke can write it (OCM grants its identity PATCH on the status of its own add-o
 
 from typing import Final
 
-from federation.api.addon import Registration, RegistrationSubject
 from federation.api.identity import (
     ADDON_NAME,
     COLLABORATOR_SIGNER,
@@ -15,6 +14,7 @@ from federation.api.identity import (
     agent_subject,
     collaborator_subject,
 )
+from federation.api.ocm.addon import Registration, RegistrationSubject
 
 TOKEN_DRIVER: Final = "token"  # noqa: S105  # the name of a driver
 """The klusterlet's driver that gets the agent a service account's token instead of a certificate."""

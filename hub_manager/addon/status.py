@@ -10,9 +10,9 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
-from federation.api.addon import ManagedClusterAddOn
 from federation.api.meta import Condition, ConditionStatus, ObjectMeta, condition_of
-from federation.api.work import APPLIED, ManifestWork
+from federation.api.ocm.addon import ManagedClusterAddOn
+from federation.api.ocm.work import APPLIED, ManifestWork
 from federation.kube.conditions import merge_condition
 from federation.kube.encoding import condition_json, plain
 from federation.kube.resource import Json

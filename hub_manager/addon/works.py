@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-from federation.api.addon import ConfigReference, ManagedClusterAddOn
 from federation.api.identity import ADDON_NAME, TRUST_BUNDLE, TRUST_BUNDLE_KEY
 from federation.api.meta import FEDERATION_GROUP, condition_of
-from federation.api.work import CONFIG_SPEC_HASH_ANNOTATION, ManifestWork, manifests_digest
+from federation.api.ocm.addon import ConfigReference, ManagedClusterAddOn
+from federation.api.ocm.work import CONFIG_SPEC_HASH_ANNOTATION, ManifestWork, manifests_digest
 from federation.kube.resource import Json
 from hub_manager.addon.agent_manifests import ORPHAN_ANNOTATION
 from hub_manager.addon.hub_permissions import metadata

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from federation.api.aggregator_run import COHORT_FILE, AggregatorRun, Cohort
-from federation.api.core import ConfigMap
+from federation.api.kubernetes.core import ConfigMap
 from federation.kube.api import Api
 from federation.kube.kinds import CONFIG_MAP
 from federation.kube.reflector import Reflector

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from federation.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
-from federation.api.certificates import CertificateSigningRequest
-from federation.api.cluster import ManagedCluster
-from federation.api.core import ConfigMap, Secret
 from federation.api.identity import ADDON_NAME, TRUST_BUNDLE
+from federation.api.kubernetes.certificates import CertificateSigningRequest
+from federation.api.kubernetes.core import ConfigMap, Secret
+from federation.api.ocm.addon import ClusterManagementAddOn, ManagedClusterAddOn
+from federation.api.ocm.cluster import ManagedCluster
 from federation.kube.api import Api
 from federation.kube.controller import Controller, Source
 from federation.kube.kinds import CERTIFICATE_SIGNING_REQUEST, SECRET

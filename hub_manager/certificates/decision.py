@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from federation.api.certificates import CertificateSigningRequest
 from federation.api.identity import COLLABORATOR_SIGNER
+from federation.api.kubernetes.certificates import CertificateSigningRequest
 from hub_manager.certificates.policy import POLICIES, Input, concerns_us, refusal_of
 from hub_manager.certificates.refusal import Reason, Refusal
 from hub_manager.certificates.requester import requesting_cluster

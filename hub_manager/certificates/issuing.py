@@ -10,8 +10,8 @@ from typing import Final
 
 from cryptography import x509
 
-from federation.api.cluster import ManagedCluster
 from federation.api.identity import collaborator_subject, dns_name
+from federation.api.ocm.cluster import ManagedCluster
 from federation.pki.certificate import Issuer, Validity, client_certificate, leaf_key
 
 BACKDATING: Final = timedelta(minutes=5)

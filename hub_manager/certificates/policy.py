@@ -12,9 +12,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from federation.api.addon import ClusterManagementAddOn, ManagedClusterAddOn, owned_by
-from federation.api.certificates import CLIENT_AUTH, DIGITAL_SIGNATURE, KEY_ENCIPHERMENT, CertificateSigningRequest
-from federation.api.cluster import ManagedCluster
 from federation.api.dns_names import is_dns_label
 from federation.api.identity import (
     ADDON_LABEL,
@@ -27,6 +24,14 @@ from federation.api.identity import (
     collaborator_subject,
     dns_name,
 )
+from federation.api.kubernetes.certificates import (
+    CLIENT_AUTH,
+    DIGITAL_SIGNATURE,
+    KEY_ENCIPHERMENT,
+    CertificateSigningRequest,
+)
+from federation.api.ocm.addon import ClusterManagementAddOn, ManagedClusterAddOn, owned_by
+from federation.api.ocm.cluster import ManagedCluster
 from federation.pki.csr import KeyAlgorithm, MalformedRequest, Request
 from hub_manager.certificates.refusal import Reason, Refusal
 from hub_manager.certificates.requester import Drivers, requesting_cluster

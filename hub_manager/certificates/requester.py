@@ -7,7 +7,7 @@ the agent of `c10` pass for `c1` (addon-framework `pkg/utils/csr_helpers.go` com
 from dataclasses import dataclass
 from typing import Final
 
-from federation.api.certificates import CertificateSigningRequest
+from federation.api.kubernetes.certificates import CertificateSigningRequest
 
 CLUSTER_PREFIX: Final = "system:open-cluster-management:"
 ALL_CLUSTERS_GROUP: Final = "system:open-cluster-management:managed-clusters"

@@ -13,10 +13,10 @@ from typing import Final, Literal, assert_never
 import msgspec
 import structlog
 
-from federation.api.addon import ClusterManagementAddOn, ManagedClusterAddOn
-from federation.api.certificates import APPROVED, DENIED, FAILED, CertificateSigningRequest
-from federation.api.cluster import ManagedCluster
 from federation.api.identity import ADDON_NAME, CLUSTER_LABEL
+from federation.api.kubernetes.certificates import APPROVED, DENIED, FAILED, CertificateSigningRequest
+from federation.api.ocm.addon import ClusterManagementAddOn, ManagedClusterAddOn
+from federation.api.ocm.cluster import ManagedCluster
 from federation.kube.api import Api
 from federation.kube.conditions import rfc3339
 from federation.kube.errors import Conflict, NotFound, Terminal

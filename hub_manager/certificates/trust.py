@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 import structlog
 
-from federation.api.core import Secret
 from federation.api.identity import TRUST_BUNDLE, TRUST_BUNDLE_KEY
+from federation.api.kubernetes.core import Secret
 from federation.kube.api import Api
 from federation.kube.errors import AlreadyExists, Conflict, NotFound
 from federation.kube.kinds import CONFIG_MAP, SECRET

@@ -7,13 +7,13 @@ from typing import Any, Protocol
 from prometheus_client import CollectorRegistry
 
 from federation.api.federated_learning import FederatedLearning
-from federation.api.run_objects import (
+from federation.api.kubernetes.run_objects import (
     PLACEMENT_LABEL,
     NodeAddresses,
     PersistentVolumeClaim,
     PlacementDecision,
 )
-from federation.api.work import ManifestWork
+from federation.api.ocm.work import ManifestWork
 from federation.kube.api import Api
 from federation.kube.controller import Controller, Source
 from federation.kube.events import Recorder

@@ -12,7 +12,7 @@ from typing import Any, Final, assert_never
 
 import structlog
 
-from federation.api.work import ManifestWork
+from federation.api.ocm.work import ManifestWork
 from federation.kube.api import Api
 from federation.kube.conditions import rfc3339
 from federation.kube.errors import AlreadyExists, Denied, Invalid, NotFound, Terminal

@@ -9,8 +9,8 @@ from federation.api.collaborator import (
     CollaboratorState,
 )
 from federation.api.meta import condition_of
+from federation.api.ocm.work import APPLIED, ManifestResult, ManifestWork
 from federation.api.run_status import ClusterState
-from federation.api.work import APPLIED, ManifestResult, ManifestWork
 from federation.kube.kinds import COLLABORATOR
 
 MESSAGE_CHARACTERS: Final = 1024

@@ -5,8 +5,8 @@ from typing import TypeVar
 
 from federation.api.federated_learning import FederatedLearning
 from federation.api.identity import ADDON_NAME
+from federation.api.kubernetes.run_objects import PLACEMENT_LABEL, PlacementDecision
 from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL
-from federation.api.run_objects import PLACEMENT_LABEL, PlacementDecision
 from federation.kube.kinds import (
     MANAGED_CLUSTER,
     MANAGED_CLUSTER_ADD_ON,

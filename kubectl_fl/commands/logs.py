@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from federation.api.addon import DEFAULT_INSTALL_NAMESPACE
 from federation.api.collaborator import COLLABORATOR_LABEL
 from federation.api.federated_learning import FederatedLearning
 from federation.api.identity import ADDON_NAME
+from federation.api.ocm.addon import DEFAULT_INSTALL_NAMESPACE
 from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL, work_name
 from federation.kube.kinds import MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK
 from kubectl_fl.console import Console

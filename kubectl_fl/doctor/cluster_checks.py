@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from federation.api.addon import ManagedClusterAddOn
-from federation.api.claims import (
+from federation.api.collaborator import CollaboratorState
+from federation.api.kubernetes.quantity import parse_quantity
+from federation.api.meta import condition_of
+from federation.api.ocm.addon import ManagedClusterAddOn
+from federation.api.ocm.claims import (
     CPU_CLAIM,
     GPU_CLAIM,
     GPU_RESOURCES,
@@ -15,12 +18,9 @@ from federation.api.claims import (
     datasets_in,
     required_amounts,
 )
-from federation.api.cluster import ManagedCluster, Taint
-from federation.api.collaborator import CollaboratorState
-from federation.api.meta import condition_of
-from federation.api.quantity import parse_quantity
+from federation.api.ocm.cluster import ManagedCluster, Taint
+from federation.api.ocm.work import APPLIED
 from federation.api.run_names import work_name
-from federation.api.work import APPLIED
 from kubectl_fl.doctor.findings import (
     Finding,
     RunObservation,

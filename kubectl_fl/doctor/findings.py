@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
-from federation.api.addon import ManagedClusterAddOn
-from federation.api.cluster import ManagedCluster
 from federation.api.federated_learning import FederatedLearning
+from federation.api.kubernetes.run_objects import ManagedClusterSetBinding, PersistentVolumeClaim, Placement
 from federation.api.meta import Condition, is_true
-from federation.api.run_objects import ManagedClusterSetBinding, PersistentVolumeClaim, Placement
+from federation.api.ocm.addon import ManagedClusterAddOn
+from federation.api.ocm.cluster import ManagedCluster
+from federation.api.ocm.work import ManifestWork
 from federation.api.run_status import COMPLETE, FAILED
-from federation.api.work import ManifestWork
 from kubectl_fl.resources.pods import RunPod
 
 

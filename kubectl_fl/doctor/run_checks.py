@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from federation.api.addon import ManagedClusterAddOn
 from federation.api.meta import condition_of
+from federation.api.ocm.addon import ManagedClusterAddOn
 from federation.api.run_status import FAILED, SCHEDULED, SERVER_READY
 from kubectl_fl.doctor.findings import (
     Finding,

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
-from federation.api.addon import DEFAULT_INSTALL_NAMESPACE, ManagedClusterAddOn
 from federation.api.collaborator import APPROVAL_PREFIX, APPROVED
 from federation.api.federated_learning import FederatedLearning
+from federation.api.kubernetes.site_workloads import ContainerStatus, PodCondition
 from federation.api.meta import Resource, Struct
+from federation.api.ocm.addon import DEFAULT_INSTALL_NAMESPACE, ManagedClusterAddOn
+from federation.api.ocm.work import FieldValue, ManifestResult, ManifestWork
 from federation.api.run_names import AGGREGATOR_CONTAINER, WORKSPACE_CONTAINER, run_id
-from federation.api.site_workloads import ContainerStatus, PodCondition
-from federation.api.work import FieldValue, ManifestResult, ManifestWork
 from federation.kube.kinds import COLLABORATOR
 from federation.kube.resource import Kind
 

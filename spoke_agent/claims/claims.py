@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from federation.api.claims import ClusterClaim
 from federation.api.meta import FEDERATION_GROUP
+from federation.api.ocm.claims import ClusterClaim
 
 MANAGED_BY_LABEL: Final = f"{FEDERATION_GROUP}/managed-by"
 MANAGED_BY: Final = "federated-learning-agent"

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from federation.api.claims import DatasetName, PublishedAttributes, dataset_claims, dataset_name, datasets_in
 from federation.api.dataset import PUBLISHED, Dataset, DatasetAttributes
 from federation.api.meta import Condition
+from federation.api.ocm.claims import DatasetName, PublishedAttributes, dataset_claims, dataset_name, datasets_in
 from spoke_agent.claims.validation import Reason, Refusal, expiry, refusal_of
 
 

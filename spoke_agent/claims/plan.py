@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from federation.api.capacity import Node
-from federation.api.claims import DATASET_CLAIMS, ClusterClaim
 from federation.api.dataset import Dataset, DatasetStatus
+from federation.api.kubernetes.capacity import Node
+from federation.api.ocm.claims import DATASET_CLAIMS, ClusterClaim
 from federation.kube.conditions import merge_condition
 from spoke_agent.claims.claims import ClaimWrite, is_ours, plan_claims
 from spoke_agent.claims.datasets import publish, published_condition

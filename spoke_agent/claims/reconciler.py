@@ -13,9 +13,9 @@ from typing import Final
 import msgspec
 import structlog
 
-from federation.api.capacity import Node
-from federation.api.claims import ClusterClaim
 from federation.api.dataset import Dataset
+from federation.api.kubernetes.capacity import Node
+from federation.api.ocm.claims import ClusterClaim
 from federation.kube.api import Api
 from federation.kube.errors import AlreadyExists, Denied, KubeError, NotFound
 from federation.kube.kinds import CLUSTER_CLAIM, DATASET

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from federation.api.capacity import Node, Pod, PodContainer
-from federation.api.claims import CPU_CLAIM, GPU_CLAIM, GPU_PRODUCT_CLAIM, GPU_RESOURCES, MEMORY_CLAIM
-from federation.api.quantity import parse_quantity
+from federation.api.kubernetes.capacity import Node, Pod, PodContainer
+from federation.api.kubernetes.quantity import parse_quantity
+from federation.api.ocm.claims import CPU_CLAIM, GPU_CLAIM, GPU_PRODUCT_CLAIM, GPU_RESOURCES, MEMORY_CLAIM
 
 GIB: Final = 2**30
 _PRODUCT_LABELS: Final = ("nvidia.com/gpu.product", "amd.com/gpu.product-name")

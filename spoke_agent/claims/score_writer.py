@@ -10,8 +10,8 @@ from typing import Final
 
 import structlog
 
-from federation.api.capacity import Node, Pod
-from federation.api.claims import SCORE_OBJECT
+from federation.api.kubernetes.capacity import Node, Pod
+from federation.api.ocm.claims import SCORE_OBJECT
 from federation.kube.api import Api
 from federation.kube.conditions import rfc3339
 from federation.kube.errors import Denied, NotFound

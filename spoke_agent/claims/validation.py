@@ -11,7 +11,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from federation.api.claims import dataset_name
 from federation.api.dataset import (
     ADMITTED_IMAGE,
     LABEL_KEY,
@@ -21,6 +20,7 @@ from federation.api.dataset import (
     SCHEMA_DIGEST,
     Dataset,
 )
+from federation.api.ocm.claims import dataset_name
 
 _SCHEMA_DIGEST: Final = re.compile(SCHEMA_DIGEST)
 _LABEL_KEY: Final = re.compile(LABEL_KEY)

@@ -29,7 +29,7 @@ import msgspec
 from federation.api.collaborator import APPROVAL_PREFIX, APPROVED, Collaborator
 from federation.api.dataset import Dataset
 from federation.api.dns_names import is_dns_label
-from federation.api.quantity import parse_quantity
+from federation.api.kubernetes.quantity import parse_quantity
 from spoke_agent.claims.validation import Reason as DatasetReason
 from spoke_agent.claims.validation import expiry, refusal_of
 from spoke_agent.collaborator import training_plan

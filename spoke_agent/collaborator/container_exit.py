@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from federation.api.collaborator import VALUE_LIMIT, CollaboratorExit
-from federation.api.site_workloads import CollaboratorPod, ContainerTerminated
+from federation.api.kubernetes.site_workloads import CollaboratorPod, ContainerTerminated
 from federation.runtime_contract import CONTAINER, Told
 
 _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from federation.api.collaborator import COLLABORATOR_LABEL, Collaborator
 from federation.api.dataset import Dataset
-from federation.api.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
+from federation.api.kubernetes.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
 from federation.kube.api import Api
 from federation.kube.controller import Controller, Source
 from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY, COLLABORATOR_POD

@@ -23,8 +23,8 @@ from federation.api.dataset import (
     SecretVolume,
 )
 from federation.api.identity import ADDON_NAME, COLLABORATOR_SIGNER, TRUST_BUNDLE, TRUST_BUNDLE_KEY
+from federation.api.kubernetes.quantity import parse_quantity
 from federation.api.meta import FEDERATION_GROUP
-from federation.api.quantity import parse_quantity
 from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY
 from federation.kube.resource import Json, Kind
 from federation.pki.names import aggregator_dns

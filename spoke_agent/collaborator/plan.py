@@ -12,8 +12,8 @@ from datetime import datetime
 
 from federation.api.collaborator import AggregatorAddress, Collaborator
 from federation.api.dataset import Dataset
+from federation.api.kubernetes.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
 from federation.api.meta import Resource
-from federation.api.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
 from federation.kube.resource import Json
 from spoke_agent.collaborator import admission
 from spoke_agent.collaborator.container_exit import has_stopped

@@ -22,7 +22,7 @@ from federation.api.collaborator import (
     CollaboratorStatus,
 )
 from federation.api.dataset import Dataset
-from federation.api.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
+from federation.api.kubernetes.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
 from federation.kube.api import Api
 from federation.kube.errors import AlreadyExists, Conflict, Denied, Invalid, NotFound
 from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY

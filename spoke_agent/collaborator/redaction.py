@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from federation.api.dataset import Dataset
-from federation.api.site_workloads import (
+from federation.api.kubernetes.site_workloads import (
     CollaboratorPod,
     ContainerState,
     ContainerStatus,

@@ -24,8 +24,8 @@ from federation.api.collaborator import (
     CollaboratorStatus,
 )
 from federation.api.dataset import Dataset
+from federation.api.kubernetes.site_workloads import CollaboratorPod, SiteJob
 from federation.api.meta import Condition, condition_of, is_true
-from federation.api.site_workloads import CollaboratorPod, SiteJob
 from federation.kube.conditions import merge_condition
 from federation.runtime_contract import CONTAINER
 from spoke_agent.collaborator import admission

@@ -15,8 +15,8 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from federation.api.claims import CPU_CLAIM, DATASET_CLAIMS, GPU_CLAIM, MEMORY_CLAIM, SCORE_OBJECT
 from federation.api.dataset import Dataset
+from federation.api.ocm.claims import CPU_CLAIM, DATASET_CLAIMS, GPU_CLAIM, MEMORY_CLAIM, SCORE_OBJECT
 from federation.kube.client import Client
 from federation.kube.errors import Invalid, KubeError
 from federation.kube.kinds import (

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from federation.api.core import ConfigMap
+from federation.api.kubernetes.core import ConfigMap
 from federation.kube.api import WatchEvent
 from federation.kube.errors import AlreadyExists, Conflict, Gone, Invalid, NotFound
 from federation.kube.kinds import CONFIG_MAP, DEPLOYMENT

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from federation.api.core import ConfigMap
+from federation.api.kubernetes.core import ConfigMap
 from federation.backoff import Backoff
 from federation.kube.api import Api
 from federation.kube.controller import Controller, Source

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from federation.api.core import ConfigMap
+from federation.api.kubernetes.core import ConfigMap
 from federation.kube.errors import Conflict
 from federation.kube.kinds import CONFIG_MAP, DEPLOYMENT
 from federation.kube.resource import Json, ObjectKey

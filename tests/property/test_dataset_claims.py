@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federation.api.claims import (
+from federation.api.ocm.claims import (
     CLAIM_SUFFIX,
     CPU_CLAIM,
     DATASET_CLAIMS,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federation.api.core import ConfigMap
+from federation.api.kubernetes.core import ConfigMap
 from federation.backoff import Backoff
 from federation.kube.errors import Gone, Unavailable
 from federation.kube.kinds import CONFIG_MAP

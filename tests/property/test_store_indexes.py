@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation.api.core import ConfigMap
+from federation.api.kubernetes.core import ConfigMap
 from federation.api.meta import ObjectMeta
 from federation.kube.resource import ObjectKey
 from federation.kube.store import Store

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from federation.api.claims import (
+from federation.api.ocm.claims import (
     CPU_CLAIM,
     DATASET_CLAIMS,
     GPU_CLAIM,

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 import yaml
 
-from federation.api.claims import data_key
 from federation.api.dataset import Dataset
 from federation.api.federated_learning import FederatedLearning
+from federation.api.ocm.claims import data_key
 from federation.kube.resource import Json
 from federation.model import DType, TensorSpec, manifest_of
 from hub_manager.aggregator.storage.checkpoint import CheckpointStore

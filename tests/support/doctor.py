@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from federation.api.claims import DatasetName, PublishedAttributes, dataset_claims
+from federation.api.ocm.claims import DatasetName, PublishedAttributes, dataset_claims
 from federation.kube.kinds import (
     AGGREGATOR_POD,
     FEDERATED_LEARNING,

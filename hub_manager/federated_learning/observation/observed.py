@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from federation.api.aggregator_run import COHORT_FILE
-from federation.api.core import ConfigMap, Role, RoleBinding
 from federation.api.federated_learning import FederatedLearning
-from federation.api.run_objects import (
+from federation.api.kubernetes.core import ConfigMap, Role, RoleBinding
+from federation.api.kubernetes.run_objects import (
     AggregatorPod,
     Job,
     NetworkPolicy,
@@ -17,7 +17,7 @@ from federation.api.run_objects import (
     Service,
     ServiceAccount,
 )
-from federation.api.work import ManifestWork
+from federation.api.ocm.work import ManifestWork
 from hub_manager.federated_learning.resources.certificate import AuthorityFacts
 from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL
 from hub_manager.federated_learning.site import Site

@@ -8,14 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from federation.api.addon import DEFAULT_INSTALL_NAMESPACE, ManagedClusterAddOn
-from federation.api.cluster import ManagedCluster
-from federation.api.core import ConfigMap, Role, RoleBinding
 from federation.api.dns_names import is_dns_label
 from federation.api.federated_learning import FederatedLearning
 from federation.api.identity import ADDON_NAME
-from federation.api.meta import is_true
-from federation.api.run_objects import (
+from federation.api.kubernetes.core import ConfigMap, Role, RoleBinding
+from federation.api.kubernetes.run_objects import (
     PLACEMENT_LABEL,
     AggregatorPod,
     EndpointSlice,
@@ -29,7 +26,10 @@ from federation.api.run_objects import (
     Service,
     ServiceAccount,
 )
-from federation.api.work import ManifestWork
+from federation.api.meta import is_true
+from federation.api.ocm.addon import DEFAULT_INSTALL_NAMESPACE, ManagedClusterAddOn
+from federation.api.ocm.cluster import ManagedCluster
+from federation.api.ocm.work import ManifestWork
 from federation.kube.api import Api
 from federation.kube.kinds import (
     AGGREGATOR_POD,

@@ -7,8 +7,8 @@ everything that people keep there. Whatever one says, and that it isn't there, w
 import asyncio
 from collections.abc import Callable
 
-from federation.api.core import ConfigMap
 from federation.api.federated_learning import FederatedLearning
+from federation.api.kubernetes.core import ConfigMap
 from federation.kube.api import Api
 from federation.kube.kinds import CONFIG_MAP
 from federation.kube.reflector import Reflector

@@ -21,10 +21,10 @@ from typing import Final
 import msgspec
 
 from federation.api.aggregator_run import Cohort
-from federation.api.claims import data_key, dataset_name
 from federation.api.federated_learning import FederatedLearning
+from federation.api.ocm.claims import data_key, dataset_name
+from federation.api.ocm.work import ManifestWork
 from federation.api.run_status import ClusterState, ClusterStatus
-from federation.api.work import ManifestWork
 from hub_manager.federated_learning.resources.manifest_work import DATASET_ANNOTATION
 from hub_manager.federated_learning.site import Answer, Site
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from federation.api.run_objects import AggregatorPod, Job
+from federation.api.kubernetes.run_objects import AggregatorPod, Job
 from hub_manager.federated_learning.planning.timestamps import moment
 from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL
 

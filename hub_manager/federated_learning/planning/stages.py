@@ -10,9 +10,9 @@ from datetime import datetime
 import msgspec
 
 from federation.api.collaborator import RunPlan
+from federation.api.kubernetes.run_objects import Job
 from federation.api.meta import condition_of
 from federation.api.run_names import run_id
-from federation.api.run_objects import Job
 from federation.api.run_status import (
     COHORT_READY,
     FAILED,

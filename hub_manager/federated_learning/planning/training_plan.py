@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from federation.api.collaborator import PLAN_LIMIT, RunPlan
-from federation.api.core import ConfigMap
+from federation.api.kubernetes.core import ConfigMap
 from hub_manager.federated_learning.observation.observed import Observed
 from hub_manager.federated_learning.planning.validate import Fault, FaultReason
 from hub_manager.federated_learning.resources.names import COPIED_KEY, source_key

@@ -11,9 +11,9 @@ from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Final
 
-from federation.api.claims import data_key
 from federation.api.federated_learning import FederatedLearning
-from federation.api.quantity import parse_quantity
+from federation.api.kubernetes.quantity import parse_quantity
+from federation.api.ocm.claims import data_key
 from federation.pki.names import NameRefused, aggregator_dns
 from hub_manager.federated_learning.settings import Limits
 

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 
 from federation.api.federated_learning import FederatedLearning, Listener
-from federation.api.run_objects import NodeAddresses, Service
+from federation.api.kubernetes.run_objects import NodeAddresses, Service
 from federation.api.run_status import ListenerStatus
 from federation.pki.names import aggregator_dns
 from hub_manager.federated_learning.resources.aggregator import listener_name

@@ -10,9 +10,15 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-from federation.api.claims import GPU_RESOURCES, SCORE_OBJECT, at_least_predicate, dataset_predicate, required_amounts
 from federation.api.federated_learning import ClientSpec, FederatedLearning
-from federation.api.run_objects import PLACEMENT_LABEL, PlacementDecision
+from federation.api.kubernetes.run_objects import PLACEMENT_LABEL, PlacementDecision
+from federation.api.ocm.claims import (
+    GPU_RESOURCES,
+    SCORE_OBJECT,
+    at_least_predicate,
+    dataset_predicate,
+    required_amounts,
+)
 from federation.kube.kinds import MANAGED_CLUSTER_SET_BINDING, PLACEMENT
 from federation.kube.resource import Json
 from hub_manager.federated_learning.resources.names import labels, owner, stamped

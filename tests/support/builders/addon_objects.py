@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from federation.api.addon import AddOnDeploymentConfig, ClusterManagementAddOn, ConfigReferent, ManagedClusterAddOn
-from federation.api.claims import AddOnPlacementScore
-from federation.api.cluster import ManagedCluster
-from federation.api.core import Role, RoleBinding
-from federation.api.work import ManifestWork
+from federation.api.kubernetes.core import Role, RoleBinding
+from federation.api.ocm.addon import AddOnDeploymentConfig, ClusterManagementAddOn, ConfigReferent, ManagedClusterAddOn
+from federation.api.ocm.claims import AddOnPlacementScore
+from federation.api.ocm.cluster import ManagedCluster
+from federation.api.ocm.work import ManifestWork
 from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE, MANIFEST_WORK, ROLE, ROLE_BINDING
 from federation.kube.resource import Json
 from hub_manager.addon.actions import Action, Apply, Delete, PatchStatus

@@ -7,7 +7,7 @@ import msgspec
 
 from federation.api.collaborator import COLLABORATOR_LABEL, Collaborator
 from federation.api.dataset import Dataset
-from federation.api.site_workloads import CollaboratorPod, SiteJob
+from federation.api.kubernetes.site_workloads import CollaboratorPod, SiteJob
 from spoke_agent.collaborator.job import INPUTS_ANNOTATION, RUN_ID_ANNOTATION, Site, inputs_digest
 from tests.support.builders.site_objects import dataset_json, policy
 

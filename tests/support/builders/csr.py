@@ -17,9 +17,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from federation.api.addon import ADDON_GROUP, ClusterManagementAddOn, ManagedClusterAddOn
-from federation.api.certificates import CertificateSigningRequest
-from federation.api.cluster import ManagedCluster
 from federation.api.identity import (
     ADDON_LABEL,
     ADDON_NAME,
@@ -30,6 +27,9 @@ from federation.api.identity import (
     collaborator_subject,
     dns_name,
 )
+from federation.api.kubernetes.certificates import CertificateSigningRequest
+from federation.api.ocm.addon import ADDON_GROUP, ClusterManagementAddOn, ManagedClusterAddOn
+from federation.api.ocm.cluster import ManagedCluster
 
 Key: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from demo.install import INSTALL_NAMESPACE
-from federation.api.claims import dataset_predicate
+from federation.api.ocm.claims import dataset_predicate
 from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB

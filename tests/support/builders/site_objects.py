@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from federation.api.capacity import Node, Pod
-from federation.api.claims import ClusterClaim
 from federation.api.dataset import Dataset
+from federation.api.kubernetes.capacity import Node, Pod
+from federation.api.ocm.claims import ClusterClaim
 
 DIGEST = "sha256:" + "ab12cd34ef56" + "0" * 52
 OURS = {"federation-ai.open-cluster-management.io/managed-by": "federated-learning-agent"}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from federation.api.claims import CPU_CLAIM, GPU_CLAIM, DatasetName, PublishedAttributes, dataset_claims
+from federation.api.ocm.claims import CPU_CLAIM, GPU_CLAIM, DatasetName, PublishedAttributes, dataset_claims
 from federation.api.run_names import ATTEMPT_LABEL
 from federation.kube.kinds import MANAGED_CLUSTER, MANIFEST_WORK
 from federation.kube.resource import Json

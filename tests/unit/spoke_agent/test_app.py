@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from federation.api.claims import DATASET_CLAIMS, SCORE_OBJECT
+from federation.api.ocm.claims import DATASET_CLAIMS, SCORE_OBJECT
 from federation.kube.api import Api
 from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE, CLUSTER_CLAIM, DATASET, LEASE, NODE_CAPACITY
 from federation.kube.resource import ObjectKey

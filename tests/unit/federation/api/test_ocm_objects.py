@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from federation.api.addon import ClusterManagementAddOn, ManagedClusterAddOn, RegistrationSubject, owned_by
-from federation.api.cluster import ManagedCluster
-from federation.api.work import ManifestWork, manifests_digest
+from federation.api.ocm.addon import ClusterManagementAddOn, ManagedClusterAddOn, RegistrationSubject, owned_by
+from federation.api.ocm.cluster import ManagedCluster
+from federation.api.ocm.work import ManifestWork, manifests_digest
 
 FLEET = msgspec.convert({"metadata": {"name": "federated-learning", "uid": "u1"}}, ClusterManagementAddOn)
 

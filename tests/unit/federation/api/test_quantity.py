@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation.api.quantity import parse_quantity
+from federation.api.kubernetes.quantity import parse_quantity
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from federation.api.core import ConfigMap
+from federation.api.kubernetes.core import ConfigMap
 from federation.api.meta import ObjectMeta
 from federation.kube.errors import Denied
 from federation.kube.events import NOTE_BYTES, Recorder

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from federation.api.core import LeaseSpec
+from federation.api.kubernetes.core import LeaseSpec
 from federation.kube.lease import Leadership, Observed, Terms, free, observe
 from federation.kube.resource import ObjectKey
 from tests.support.fakes.fake_api import FakeApi

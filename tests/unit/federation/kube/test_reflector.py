@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from federation.api.core import ConfigMap
+from federation.api.kubernetes.core import ConfigMap
 from federation.backoff import Backoff
 from federation.kube.errors import Denied, Gone, Invalid, KubeError, Unavailable
 from federation.kube.kinds import CONFIG_MAP, SECRET

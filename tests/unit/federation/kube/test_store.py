@@ -2,7 +2,7 @@
 
 import pytest
 
-from federation.api.core import ConfigMap
+from federation.api.kubernetes.core import ConfigMap
 from federation.api.meta import ObjectMeta
 from federation.kube.resource import ObjectKey
 from federation.kube.store import Store

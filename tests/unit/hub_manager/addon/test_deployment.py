@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from federation.api.addon import AddOnDeploymentConfig
+from federation.api.ocm.addon import AddOnDeploymentConfig
 from hub_manager.addon.actions import Apply
 from hub_manager.addon.plan import plan
 from tests.support.builders.addon_objects import (

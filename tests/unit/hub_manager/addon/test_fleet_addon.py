@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from federation.api.addon import ClusterManagementAddOn
+from federation.api.ocm.addon import ClusterManagementAddOn
 from hub_manager.addon.actions import Apply, PatchStatus
 from hub_manager.addon.deployment_config import spec_hash
 from hub_manager.addon.fleet import BODY, plan_fleet

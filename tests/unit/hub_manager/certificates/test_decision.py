@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from federation.api.certificates import CertificateSigningRequest
 from federation.api.identity import KUBE_CLIENT_SIGNER, agent_subject
+from federation.api.kubernetes.certificates import CertificateSigningRequest
 from federation.pki.csr import MalformedRequest, parse_request
 from hub_manager.certificates.decision import (
     Approve,

@@ -8,7 +8,6 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from federation.api.addon import ManagedClusterAddOn
 from federation.api.identity import (
     ADDON_LABEL,
     ADDON_NAME,
@@ -20,6 +19,7 @@ from federation.api.identity import (
     collaborator_subject,
     dns_name,
 )
+from federation.api.ocm.addon import ManagedClusterAddOn
 from federation.pki.csr import MalformedRequest, Request, parse_request
 from hub_manager.certificates.policy import Input, Rules, concerns_us, refusal_of
 from hub_manager.certificates.refusal import Reason

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
+from federation.api.ocm.work import ManifestWork
 from federation.api.run_status import ClusterState
-from federation.api.work import ManifestWork
 from federation.kube.errors import Conflict, Unavailable
 from federation.kube.kinds import JOB
 from federation.kube.resource import Json, ObjectKey

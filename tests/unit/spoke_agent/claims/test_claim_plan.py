@@ -9,8 +9,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation.api.claims import CPU_CLAIM, DATASET_CLAIMS, GPU_CLAIM, MEMORY_CLAIM, ClusterClaim, datasets_in
 from federation.api.dataset import Dataset
+from federation.api.ocm.claims import CPU_CLAIM, DATASET_CLAIMS, GPU_CLAIM, MEMORY_CLAIM, ClusterClaim, datasets_in
 from spoke_agent.claims.claims import Change, ClaimWrite, Creation, Removal, is_ours, plan_claims
 from spoke_agent.claims.debounce import SETTLING
 from spoke_agent.claims.plan import Observed, SitePlan, StatusWrite, plan_site

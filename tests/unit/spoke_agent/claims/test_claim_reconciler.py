@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from federation.api.claims import CPU_CLAIM, DATASET_CLAIMS, GPU_CLAIM, MEMORY_CLAIM
+from federation.api.ocm.claims import CPU_CLAIM, DATASET_CLAIMS, GPU_CLAIM, MEMORY_CLAIM
 from federation.kube.errors import Conflict, Denied, Unavailable
 from federation.kube.kinds import CLUSTER_CLAIM, DATASET
 from federation.kube.resource import Json, Kind, ObjectKey

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from federation.api.claims import DATASET_CLAIMS, datasets_in
+from federation.api.ocm.claims import DATASET_CLAIMS, datasets_in
 from spoke_agent.claims.datasets import Publication, publish, published_condition
 from spoke_agent.claims.validation import Reason, refusal_of
 from tests.support.builders.site_objects import DIGEST, dataset, policy

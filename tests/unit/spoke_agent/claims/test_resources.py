@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation.api.capacity import Node, Pod
-from federation.api.claims import CPU_CLAIM, GPU_CLAIM, GPU_PRODUCT_CLAIM, MEMORY_CLAIM
+from federation.api.kubernetes.capacity import Node, Pod
+from federation.api.ocm.claims import CPU_CLAIM, GPU_CLAIM, GPU_PRODUCT_CLAIM, MEMORY_CLAIM
 from spoke_agent.claims.resources import GIB, Amounts, free_resources, pod_requests, resource_claims
 from tests.support.builders.site_objects import node, pod, pod_of
 

@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from federation.api.claims import SCORE_OBJECT
+from federation.api.ocm.claims import SCORE_OBJECT
 from federation.kube.errors import Denied, Unavailable
 from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE
 from federation.kube.resource import Json, ObjectKey

@@ -8,7 +8,7 @@ import pytest
 
 from federation.api.collaborator import CollaboratorStatus
 from federation.api.dataset import Dataset
-from federation.api.site_workloads import CollaboratorPod, CollaboratorPodSpec
+from federation.api.kubernetes.site_workloads import CollaboratorPod, CollaboratorPodSpec
 from spoke_agent.collaborator import admission
 from spoke_agent.collaborator.job import dataset_source
 from spoke_agent.collaborator.redaction import INSTEAD, Withheld

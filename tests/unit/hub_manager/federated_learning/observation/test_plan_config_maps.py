@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from federation.api.core import ConfigMap
 from federation.api.federated_learning import FederatedLearning
+from federation.api.kubernetes.core import ConfigMap
 from federation.kube.kinds import CONFIG_MAP, FEDERATED_LEARNING
 from federation.kube.reflector import Reflector
 from federation.kube.resource import Json, ObjectKey

@@ -11,9 +11,16 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from federation.api.aggregator_run import AggregatorRun, Cohort
-from federation.api.claims import CPU_CLAIM, GPU_CLAIM, MEMORY_CLAIM, at_least_predicate, data_key, dataset_predicate
 from federation.api.collaborator import Collaborator
-from federation.api.run_objects import NodeAddresses, Service
+from federation.api.kubernetes.run_objects import NodeAddresses, Service
+from federation.api.ocm.claims import (
+    CPU_CLAIM,
+    GPU_CLAIM,
+    MEMORY_CLAIM,
+    at_least_predicate,
+    data_key,
+    dataset_predicate,
+)
 from federation.kube.resource import Json
 from hub_manager.federated_learning.planning.validate import FaultReason, faults
 from hub_manager.federated_learning.resources.aggregator import config_map, network_policy, role, service

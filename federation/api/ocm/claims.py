@@ -24,8 +24,8 @@ from typing import Any, Final, NewType
 import msgspec
 
 from federation.api.dns_names import is_dns_label
+from federation.api.kubernetes.quantity import parse_quantity
 from federation.api.meta import FEDERATION_GROUP, Resource, Struct
-from federation.api.quantity import parse_quantity
 
 CLAIM_SUFFIX: Final = f".{FEDERATION_GROUP}"
 CLAIM_VALUE_MAX: Final = 1024

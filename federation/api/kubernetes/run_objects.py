@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+from federation.api.kubernetes.site_workloads import ContainerStatus, PodCondition
 from federation.api.meta import Condition, Resource, Struct, is_true
-from federation.api.site_workloads import ContainerStatus, PodCondition
 
 PLACEMENT_LABEL: Final = "cluster.open-cluster-management.io/placement"
 """The label by which a PlacementDecision names its Placement."""

@@ -1,0 +1,1 @@
+"""Kubernetes' own objects, with the fields that decisions read. Imports only `federation.api` modules."""
