@@ -75,9 +75,22 @@ check: venv proto-drift reference-drift prose ## formatting, lint, types, layers
 	$(RUN)lint-imports --no-logo
 
 # What has been rewritten in plain English; a page or package joins the list when it passes.
-PROSE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/adr docs/architecture.md docs/certificates.md \
-	docs/collaborators.md docs/enable.md docs/glossary.md docs/stability.md \
-	docs/reference/metrics.md docs/reference/openfl-settings.md docs/reference/runtime-contract.md kubectl_fl
+PROSE := \
+	README.md \
+	CHANGELOG.md \
+	CONTRIBUTING.md \
+	SECURITY.md \
+	docs/adr \
+	docs/architecture.md \
+	docs/certificates.md \
+	docs/collaborators.md \
+	docs/enable.md \
+	docs/glossary.md \
+	docs/stability.md \
+	docs/reference/metrics.md \
+	docs/reference/openfl-settings.md \
+	docs/reference/runtime-contract.md \
+	kubectl_fl
 
 .tools/vale: tools/go.mod tools/go.sum
 	CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off GOBIN="$(CURDIR)/.tools" \
