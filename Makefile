@@ -85,6 +85,7 @@ PROSE := \
 	docs/certificates.md \
 	docs/collaborators.md \
 	docs/enable.md \
+	docs/fleet.md \
 	docs/glossary.md \
 	docs/stability.md \
 	docs/reference/metrics.md \
