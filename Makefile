@@ -87,6 +87,7 @@ PROSE := \
 	docs/enable.md \
 	docs/fleet.md \
 	docs/glossary.md \
+	docs/kubectl-fl.md \
 	docs/stability.md \
 	docs/reference/metrics.md \
 	docs/reference/openfl-settings.md \
