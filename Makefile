@@ -88,6 +88,7 @@ PROSE := \
 	docs/fleet.md \
 	docs/glossary.md \
 	docs/kubectl-fl.md \
+	docs/migrate.md \
 	docs/stability.md \
 	docs/reference/metrics.md \
 	docs/reference/openfl-settings.md \
