@@ -89,6 +89,7 @@ PROSE := \
 	docs/glossary.md \
 	docs/kubectl-fl.md \
 	docs/migrate.md \
+	docs/performance.md \
 	docs/stability.md \
 	docs/reference/metrics.md \
 	docs/reference/openfl-settings.md \
