@@ -94,6 +94,8 @@ PROSE := \
 	docs/reference/metrics.md \
 	docs/reference/openfl-settings.md \
 	docs/reference/runtime-contract.md \
+	federation/api \
+	federation/pki \
 	kubectl_fl
 
 .tools/vale: tools/go.mod tools/go.sum
