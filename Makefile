@@ -84,16 +84,22 @@ PROSE := \
 	docs/architecture.md \
 	docs/certificates.md \
 	docs/collaborators.md \
+	docs/datasets.md \
 	docs/enable.md \
 	docs/fleet.md \
 	docs/glossary.md \
+	docs/install.md \
 	docs/kubectl-fl.md \
 	docs/migrate.md \
+	docs/openfl-workspace.md \
 	docs/performance.md \
+	docs/runs.md \
 	docs/stability.md \
+	docs/troubleshooting.md \
 	docs/reference/metrics.md \
 	docs/reference/openfl-settings.md \
 	docs/reference/runtime-contract.md \
+	examples/digits-openfl/README.md \
 	federation/api \
 	federation/pki \
 	kubectl_fl
