@@ -95,6 +95,7 @@ PROSE := \
 	docs/performance.md \
 	docs/runs.md \
 	docs/stability.md \
+	docs/threat-model.md \
 	docs/troubleshooting.md \
 	docs/reference/metrics.md \
 	docs/reference/openfl-settings.md \
