@@ -103,7 +103,17 @@ PROSE := \
 	examples/digits-openfl/README.md \
 	federation/api \
 	federation/pki \
-	kubectl_fl
+	kubectl_fl \
+	reference \
+	tests/contract \
+	tests/e2e \
+	tests/repository \
+	tests/support/api_server \
+	tests/support/builders \
+	tests/support/fakes \
+	tests/support/fleet \
+	tests/unit/federation/api \
+	tests/unit/reference
 
 .tools/vale: tools/go.mod tools/go.sum
 	CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off GOBIN="$(CURDIR)/.tools" \

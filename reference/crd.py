@@ -21,7 +21,7 @@ def definition_of(kind: Kind[Any], annotations: Mapping[str, str]) -> Json:
     """Return the CRD of a kind.
 
     Args:
-        kind: One of our own kinds; its struct is a `CustomResource`.
+        kind: One of the product's kinds; its struct is a `CustomResource`.
         annotations: Annotations of the CRD itself.
 
     Raises:

@@ -30,7 +30,7 @@ class Field:
 
     @property
     def inner(self) -> str:
-        """The path that precedes the names of its own fields."""
+        """The path that precedes the names of its fields."""
         return f"{self.path}[]" if self.schema["type"] == "array" else self.path
 
     @property

@@ -1,4 +1,4 @@
-"""What controllers take for granted of an API server, held against the fake and the real one alike."""
+"""The API server semantics that controllers rely on, tested on the fake and on a real API server."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Requests by a real identity on a real API server, judged and signed under no more rights than the manager has."""
+"""Requests by a real identity on a real API server, checked and signed with the manager's permissions."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Whose a field is under server-side apply (KEP-555), held against the fake and the real server alike."""
+"""Field ownership under server-side apply (KEP-555), on the fake and on a real API server."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What an API server itself holds about certificate signing requests, whoever asks."""
+"""The rules that an API server enforces on certificate signing requests of every user."""
 
 import base64
 from typing import Final
@@ -22,7 +22,7 @@ class RequestCondition(Struct, frozen=True):
 
 
 class RequestStatus(Struct, frozen=True):
-    """What became of a certificate signing request."""
+    """The result of a certificate signing request."""
 
     conditions: tuple[RequestCondition, ...] = ()
     certificate: bytes = b""

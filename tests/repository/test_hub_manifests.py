@@ -1,4 +1,4 @@
-"""What an administrator installs on the hub: hardened, two replicas, and rights limited to names."""
+"""The manifests for the hub: hardened, two replicas, and permissions limited to names."""
 
 import re
 from pathlib import Path
@@ -56,7 +56,8 @@ def test_the_chart_holds_the_same_files() -> None:
 OLDEST = "1.29"
 """Kubernetes' PodReplacementPolicy is on from there (KEP-3939), and a new rule may use `isQuantity`."""
 TOO_NEW = re.compile(r"\b(isIP|ip|isCIDR|cidr|isSemver|semver)\(|\b(sets|format|optional)\.|\.\?|\[\?")
-"""What k8s.io/apiserver `pkg/cel/environment/base.go` adds in 1.29 or later; a new rule has what is a minor older."""
+"""CEL functions that k8s.io/apiserver `pkg/cel/environment/base.go` adds in 1.29 or later; a new rule may use
+what the previous minor version has."""
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_no_right_is_a_wildcard() -> None:
 def test_secrets_are_read_in_the_managers_own_namespace_alone() -> None:
     elsewhere = {verb for rule in RULES_OF_MANAGER if "secrets" in rule["resources"] for verb in rule["verbs"]}
 
-    # Both `patch` and `update` answer with the object: whoever may do either may read.
+    # Both `patch` and `update` return the object, so either permission includes reading.
     assert elsewhere <= {"create", "delete"}
 
 

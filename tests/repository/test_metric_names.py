@@ -11,7 +11,7 @@ from tests.support.documentation import REPOSITORY
 from tests.support.metrics import registries
 
 COMPONENTS = {"hub": ("hub", "run"), "aggregator": ("aggregator",), "agent": ("agent",)}
-"""What may follow `federated_learning_`, by process; the runs' metrics are the hub manager's."""
+"""The prefixes that may follow `federated_learning_`, by process; the hub manager has the runs' metrics."""
 UNITS = ("seconds", "bytes")
 OTHER_UNITS = {
     *("nanoseconds", "microseconds", "milliseconds", "ms", "minutes", "hours", "days"),
@@ -20,7 +20,7 @@ OTHER_UNITS = {
 MOMENTS = {"after", "before", "date", "expiry", "since", "time", "timestamp", "until"}
 SPANS = {"age", "delay", "duration", "latency", "lifetime"}
 RESERVED = {"bucket", "count", "created", "info", "sum", "total"}
-"""What OpenMetrics, or the library, puts after a name itself."""
+"""Suffixes that OpenMetrics or the library appends to a name."""
 MAKERS = {"Counter", "Enum", "Gauge", "Histogram", "Info", "Summary"}
 
 EVERY = [(process, family) for process, registry in registries().items() for family in registry.collect()]
@@ -60,7 +60,7 @@ def test_every_metric_that_the_code_makes_is_looked_at_and_stands_there_in_full(
 
 
 def _made(module: ast.Module) -> Iterator[str]:
-    """The names of the metrics that a module makes; what is no literal as it stands there."""
+    """The names of the metrics that a module creates; an expression that is not a literal is returned as source."""
     imports = [node for node in ast.walk(module) if isinstance(node, ast.ImportFrom)]
     makers = {
         alias.asname or alias.name

@@ -27,7 +27,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def one_workspace_at_a_time() -> Iterator[None]:
-    """Each test imports a workspace of its own, and every one of them calls its package `src`."""
+    """Forget the package `src`: each test imports another workspace, and all workspaces use that name."""
     path = list(sys.path)
     forget_workspace()
     yield

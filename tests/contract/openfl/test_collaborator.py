@@ -39,7 +39,7 @@ def first_model(data: Path) -> bytes:
 
 
 def failed(workspace: Path, tmp_path: Path, data: Path, orders: Sequence[Work | Exception]) -> Failure:
-    """What a run over these orders fails with; the termination message has to say the same."""
+    """The failure of a run over these orders; the termination message must be the same."""
     told = run(workspace, tmp_path, data, MemoryExchange([FirstModelWanted(), *orders]))
     assert told is not None
     assert msgspec.json.decode((tmp_path / "termination-log").read_bytes(), type=Failure) == told

@@ -1,4 +1,4 @@
-"""What the hub's init container gets out of a workspace, OpenFL's own workspaces among them."""
+"""The export of workspaces by the hub's init container, including the workspaces that OpenFL ships."""
 
 import json
 from importlib.util import find_spec
@@ -131,7 +131,7 @@ def test_a_plan_that_is_not_there_is_refused_by_its_path(tmp_path: Path) -> None
 
 
 def shipped_plan(name: str) -> ExportedPlan | set[str]:
-    """What is made of the plan of a workspace that OpenFL ships: the settings that are refused, if any."""
+    """The rejected settings, if any, in the plan of a workspace that OpenFL ships."""
     spec = find_spec("openfl")
     assert spec is not None
     assert spec.origin is not None

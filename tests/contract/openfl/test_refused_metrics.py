@@ -17,7 +17,7 @@ SENT = [*(f"report {task}" for task in TASKS), "upload train"]
 
 
 def two_rounds(tmp_path: Path, shards: Path, report: RoundClosed, upload: RoundClosed | None = None) -> MemoryExchange:
-    """What comes of two rounds in which no metric is taken."""
+    """The result of two rounds in which every metric is rejected."""
     orders: list[Work | Exception] = [FirstModelWanted(), *(RoundWork(number, TASKS) for number in (1, 2))]
     exchange = MemoryExchange(orders, fail_report_with=report, fail_upload_with=upload)
     assert take_part(config(DIGITS, tmp_path, shards / "c1"), lambda _: nullcontext(exchange)) is None

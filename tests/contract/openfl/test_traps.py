@@ -111,7 +111,7 @@ def test_the_collaborator_is_given_the_indexed_database() -> None:
 
 @pytest.mark.parametrize("database", [TensorDB, workarounds.IndexedTensorDB], ids=["openfl", "ours"])
 class TestTensorDatabases:
-    """What the collaborator relies on, of OpenFL's database and of the one in its place."""
+    """The properties of OpenFL's database and its replacement that the collaborator relies on."""
 
     def test_the_first_of_two_under_one_key_counts(self, database: type[TensorDB]) -> None:
         tensors = database()

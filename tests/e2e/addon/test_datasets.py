@@ -124,7 +124,7 @@ async def test_a_placement_that_prefers_free_cpu_picks_the_idle_spoke(
 
 
 async def _score(clusters: Clusters, spoke: str) -> int | None:
-    """The spoke's score of free CPU; None before it has told one."""
+    """The spoke's score of free CPU; None before the first report."""
     found = await read(clusters, HUB, "addonplacementscore", ADD_ON, f"--namespace={spoke}")
     if "status" not in found:
         return None

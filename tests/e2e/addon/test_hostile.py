@@ -48,14 +48,14 @@ OWN_NAME = x509.DNSName(dns_name())
 
 @dataclass(frozen=True)
 class Klusterlet:
-    """What whoever holds a spoke's klusterlet identity can do on the hub."""
+    """The actions on the hub of an attacker with a spoke's klusterlet identity."""
 
     clusters: Clusters
     cluster: str
     kubeconfig: Path
 
     async def kubectl(self, *words: str, stdin: str | None = None) -> str:
-        """What kubectl prints on the hub under that identity."""
+        """The output of kubectl on the hub with that identity."""
         return await self.clusters.kubectl(HUB, f"--kubeconfig={self.kubeconfig}", *words, stdin=stdin)
 
     async def ask(self, request: bytes, *, cluster: str = "", **spec: Any) -> str:
@@ -107,7 +107,7 @@ async def outcome(clusters: Clusters, name: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Attack:
-    """What differs from an honest request, and the reason it is refused with."""
+    """The difference from an honest request, and the reason of its refusal."""
 
     reason: str
     request: Json = field(default_factory=dict)
@@ -188,7 +188,7 @@ async def test_a_request_of_another_signer_is_not_ours_to_approve(klusterlet: Kl
 
 
 async def test_a_third_partys_approval_gets_nobody_a_certificate(klusterlet: Klusterlet) -> None:
-    """Whoever may approve can be fooled; the policy holds again at signing."""
+    """An approver can be misled; the policy is checked again at signing."""
     async with installed_stopped(klusterlet.clusters):
         name = await klusterlet.ask(request_pem(Subject("aggregator", ("federated-learning",))))
         await klusterlet.clusters.kubectl(HUB, "certificate", "approve", name)
@@ -231,7 +231,7 @@ async def test_an_unaccepted_cluster_gets_nothing_until_it_is_accepted_again(klu
     request = request_pem(collaborator_subject(klusterlet.cluster))
     await klusterlet.clusters.kubectl(HUB, *accept, '--patch={"spec":{"hubAcceptsClient":false}}')
     try:
-        # OCM takes the klusterlet's rights away as well; whoever still holds a right to ask, asks in vain.
+        # OCM also removes the klusterlet's permissions; a request with remaining permissions is refused.
         name = await _ask_as_cluster(klusterlet, request)
         await until(partial(told, klusterlet.clusters, name, "ClusterNotAccepted"), "the refusal is told")
         assert "certificate" not in (await read(klusterlet.clusters, HUB, "csr", name)).get("status", {})
@@ -248,7 +248,7 @@ async def test_an_unaccepted_cluster_gets_nothing_until_it_is_accepted_again(klu
 
 
 async def _ask_as_cluster(klusterlet: Klusterlet, request: bytes) -> str:
-    """A request in the cluster's name by somebody whose right to ask has survived: an administrator's impersonation."""
+    """A request in the cluster's name with remaining permissions: an administrator's impersonation."""
     name = f"addon-{klusterlet.cluster}-{ADDON_NAME}-{uuid.uuid4().hex[:5]}"
     body = {
         "apiVersion": "certificates.k8s.io/v1",
@@ -270,7 +270,7 @@ async def test_the_eleventh_request_is_denied_and_the_honest_one_still_works(klu
     request = request_pem(collaborator_subject(klusterlet.cluster))
     asked = [await klusterlet.ask(request) for _ in range(12)]
     outcomes = [await outcome(klusterlet.clusters, name) for name in asked]
-    # Requests of one second have no order among them but their names', so which ones are too many can't be told.
+    # Requests of one second are ordered only by name, so the test can't predict which ones are too many.
     assert set(outcomes) == {("Issued", ""), ("Denied", "TooManyRequests")}
     assert outcomes.count(("Issued", "")) <= 10
 

@@ -42,7 +42,7 @@ async def until_available(clusters: Clusters, spoke: str) -> None:
 
 
 async def on_hub(clusters: Clusters, spoke: str) -> Json:
-    """What the hub has of a spoke's add-on, with the spoke's name taken out: the same for each spoke."""
+    """The hub's objects of a spoke's add-on without the spoke's name: equal for all spokes."""
     scope = f"--namespace={spoke}"
     found = await read(clusters, HUB, "manifestworks,roles,rolebindings,addonplacementscores", scope)
     objects = {
@@ -139,7 +139,7 @@ async def test_a_killed_leader_is_followed_by_the_other_replica_and_nothing_is_d
 
 
 async def _holder(fleet: Fleet) -> str:
-    """Who holds the Lease; empty while nobody does."""
+    """The holder of the Lease; empty if it has no holder."""
     return str((await read(fleet, HUB, *LEASE))["spec"].get("holderIdentity", ""))
 
 

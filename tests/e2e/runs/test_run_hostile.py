@@ -161,7 +161,7 @@ def attacking(target: Target, material: dict[str, bytes], authorities: bytes, fo
 
 
 def target_of(run: FleetRun, resource: Json, cluster: str) -> Target:
-    """The run's aggregator, as collaborators are told of it."""
+    """The address of the run's aggregator, as collaborators receive it."""
     listener = resource["status"]["listeners"][0]
     return Target(
         address=f"{listener['address']}:{listener['port']}",

@@ -86,7 +86,7 @@ async def test_an_import_error_is_seen_with_file_and_line_and_ends_the_run(
     ended = [await run.ended("Failed") for run in (at_once, at_the_sites)]
     described = [await run.kubectl("describe", "federatedlearning", run.name) for run in (at_once, at_the_sites)]
 
-    # Whoever is first, the hub that reads the plan or the sites: all of them import the same.
+    # Either the hub or a site imports the workspace first; all import the same one.
     assert condition(ended[0], "Failed")["reason"] in {"WorkspaceFailed", "SitesFailed"}
     assert condition(ended[1], "Failed")["reason"] == "SitesFailed"
     for text, line in zip(described, (first_line, later_line), strict=True):

@@ -1,4 +1,4 @@
-"""What whoever taps a site's line learns, and who is let in at the aggregator's door, while a run is under way."""
+"""The traffic that an eavesdropper sees, and the callers that the aggregator admits, during a run."""
 
 import asyncio
 import ssl
@@ -50,7 +50,7 @@ async def tapped(device: str, port: int, out: Path) -> AsyncIterator[None]:
 
 async def test_nothing_readable_goes_over_the_line(fleet: Fleet, sites: Sites, tmp_path: Path) -> None:
     run, site, out = FleetRun(fleet, "digits-tapped"), sites.names[0], tmp_path / "captured"
-    # Of those that an API server gives nobody of its own choice, while it has others (ServiceNodePortStaticSubrange).
+    # From the range that an API server assigns last by itself (ServiceNodePortStaticSubrange).
     port = 30077
     listeners = [{"name": "tapped", "type": "NodePort", "port": port}]
     async with tapped(site, port, out):
@@ -81,7 +81,7 @@ async def test_nothing_readable_goes_over_the_line(fleet: Fleet, sites: Sites, t
 
 @pytest_asyncio.fixture(scope="module")
 async def door(sites: Sites) -> AsyncIterator[tuple[Target, FleetRun]]:
-    """The aggregator of a run that goes on for long enough, for one who claims to be its second site."""
+    """The aggregator of a long run, for a caller that claims to be its second site."""
     run = FleetRun(sites.clusters, "digits-door")
     await run.submit(sites.image.reference, rounds=10_000)
     status = await run.in_round(1)
@@ -95,7 +95,7 @@ async def door(sites: Sites) -> AsyncIterator[tuple[Target, FleetRun]]:
 
 @pytest_asyncio.fixture
 async def desk(sites: Sites, tmp_path: Path) -> Desk:
-    """Somebody with the hub's own authority, who can make what only it could have made."""
+    """An attacker with the hub's authority, who can issue any certificate."""
     slots = read_slots(await secret(sites.clusters, HUB, SLOTS_SECRET, namespace=HUB_NAMESPACE))
     return Desk(tmp_path, slots.current)
 

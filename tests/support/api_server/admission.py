@@ -1,4 +1,4 @@
-"""What an API server does to an object between a client's request and its storage, as pure functions.
+"""The changes of an API server to an object between a client's request and its storage, as pure functions.
 
 Sources: k8s.io/apiserver `pkg/registry/rest/{create,update,delete}.go`, and each kind's strategy.
 """

@@ -1,7 +1,7 @@
 """A real API server for tests: etcd and kube-apiserver on loopback ports, in a folder that goes with them.
 
 No controller, no kubelet and no namespace but the built-in ones; every right is the administrator's. It can be killed
-and started again on the same port, and told to forget its history, which a server otherwise does after minutes.
+and started again on the same port, and made to forget its history, which a server otherwise does after minutes.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ class LoopbackApiServer:
 
     @property
     def tls(self) -> ssl.SSLContext:
-        """What a client needs to be the administrator."""
+        """The administrator's client settings."""
         context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
         context.load_cert_chain(self.folder / "admin.crt", self.folder / "admin.key")
         return context

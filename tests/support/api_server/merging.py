@@ -86,7 +86,7 @@ def apply(
 
 
 def owned_part(body: Json, subresource: str) -> Json:
-    """What an apply configuration says of fields that can be owned."""
+    """The ownable fields of an apply configuration."""
     if subresource:
         return {"status": body["status"]} if "status" in body else {}
     identity = {"name", "namespace", "uid", "resourceVersion", "managedFields"}

@@ -200,7 +200,7 @@ class World:
         return found[0]
 
     def report(self, status: str, *, generation: int | None = None, message: str = "") -> None:
-        """What the work agent says of every work."""
+        """The conditions that the work agent sets on every work."""
         for work in self.works():
             seen = work["metadata"]["generation"] if generation is None else generation
             condition = {"type": "Applied", "status": status, "observedGeneration": seen, "message": message}

@@ -140,7 +140,7 @@ class Hub:
         return [(c["type"], c["reason"]) for c in raw.get("status", {}).get("conditions", [])]
 
     def certificate(self, name: str) -> str:
-        """The request's certificate as PEM text, `""` while there is none."""
+        """The request's certificate as PEM text, `""` until it is issued."""
         raw = self.find(name)
         assert raw is not None
         return base64.b64decode(raw.get("status", {}).get("certificate", "")).decode()
@@ -150,7 +150,7 @@ class Hub:
         return {raw["reason"] for raw in self.api.objects(EVENT) if raw["involvedObject"]["name"] == name}
 
     def bundle(self) -> str:
-        """What the trust bundle says, `""` while there is none."""
+        """The content of the trust bundle, `""` until it exists."""
         found = [raw for raw in self.api.objects(CONFIG_MAP) if raw["metadata"]["name"] == TRUST_BUNDLE]
         return str(found[0]["data"]["ca.crt"]) if found else ""
 

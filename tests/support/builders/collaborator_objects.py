@@ -99,7 +99,7 @@ def failed_state(message: str = "", *, code: int = 4, at: str = "2030-06-01T00:0
 
 
 def told(**fields: Any) -> str:
-    """What the runtime writes into the termination message."""
+    """The runtime's termination message."""
     return json.dumps(
         {
             "reason": "WorkspaceFailed",

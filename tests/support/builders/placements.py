@@ -15,7 +15,7 @@ NAMESPACE: Final = "placement-tests"
 
 
 def binding() -> Json:
-    """What lets the Placements of the namespace select from all clusters."""
+    """The binding that lets the Placements of the namespace select from all clusters."""
     return {
         "apiVersion": "cluster.open-cluster-management.io/v1beta2",
         "kind": "ManagedClusterSetBinding",

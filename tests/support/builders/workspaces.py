@@ -14,7 +14,7 @@ DIGITS = Path(__file__).parents[3] / "examples" / "digits-openfl"
 
 
 def config(workspace: Path, folder: Path, data: Path | None = None) -> Config:
-    """What a collaborator of cluster c1 is told; its termination message goes into a folder."""
+    """The settings of a collaborator of cluster c1; its termination message is written into a folder."""
     return Config(
         run="digits/digits",
         run_id="8a6e0804-2bd0-4672-b79d-d97027f9071a",

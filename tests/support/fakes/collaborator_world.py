@@ -123,7 +123,7 @@ class World:
 
 
 async def a_pod_without_its_job() -> World:
-    """A collaborator that runs, and whose Job somebody has deleted without waiting for the pod."""
+    """A running collaborator whose Job was deleted without waiting for the pod."""
     world = World()
     world.ask()
     await world.settle()

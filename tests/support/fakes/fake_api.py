@@ -29,7 +29,7 @@ class Crash(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A write that was asked for, whether or not it changed anything."""
+    """A requested write, including one without effect."""
 
     verb: Literal["create", "apply", "merge_patch", "replace", "delete"]
     plural: str
@@ -84,7 +84,7 @@ class FakeApi:
         return self._stored(kind, key, made, merging.update({}, made, {}))
 
     def beside(self) -> "FakeApi":
-        """Another connection to the same server, with no faults of its own."""
+        """Another connection to the same server, without faults."""
         other = FakeApi(now=self.now)
         other._memory = self._memory
         return other

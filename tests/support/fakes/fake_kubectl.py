@@ -15,7 +15,7 @@ from tests.support.fakes import kubectl_program
 
 @dataclass
 class FakeKubectl:
-    """What the cluster has; `program` is the path of a kubectl that says so."""
+    """The objects of a cluster; `program` is the path of a kubectl that returns them."""
 
     folder: Path
     namespace: str = "default"
@@ -27,7 +27,7 @@ class FakeKubectl:
     watches: list[list[Json]] = field(default_factory=list)
     """The events of each watch, one after the other; then the object is gone."""
     refusing: dict[str, str] = field(default_factory=dict)
-    """What `kubectl wait` or `delete` says when it fails, by verb."""
+    """The error of `kubectl wait` or `delete`, by verb."""
     volume: Path | None = None
 
     def has(self, kind: Kind[Any], *bodies: Json) -> "FakeKubectl":

@@ -59,7 +59,7 @@ def refused(text: str) -> int:
 
 
 def got(told: dict[str, Any], names: list[str], options: dict[str, str]) -> tuple[str, str]:
-    """What `get` writes to the standard output, and to the standard error."""
+    """The standard output and standard error of `get`."""
     plural = names[0].partition(".")[0]
     if plural in told["denied"]:
         return "", f'Error from server (Forbidden): {plural} is forbidden: User "u" cannot list resource'
@@ -97,7 +97,7 @@ def logs(told: dict[str, Any], name: str) -> int:
 
 
 def execute(folder: Path, told: dict[str, Any], behind: list[str]) -> int:
-    """Runs what is to run in the pod, on the folder that stands for its volume; the stream breaks as it is told."""
+    """Run the pod's command on the folder that represents its volume; break the stream as configured."""
     words = [word.replace(VOLUME, told["volume"], 1) if word.startswith(VOLUME) else word for word in behind[1:]]
     done = subprocess.run([sys.executable, *words], capture_output=True, check=False)
     out = done.stdout

@@ -44,7 +44,7 @@ class MemoryExchange:
     updates: list[Update] = field(default_factory=list)
     given: list[bytes] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
-    """What came, in order: `report TASK`, `upload TASK`."""
+    """The received calls in order: `report TASK`, `upload TASK`."""
     _next: int = 0
 
     def join(self, manifest: ModelManifest) -> None:
@@ -52,7 +52,7 @@ class MemoryExchange:
         self.manifest = manifest
 
     def next_work(self) -> Work:
-        """The next order; the end when there is none left."""
+        """Return the next order, or the end after the last one."""
         if self._next == len(self.orders):
             return Ended()
         order = self.orders[self._next]

@@ -16,14 +16,14 @@ HOP_BY_HOP: Final = frozenset({"connection", "host", "transfer-encoding", "conte
 
 
 class Proxy:
-    """Forwards requests, unless it is told to refuse or to cut them."""
+    """Forwards requests, or refuses or cuts them on request of the test."""
 
     def __init__(self, server: LoopbackApiServer) -> None:
         self.port = 0
         self.requests: list[str] = []
         """Method and path with query of every request, in order."""
         self.answers: list[web.Response] = []
-        """What to answer to the next requests in the place of the server."""
+        """The responses to the next requests, in place of the server's."""
         self.open = True
         """Whether new requests get through."""
         self._server = server

@@ -1,7 +1,7 @@
 """A hub with runs, in memory: the runs' part, and around it what OCM, the sites and Kubernetes would do.
 
 `settle` lets everybody act in turn until nothing changes; the stores are filled from the server before each pass, so
-that a test needs no event loop of its own and a crash can be put after any write.
+that a test needs no event loop and a crash can be put after any write.
 """
 
 from collections.abc import Iterable
@@ -53,7 +53,7 @@ RUNNING = {"state": "Running"}
 
 
 def feedback(run_id: str, **said: str | int) -> Json:
-    """What a work agent feeds back of a Collaborator with such a status."""
+    """The feedback of a work agent for a Collaborator with this status."""
     values = {"runId": run_id, **said}
     assert values.keys() <= FEEDBACK.keys()
     return {
@@ -71,9 +71,9 @@ class RunWorld:
     """The hub, and who acts on it."""
 
     selected: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"default/mnist": ("c1", "c2")})
-    """What OCM decides, by the Placement's namespace and name."""
+    """OCM's decisions, by the Placement's namespace and name."""
     sites: dict[str, Json] = field(default_factory=dict)
-    """What each cluster's agent says of its Collaborator once it has one; by default it accepts, and then runs."""
+    """The status that each cluster's agent sets on its Collaborator; by default it accepts, and then runs."""
     silent: set[str] = field(default_factory=set)
     """Clusters that say nothing."""
     limits: Limits = field(default_factory=Limits)

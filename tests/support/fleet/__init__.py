@@ -1,1 +1,1 @@
-"""What the tests on the fleet share."""
+"""Helpers of the tests on the fleet."""

@@ -16,7 +16,7 @@ def process_of(fleet: Fleet, cluster: str, module: str, variable: str) -> int:
     The kubelet gives a pod its name as the host's: `HOSTNAME=digits-server-`.
 
     Raises:
-        LookupError: There is none.
+        LookupError: The process does not exist.
     """
     for pid in sorted(cgroups.processes(fleet.layout.cluster(cluster).cgroup)):
         try:

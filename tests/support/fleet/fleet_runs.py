@@ -28,7 +28,7 @@ Json = dict[str, Any]
 Model = dict[str, npt.NDArray[np.float32]]
 CLAIM: Final = "digits-model"
 TERMS: Final[Json] = {"runs": [{"namespace": "digits*"}]}
-"""Of the sites' Datasets: each test has a namespace of its own."""
+"""The policy of the sites' Datasets; each test has a separate namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class FleetRun:
         await digits.end(self.clusters, digits.federated_learning("", self.name, self.namespace))
 
     async def kubectl(self, *words: str) -> str:
-        """What kubectl prints in the run's namespace."""
+        """The output of kubectl in the run's namespace."""
         return await self.clusters.kubectl(HUB, *words, f"--namespace={self.namespace}")
 
     async def status(self) -> Json:
@@ -103,11 +103,11 @@ class FleetRun:
         return status
 
     async def in_round(self, number: int) -> Json:
-        """The first status that tells of that round or a later one."""
+        """Wait for the first status of this round or a later one."""
         return await self.until(lambda s: s.get("round", 0) >= number, f"round {number}")
 
     async def log(self) -> str:
-        """What the aggregator has logged."""
+        """The aggregator's log."""
         return await self.kubectl("logs", f"job/{self.name}-server", "--container=aggregator")
 
     async def has_cut(self, cluster: str) -> bool:
@@ -133,7 +133,7 @@ class FleetRun:
 
 
 def cluster_of(status: Json, name: str) -> Json:
-    """What the status says of one cluster; `{}` where it says nothing."""
+    """The entry of one cluster in the run's status; `{}` if it is missing."""
     return next((each for each in status.get("clusters", ()) if each["name"] == name), {})
 
 

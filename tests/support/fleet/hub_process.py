@@ -1,6 +1,6 @@
 """The hub manager as a process of the test's own, outside the cluster, under the rights that it is installed with.
 
-Run as a program it leads at once and, told so, is killed by `kill -9` right after a write took effect: a crash at the
+Run as a program it leads at once and, on request, killed by `kill -9` right after a write took effect: a crash at the
 worst moment, as often as a test wants it.
 """
 
@@ -40,7 +40,7 @@ WRITES = ("apply", "create", "delete", "merge_patch", "replace")
 
 @asynccontextmanager
 async def installed_stopped(clusters: Clusters) -> AsyncIterator[str]:
-    """Stops the installed replicas meanwhile; gives the agent's image, which they were told to deploy."""
+    """Stop the installed replicas for the duration; yield the agent's image from their settings."""
     deployment = await read(clusters, HUB, DEPLOYMENT, f"--namespace={HUB_NAMESPACE}")
     environment = {
         v["name"]: v.get("value", "") for v in deployment["spec"]["template"]["spec"]["containers"][0]["env"]
@@ -100,8 +100,8 @@ async def leading(settings: Config, schedule: Schedule) -> AsyncIterator[None]:
 class KilledAfterWrite:
     """An API connection whose process is killed as soon as one write has taken effect, and no other has been sent.
 
-    An Event is no state: a manager that were killed after each would say the same at every start, and never come to
-    its work.
+    Writes of Events are exempt, because they are not state: a manager killed after each Event would record it again at
+    every start, and never reach its work.
     """
 
     def __init__(self, api: Client) -> None:

@@ -96,7 +96,7 @@ def manager_config(**variables: str) -> Config:
 
 
 def manager_kubeconfig(server: LoopbackApiServer) -> Path:
-    """A kubeconfig of somebody who has the rights of manifests/hub and no others."""
+    """A kubeconfig of a user with the permissions of manifests/hub and no others."""
     path = server.folder / "hub-manager.kubeconfig"
     path.unlink(missing_ok=True)
     pair = server.authority.issue(MANAGER, groups=["nobody"])

@@ -19,7 +19,7 @@ KUBECONFIG_SECRET = f"{ADD_ON}-hub-kubeconfig"
 
 
 async def read(clusters: Clusters, cluster: str, *what: str) -> Json:
-    """One object, or a list of them; `{}` where there is none of the name."""
+    """One object, or a list of objects; `{}` if it does not exist."""
     try:
         found: Json = json.loads(await clusters.kubectl(cluster, "get", *what, "--output=json"))
     except CommandFailed as error:
@@ -37,7 +37,7 @@ async def conditions(clusters: Clusters, spoke: str) -> dict[str, str]:
 
 
 async def secret(clusters: Clusters, spoke: str, name: str, *, namespace: str = INSTALL_NAMESPACE) -> dict[str, bytes]:
-    """A Secret's data on a spoke; `{}` where there is none."""
+    """A Secret's data on a spoke; `{}` if it does not exist."""
     found = await read(clusters, spoke, "secret", name, f"--namespace={namespace}")
     return {key: base64.b64decode(value) for key, value in found.get("data", {}).items()}
 

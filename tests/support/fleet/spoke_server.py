@@ -18,7 +18,7 @@ from tests.support.api_server.apiserver import LoopbackApiServer
 
 AGENT: Final = "federated-learning-agent"
 WORK_AGENT: Final = "work-agent"
-"""Who applies what the hub sends."""
+"""The user that applies the hub's manifests."""
 _RBAC: Final = "rbac.authorization.k8s.io"
 
 
@@ -74,7 +74,7 @@ def bound(kind: Kind[Any], role_kind: Kind[Any], role: str, user: str) -> Json:
 
 
 async def eventually(call: Callable[[], Any], *, holds: Callable[[Any], bool] = lambda _: True) -> Any:
-    """What the call returns once it succeeds and holds."""
+    """Return the call's result after it succeeds and the condition holds."""
     async with asyncio.timeout(60):
         while True:
             try:

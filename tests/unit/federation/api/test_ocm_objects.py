@@ -1,4 +1,4 @@
-"""What is decoded of OCM's objects."""
+"""The decoding of OCM's objects."""
 
 import msgspec
 import pytest
