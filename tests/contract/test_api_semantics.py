@@ -95,7 +95,7 @@ async def test_a_write_for_another_object_of_the_name_is_refused(served: Served)
         await served.api.replace(CONFIG_MAP, key_in(served, "a"), other)
 
 
-async def test_deleting_checks_the_uid_and_what_is_gone_counts_as_deleted(served: Served) -> None:
+async def test_delete_checks_the_uid_and_ignores_missing_objects(served: Served) -> None:
     made = await created(served)
     with pytest.raises(Conflict):
         await served.api.delete(CONFIG_MAP, key_in(served, "a"), uid="00000000-0000-0000-0000-000000000000")

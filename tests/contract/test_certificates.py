@@ -189,7 +189,7 @@ HOSTILE: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("changes", "reason"), HOSTILE.values(), ids=HOSTILE)
-async def test_a_hostile_request_is_denied_and_told(
+async def test_a_hostile_request_is_denied_with_an_event(
     certificates_hub: Hub, changes: dict[str, Any], reason: str
 ) -> None:
     name = await certificates_hub.ask(**changes)
@@ -205,7 +205,7 @@ async def test_the_server_itself_takes_no_broken_signature(certificates_hub: Hub
         await certificates_hub.ask(request=make.request_pem(break_signature=True))
 
 
-async def test_what_an_administrator_approves_against_the_policy_fails(certificates_hub: Hub) -> None:
+async def test_an_approval_against_the_policy_fails_at_signing(certificates_hub: Hub) -> None:
     hub = certificates_hub
     name = await hub.ask(usages=["client auth", "server auth"])
     raw = await hub.admin.read_raw(CERTIFICATE_SIGNING_REQUEST, ObjectKey("", name))
@@ -217,7 +217,7 @@ async def test_what_an_administrator_approves_against_the_policy_fails(certifica
     assert await hub.outcome(name) == ([("Approved", "ByHand"), ("Failed", "Usage")], b"")
 
 
-async def test_another_signers_request_is_told_and_left(certificates_hub: Hub) -> None:
+async def test_another_signers_request_gets_an_event_and_no_decision(certificates_hub: Hub) -> None:
     name = await certificates_hub.ask(signerName="example.org/any")
 
     await certificates_hub.settle(name)

@@ -38,7 +38,7 @@ def _chart(namespace: str = "federated-learning-system", **values: Any) -> dict[
     return _objects(*command, "--kube-version", "1.34.0", "--values", "-", given=json.dumps(values))
 
 
-def test_the_chart_renders_what_kustomize_renders() -> None:
+def test_the_chart_renders_the_same_manifests_as_kustomize() -> None:
     kustomized = _objects(_program("kubectl"), "kustomize", str(MANIFESTS / "hub"))
     # Helm makes the release's namespace itself.
     del kustomized["Namespace", "federated-learning-system"]
@@ -63,7 +63,7 @@ def test_a_value_adds_no_object() -> None:
     assert environment["AGENT_IMAGE"] == environment["AUTHORITY_SECRET"] == pod["nodeSelector"]["a"] == HOSTILE
 
 
-def test_what_runs_may_use_reaches_the_manager() -> None:
+def test_the_limits_of_runs_reach_the_manager() -> None:
     runs = {"hostPaths": ["/srv/a", "/srv/b"], "clusterSets": ["shops"], "fsGroup": "none"}
     pod = _chart(runs=runs)["Deployment", "federated-learning-hub-manager"]["spec"]["template"]["spec"]
     environment = {v["name"]: v.get("value") for v in pod["containers"][0]["env"]}

@@ -87,7 +87,7 @@ async def status_of(site: Site, name: str, state: str) -> Any:
 
 
 @pytest.mark.usefixtures("agent")
-async def test_a_run_is_started_confined_and_its_failure_told_under_the_agents_rights(site: Site) -> None:
+async def test_the_agents_permissions_start_a_confined_run_and_report_its_failure(site: Site) -> None:
     await offered(site, "mnist")
     asked: Json = {
         "resources": {"requests": {"cpu": 1, "nvidia.com/gpu": "1"}},

@@ -112,7 +112,7 @@ async def _renewed_since(served: Served, renewed: str) -> None:
             renewed_again = lease.spec.renew_time
 
 
-async def test_what_acts_can_end_by_itself_and_its_error_is_told(served: Served) -> None:
+async def test_the_leaders_action_can_end_and_its_error_is_raised(served: Served) -> None:
     key = ObjectKey(served.namespace, "leader")
 
     async def act() -> None:

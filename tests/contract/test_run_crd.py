@@ -95,7 +95,7 @@ def _within(wanted: Any, present: Any) -> bool:
             return bool(wanted == present)
 
 
-async def test_what_the_server_defaults_is_what_the_structs_default(api: Client) -> None:
+async def test_the_servers_defaults_equal_the_structs_defaults(api: Client) -> None:
     body = run_json()
     body["spec"]["server"] |= {"aggregation": {}, "plan": {}, "listeners": [{}], "storage": {"name": "model"}}
 
@@ -147,9 +147,7 @@ BROKEN: dict[str, tuple[list[str], Any]] = {
 
 
 @pytest.mark.parametrize(("path", "value"), BROKEN.values(), ids=BROKEN.keys())
-async def test_what_could_not_run_is_refused_with_the_field_and_a_remedy(
-    api: Client, path: list[str], value: Any
-) -> None:
+async def test_an_invalid_spec_is_refused_with_field_and_remedy(api: Client, path: list[str], value: Any) -> None:
     body = run_json()
     place = body["spec"]
     for step in path[:-1]:

@@ -156,7 +156,7 @@ async def _accept(hub: Hub, work: ObjectKey) -> None:
     await hub.admin.merge_patch(MANIFEST_WORK, work, {"status": status}, subresource="status")
 
 
-async def test_a_run_starts_on_a_real_server_under_the_managers_own_rights_and_comes_to_rest(hub: Hub) -> None:
+async def test_a_run_starts_with_the_managers_permissions_and_settles(hub: Hub) -> None:
     taken = _body(SERVICE, "taken", spec={"type": "NodePort", "ports": [{"port": 1, "nodePort": 31531}]})
     await hub.admin.create(SERVICE, taken, namespace="default")
     listeners = [{"name": "main", "type": "NodePort", "port": 31531, "ip": "192.0.2.1"}]
@@ -195,7 +195,7 @@ async def test_a_run_starts_on_a_real_server_under_the_managers_own_rights_and_c
     assert before[2:] == after[2:]
 
 
-async def test_what_the_manager_says_again_is_one_event_with_a_count(hub: Hub) -> None:
+async def test_repeated_events_are_counted_in_one_event(hub: Hub) -> None:
     about = await hub.admin.read(NAMESPACE, ObjectKey("", "c1"))
     for _ in range(3):
         recorder = Recorder(hub.api, "federated-learning-hub-manager")

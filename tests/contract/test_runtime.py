@@ -81,7 +81,7 @@ async def test_follows_on_after_the_server_is_killed_and_started_again(served: S
         await until(lambda: held(reflector) == {"stays": "2", "new": "1"})
 
 
-async def test_lists_again_when_its_version_is_forgotten_and_deletes_what_vanished(served: Served) -> None:
+async def test_relists_after_an_expired_version_and_deletes_missing_objects(served: Served) -> None:
     writer, reflector = await writer_of(served), reflector_of(served)
     for name in ("stays", "changes", "vanishes"):
         await writer.put(name, "1")
@@ -123,7 +123,7 @@ async def test_waits_as_long_as_a_busy_server_asks(served: Served) -> None:
     assert held(reflector) == {"a": "1"}
 
 
-async def test_a_refused_write_says_how_long_to_wait(served: Served) -> None:
+async def test_a_rejected_write_reports_the_retry_delay(served: Served) -> None:
     await served.refuse_next(1, retry_after=7)
     with pytest.raises(Unavailable) as refused:
         await served.api.create(CONFIG_MAP, config_map("a", served.namespace))
@@ -158,7 +158,7 @@ async def test_holds_and_works_through_thousands_of_objects(served: Served) -> N
     assert sum(runs.values()) == count + 1
 
 
-async def test_a_slow_run_neither_holds_up_others_nor_misses_what_happens_meanwhile(served: Served) -> None:
+async def test_a_slow_reconcile_delays_no_other_key_and_misses_no_change(served: Served) -> None:
     writer, reflector = await writer_of(served), reflector_of(served)
     await writer.put("slow", "1")
     gate, seen = asyncio.Event(), Counter[tuple[str, str]]()

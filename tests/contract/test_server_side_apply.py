@@ -21,7 +21,7 @@ async def apply(served: Served, manager: str, *, force: bool = True, labels: Any
     return await served.api.apply(CONFIG_MAP, key_in(served, "a"), body, field_manager=manager, force=force)
 
 
-async def test_apply_creates_and_removes_what_it_no_longer_says(served: Served) -> None:
+async def test_apply_creates_fields_and_removes_omitted_ones(served: Served) -> None:
     made = await apply(served, "ours", x="1", y="1", labels={"l": "1"})
     assert made.data == {"x": "1", "y": "1"}
     again = await apply(served, "ours", x="1", y="1", labels={"l": "1"})
@@ -31,7 +31,7 @@ async def test_apply_creates_and_removes_what_it_no_longer_says(served: Served) 
     assert fewer.metadata.labels == {}
 
 
-async def test_apply_leaves_what_others_own(served: Served) -> None:
+async def test_apply_keeps_fields_of_other_owners(served: Served) -> None:
     await apply(served, "theirs", shared="1", theirs="1")
     await apply(served, "ours", shared="1", ours="1")
     left = await apply(served, "ours", ours="1")
@@ -48,7 +48,7 @@ async def test_apply_takes_a_contested_field_only_by_force(served: Served) -> No
         await apply(served, "theirs", x="1", force=False)
 
 
-async def test_apply_contests_what_was_written_without_apply(served: Served) -> None:
+async def test_apply_conflicts_with_fields_written_without_apply(served: Served) -> None:
     await apply(served, "ours", x="1", y="1")
     await served.api.merge_patch(CONFIG_MAP, key_in(served, "a"), {"data": {"x": "2"}})
     with pytest.raises(Conflict):

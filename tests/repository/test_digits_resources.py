@@ -37,7 +37,7 @@ def test_the_run_has_the_rounds_of_the_plan() -> None:
     )
 
 
-def test_the_image_holds_what_a_collaborator_needs_of_the_workspace() -> None:
+def test_the_image_contains_the_needed_files_of_the_workspace() -> None:
     copied = [line.split() for line in (DIGITS / "Containerfile").read_text(encoding="utf-8").splitlines()]
 
     assert [line[1:] for line in copied if line[:1] == ["COPY"]] == [

@@ -142,7 +142,7 @@ def test_signing_is_for_our_signer_alone() -> None:
     assert not _may("certificates.k8s.io", "signers", "approve", "kubernetes.io/kubelet-serving")
 
 
-def test_what_the_manager_grants_it_has() -> None:
+def test_the_manager_has_the_permissions_that_it_grants() -> None:
     for rule in RULES:
         for verb in rule["verbs"]:
             (group,), (resource,), (name,) = rule["apiGroups"], rule["resources"], rule["resourceNames"]
@@ -150,7 +150,7 @@ def test_what_the_manager_grants_it_has() -> None:
 
 
 @pytest.mark.parametrize("verb", ["create", "get", "patch"])
-def test_what_is_said_again_may_be_counted_up(verb: str) -> None:
+def test_the_manager_may_update_events(verb: str) -> None:
     assert _may(EVENT.group, EVENT.plural, verb)
 
 
@@ -170,5 +170,5 @@ def test_what_is_said_again_may_be_counted_up(verb: str) -> None:
         ("cluster.open-cluster-management.io", "addonplacementscores", "delete", "federated-learning"),
     ],
 )
-def test_what_the_plan_writes_the_manager_may_write(group: str, resource: str, verb: str, name: str) -> None:
+def test_the_manager_may_write_the_objects_of_the_plan(group: str, resource: str, verb: str, name: str) -> None:
     assert _may(group, resource, verb, name)

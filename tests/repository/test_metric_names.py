@@ -51,7 +51,7 @@ def _faults(process: str, family: Metric) -> Iterator[str]:
         yield "says nothing of itself"
 
 
-def test_every_metric_that_the_code_makes_is_looked_at_and_stands_there_in_full() -> None:
+def test_every_metric_in_the_code_is_found_with_a_literal_name() -> None:
     packages = ("federation", "hub_manager", "kubectl_fl", "spoke_agent")
     sources = [source for package in packages for source in sorted((REPOSITORY / package).rglob("*.py"))]
     made = [name for source in sources for name in _made(ast.parse(source.read_text(encoding="utf-8")))]

@@ -46,19 +46,19 @@ def _documented() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("resource", [*_documented()])
-def test_every_resource_in_the_text_is_one_that_the_schema_takes(resource: Json) -> None:
+def test_every_documented_resource_matches_its_schema(resource: Json) -> None:
     assert list(errors_of(resource, SCHEMAS[resource["kind"]])) == []
 
 
 @pytest.mark.parametrize("resource", [*_documented()])
-def test_every_resource_in_the_text_is_one_that_is_not_refused_afterwards(resource: Json) -> None:
+def test_every_documented_resource_passes_validation(resource: Json) -> None:
     if resource["kind"] == "FederatedLearning":
         assert faults(run_of(resource), Limits()) == ()
     else:
         assert refusal_of(msgspec.convert(resource, Dataset), datetime(2030, 1, 1, tzinfo=UTC)) is None
 
 
-def test_the_schema_check_sees_what_is_wrong() -> None:
+def test_the_schema_check_reports_errors() -> None:
     broken = merged(SMALLEST, {"spec": {"server": {"rounds": 0, "listeners": [{"tpye": "NodePort"}]}, "size": "1Gi"}})
 
     assert list(errors_of(broken, SCHEMAS["FederatedLearning"])) == [
@@ -78,7 +78,7 @@ UNSERVED: dict[str, Json] = {
 
 
 @pytest.mark.parametrize("spec", UNSERVED.values(), ids=UNSERVED)
-def test_what_is_not_supported_has_a_documented_reason(spec: Json) -> None:
+def test_an_unsupported_setting_has_a_documented_reason(spec: Json) -> None:
     (fault,) = _faults(spec)
 
     assert fault.reason.value in code(text("runs.md"))
@@ -93,7 +93,7 @@ def _faults(spec: Json) -> tuple[Fault, ...]:
     return faults(run_of(run_json(**spec)), Limits())
 
 
-def test_the_models_digest_is_computed_as_the_text_says(tmp_path: Path) -> None:
+def test_the_documented_computation_yields_the_models_digest(tmp_path: Path) -> None:
     tensors = (TensorSpec("bias", DType.FLOAT32, (3,)), TensorSpec("weight", DType.FLOAT32, (2, 3)))
     stored = CheckpointStore(tmp_path / "checkpoints", "run").store_initial_model(
         manifest_of(tensors), Held(bytes(range(36)))
@@ -141,7 +141,7 @@ def test_the_existing_controllers_manifests_are_accepted_or_have_a_documented_re
     assert {fault.reason.value for fault in faults(_named(manifest), Limits())} <= set(code(text("migrate.md")))
 
 
-def test_node_ports_of_the_existing_controllers_manifests_are_as_the_text_says() -> None:
+def test_node_ports_of_the_existing_controllers_manifests_are_as_documented() -> None:
     ports = [service(_named(manifest), 0)["spec"]["ports"][0].get("nodePort") for manifest in (README, BY_PORT)]
 
     assert ports == [None, 31531]

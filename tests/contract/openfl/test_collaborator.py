@@ -76,7 +76,7 @@ def test_a_plan_that_the_hub_has_sent_counts_with_all_of_its_settings(tmp_path: 
     assert [update.data for update in exchange.updates] == [bytes_of(model) for model in expected.models]
 
 
-def test_sites_that_start_anew_for_each_round_make_the_same_federated_model(tmp_path: Path, shards: Path) -> None:
+def test_sites_that_restart_each_round_train_the_same_federated_model(tmp_path: Path, shards: Path) -> None:
     sites = {site: shards / site for site in ("c1", "c2")}
     expected = reference_run.run(DIGITS, sites, rounds=3)
     layout = {name: value.shape for name, value in sorted(expected.first.items())}
@@ -150,7 +150,7 @@ def test_the_end_of_the_run_ends_the_process_well(tmp_path: Path, shards: Path) 
     ],
     ids=["refused", "lost"],
 )
-def test_what_the_aggregator_answers_is_told_apart_from_the_users_faults(
+def test_aggregator_errors_are_distinguished_from_workspace_errors(
     tmp_path: Path, shards: Path, error: Exception, reason: Reason
 ) -> None:
     told = failed(DIGITS, tmp_path, shards / "c1", [error])
@@ -159,7 +159,7 @@ def test_what_the_aggregator_answers_is_told_apart_from_the_users_faults(
     assert (told.file, told.line) == ("", 0)
 
 
-def test_an_import_error_in_the_task_runner_is_told_with_file_and_line(tmp_path: Path, shards: Path) -> None:
+def test_an_import_error_in_the_task_runner_is_reported_with_file_and_line(tmp_path: Path, shards: Path) -> None:
     workspace = copy_of_digits(
         tmp_path, replace={"src/taskrunner.py": ("import numpy as np\n", "import numpy as np\nimport torhc\n")}
     )
@@ -174,7 +174,7 @@ def test_an_import_error_in_the_task_runner_is_told_with_file_and_line(tmp_path:
     assert "torhc" in told.message
 
 
-def test_a_syntax_error_is_told_where_it_is(tmp_path: Path, shards: Path) -> None:
+def test_a_syntax_error_is_reported_with_its_location(tmp_path: Path, shards: Path) -> None:
     workspace = copy_of_digits(tmp_path, replace={"src/model.py": ("PIXELS = 64", "PIXELS = = 64")})
 
     told = failed(workspace, tmp_path, shards / "c1", [])
@@ -183,7 +183,7 @@ def test_a_syntax_error_is_told_where_it_is(tmp_path: Path, shards: Path) -> Non
     assert told.line == line_of(workspace / "src" / "model.py", "PIXELS = = 64")
 
 
-def test_an_exception_in_training_is_told_with_task_and_round(tmp_path: Path, shards: Path) -> None:
+def test_an_exception_in_training_is_reported_with_task_and_round(tmp_path: Path, shards: Path) -> None:
     workspace = copy_of_digits(
         tmp_path,
         replace={
@@ -201,7 +201,7 @@ def test_an_exception_in_training_is_told_with_task_and_round(tmp_path: Path, sh
     assert told.line == line_of(workspace / "src" / "taskrunner.py", "diverged")
 
 
-def test_a_missing_shard_is_told_where_the_data_loader_reads_it(tmp_path: Path) -> None:
+def test_a_missing_shard_is_reported_at_the_data_loaders_line(tmp_path: Path) -> None:
     told = failed(DIGITS, tmp_path, tmp_path / "nothing", [])
 
     assert (told.reason, told.file) == (Reason.WORKSPACE_FAILED, "src/shard.py")
@@ -221,9 +221,7 @@ def test_a_missing_shard_is_told_where_the_data_loader_reads_it(tmp_path: Path) 
     ],
     ids=["missing-tensor", "other-shape", "tensor-of-validation", "metric-of-two"],
 )
-def test_what_is_no_update_of_the_model_ends_with_its_name(
-    tmp_path: Path, shards: Path, old: str, new: str, named: str
-) -> None:
+def test_an_invalid_update_fails_with_its_name(tmp_path: Path, shards: Path, old: str, new: str, named: str) -> None:
     workspace = copy_of_digits(tmp_path, replace={"src/taskrunner.py": (old, new)})
     with (workspace / "src" / "taskrunner.py").open("a", encoding="utf-8") as file:
         file.write('\nTENSOR = {TensorKey("a", "c-c1", 0, False, ("model",)): np.zeros(1)}\n')

@@ -82,7 +82,7 @@ def test_a_model_that_the_workspace_ships_comes_before_one_that_it_builds(tmp_pa
     assert {name: value.tolist() for name, value in given.items()} == {"w": [[0, 1], [2, 3]], "b": [1]}
 
 
-def test_a_workspace_that_needs_data_for_its_model_says_so_and_exports_its_plan(tmp_path: Path) -> None:
+def test_a_workspace_that_needs_data_for_its_model_reports_it_and_exports_its_plan(tmp_path: Path) -> None:
     workspace = copy_of_digits(tmp_path, replace={"src/dataloader.py": ("if data_path is None:", "if False:")})
 
     plan = exported(workspace, tmp_path)

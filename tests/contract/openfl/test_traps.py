@@ -54,7 +54,7 @@ def test_a_metric_may_be_any_number(value: object) -> None:
     )
 
 
-def test_what_comes_from_the_wire_can_not_be_written_into() -> None:
+def test_received_arrays_are_read_only() -> None:
     array = workarounds.Float32().backward(bytearray(8), {"int_list": [2]})
 
     with pytest.raises(ValueError, match="read-only"):

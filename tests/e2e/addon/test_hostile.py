@@ -187,7 +187,7 @@ async def test_a_request_of_another_signer_is_not_ours_to_approve(klusterlet: Kl
     await klusterlet.clusters.kubectl(HUB, "delete", "csr", name)
 
 
-async def test_a_third_partys_approval_gets_nobody_a_certificate(klusterlet: Klusterlet) -> None:
+async def test_a_third_partys_approval_yields_no_certificate(klusterlet: Klusterlet) -> None:
     """An approver can be misled; the policy is checked again at signing."""
     async with installed_stopped(klusterlet.clusters):
         name = await klusterlet.ask(request_pem(Subject("aggregator", ("federated-learning",))))

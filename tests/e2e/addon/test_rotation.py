@@ -56,7 +56,7 @@ async def openssl_accepts(certificate: bytes, bundle: str, folder: Path) -> bool
     return (await run(*verify, folder / "bundle.crt", folder / "leaf.crt")).endswith("OK\n")
 
 
-async def test_a_lost_kubeconfig_is_issued_anew_and_the_agent_goes_on_without_a_restart(enabled: Clusters) -> None:
+async def test_a_lost_kubeconfig_is_reissued_and_the_agent_continues_without_a_restart(enabled: Clusters) -> None:
     spoke = enabled.spokes[0]
     deployment = ("deployment/federated-learning-agent", f"--namespace={INSTALL_NAMESPACE}")
     await enabled.kubectl(spoke, "rollout", "status", *deployment, TIMEOUT_FLAG)

@@ -114,7 +114,7 @@ async def _handshake(target: Target, files: Files) -> bytes:
         writer.close()
 
 
-async def test_nobody_comes_in_without_a_certificate(door: tuple[Target, FleetRun], desk: Desk) -> None:
+async def test_a_connection_without_a_certificate_is_rejected(door: tuple[Target, FleetRun], desk: Desk) -> None:
     with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
         await _handshake(door[0], desk.collaborator())
 
@@ -133,7 +133,7 @@ def expired(desk: Desk, cluster: str) -> Files:
 
 
 @pytest.mark.parametrize("made", [of_another_authority, for_servers_only, expired], ids=lambda made: made.__name__)
-async def test_a_certificate_that_is_none_for_this_is_refused_in_the_handshake(
+async def test_an_unsuitable_certificate_is_rejected_in_the_handshake(
     door: tuple[Target, FleetRun], desk: Desk, made: Callable[[Desk, str], Files]
 ) -> None:
     target = door[0]

@@ -91,7 +91,7 @@ class _OfNothing(Enum):
     """This docstring starts with no condition."""
 
 
-def test_what_is_committed_is_what_the_types_say() -> None:
+def test_the_committed_files_match_the_types() -> None:
     assert drifted(generated()) == []
 
 
@@ -102,7 +102,7 @@ def test_a_difference_is_seen_and_named(tmp_path: Path) -> None:
     assert drifted({there: "as it is\n", absent: "new\n"}) == [absent]
 
 
-def test_checking_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_check_names_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     page = REPOSITORY / "docs/reference/api.md"
     monkeypatch.setattr("reference.__main__.generated", lambda: {page: page.read_text(encoding="utf-8") + "more\n"})
 
@@ -190,7 +190,7 @@ def test_the_written_crd_reads_back_as_itself() -> None:
     assert yaml.safe_load(text_of(definition, "gadget.py")) == definition
 
 
-def test_decoding_ignores_what_the_api_server_validates() -> None:
+def test_decoding_skips_the_api_servers_validation() -> None:
     decoded = msgspec.convert({"spec": {"size": 100, "sort": "Odd", "colours": {"red": "x" * 9}}}, _Gadget)
 
     assert (decoded.spec.size, decoded.spec.sort, decoded.spec.name_of_it) == (100, "Odd", "")

@@ -48,7 +48,7 @@ def test_reads_every_form_exactly(text: str, number: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", " 1", "1 ", "1ki", "1mi", "m", "1.2.3", "0x10", "1e", "NaN", "Infinity", "1_0", "٣", "1\n", "1" * 65]
 )
-def test_refuses_what_is_no_quantity(text: str) -> None:
+def test_refuses_an_invalid_quantity(text: str) -> None:
     with pytest.raises(ValueError, match="is no quantity"):
         parse_quantity(text)
 
