@@ -85,11 +85,17 @@ PROSE := \
 	docs/certificates.md \
 	docs/collaborators.md \
 	docs/enable.md \
+	docs/fleet.md \
 	docs/glossary.md \
+	docs/kubectl-fl.md \
+	docs/migrate.md \
+	docs/performance.md \
 	docs/stability.md \
 	docs/reference/metrics.md \
 	docs/reference/openfl-settings.md \
 	docs/reference/runtime-contract.md \
+	federation/api \
+	federation/pki \
 	kubectl_fl
 
 .tools/vale: tools/go.mod tools/go.sum

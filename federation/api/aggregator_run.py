@@ -1,9 +1,9 @@
-"""What the hub manager tells a run's aggregator: two files of one ConfigMap, and the folders that its pod mounts.
+"""Files and folders through which the hub manager configures an aggregator.
 
-`run.json` never changes while the aggregator runs. `cohort.json` does: a member that the hub no longer accepts is
-revoked at once, one that it accepts again comes back, and with joinPolicy NextRound members come and go. The kubelet
-brings a change within about a minute (its sync period, and the cache of ConfigMaps); the aggregator watches the
-ConfigMap besides, so that an older file is read after a newer cohort is known: its generation says so.
+Two files are in one ConfigMap. `run.json` is constant while the aggregator runs. `cohort.json` changes when a member is
+revoked or accepted again and, with joinPolicy NextRound, when members join or leave. The kubelet updates the file
+within about a minute (its sync period, and its cache of ConfigMaps). The aggregator also watches the ConfigMap, so it
+can read an older file after a newer cohort; it compares the generations.
 """
 
 from typing import Final
@@ -15,27 +15,27 @@ RUN_FOLDER: Final = "/etc/federated-learning/run"
 RUN_FILE: Final = "run.json"
 COHORT_FILE: Final = "cohort.json"
 TLS_FOLDER: Final = "/etc/federated-learning/tls"
-"""`tls.crt`, `tls.key` and `ca.crt`: the aggregator's pair, and the authorities that collaborators come with."""
+"""`tls.crt`, `tls.key` and `ca.crt`: certificate and key of the aggregator, and the authorities of collaborators."""
 PLAN_FOLDER: Final = "/etc/federated-learning/plan"
-"""The text that is fixed for the attempt of `spec.server.plan.configMap`, where there is one."""
+"""The training plan from `spec.server.plan.configMap`, fixed for the attempt; optional."""
 WORKSPACE_FOLDER: Final = "/var/lib/federated-learning/workspace"
-"""What the init container wrote out of the user's workspace, as data."""
+"""The export of the user's workspace, written by the init container."""
 STORAGE_FOLDER: Final = "/models"
-"""Where the volume is mounted unless `spec.server.storage.path` says otherwise."""
+"""The default mount path of the volume; `spec.server.storage.path` overrides it."""
 
 EXCHANGE_PORT: Final = 8443
 HTTP_PORT: Final = 8080
 """`/metrics`, `/healthz` and `/readyz`."""
 
 GIVEN_UP: Final = 3
-"""Exit code: the run can't go on, `status.failure` says why, and a restart would not help. Any other is tried again."""
+"""Exit code of a permanent failure, described in `status.failure`; other exit codes are retried."""
 
 
 class AggregatorRun(Struct, frozen=True):
     """`run.json`."""
 
     id: str
-    """Of this attempt at the run: what collaborators name in each call."""
+    """The run ID of the attempt, which each call of a collaborator contains."""
     name: str
     namespace: str
     uid: str
@@ -46,24 +46,24 @@ class AggregatorRun(Struct, frozen=True):
     aggregation: Aggregation
     framework: str
     folder: str
-    """This attempt's own folder, on the run's volume."""
+    """The attempt's folder on the run's volume."""
     location: str
-    """The same, relative to the volume's root: how `status.model.location` begins."""
+    """The same folder relative to the volume's root; the prefix of `status.model.location`."""
     server_name: str
     """The DNS name that collaborators verify."""
     config_map: str
-    """The ConfigMap that the two files are of, in the run's namespace."""
+    """The ConfigMap of the two files, in the run's namespace."""
     max_samples_per_client: int | None = None
     plan: str = ""
-    """The plan's file in `PLAN_FOLDER`, or empty: it is the init container's."""
+    """The plan's file in `PLAN_FOLDER`; empty if the init container exports the plan."""
 
 
 class Cohort(Struct, frozen=True):
     """`cohort.json`."""
 
     generation: int
-    """Greater than that of every cohort before in this run; whoever knows a newer one passes this one over."""
+    """Number that increases with each cohort of the run; a reader ignores older generations."""
     members: tuple[str, ...]
-    """Names of managed clusters, in order: they may join, and their updates are folded in this order."""
+    """Names of the managed clusters that may join, in the order in which their updates are folded."""
     revoked: tuple[str, ...] = ()
-    """Of the members, those that the hub no longer accepts: their calls are cut, and none is taken."""
+    """Members that the hub does not accept at present; their calls are cancelled and rejected."""

@@ -1,8 +1,8 @@
 """A Dataset: data that a site offers to federated learning, and the policy for its use. It never leaves the spoke.
 
 Datasets are namespaced, and only those in the add-on's install namespace count. A PersistentVolumeClaim, ConfigMap or
-Secret is namespaced and a pod mounts only those of its own namespace, so a collaborator's Job runs in the namespace of
-its Dataset and the agent needs permissions in that namespace only. The right to offer data, host paths included, is the
+Secret is namespaced and a pod mounts only those of its namespace, so a collaborator's Job runs in the namespace of its
+Dataset and the agent needs permissions in that namespace only. The right to offer data, host paths included, is the
 right to write Datasets in that namespace; the site's administrator grants it by a Role. A cluster-scoped Dataset would
 have to name a namespace, and its author could reach into every namespace.
 

@@ -1,9 +1,9 @@
-"""Who is who between hub and spokes: the one place that computes a subject, from the name of a managed cluster alone.
+"""Certificate subjects of hub and spokes, computed only from the name of the managed cluster.
 
-The hub manager writes these subjects into `ManagedClusterAddOn.status.registrations`, the klusterlet asks for them in
-its certificate signing requests, and the certificate policy compares with them. Everything that a spoke can write
-(labels, `status.registrations`, the request itself) is compared with the values computed here and never read as truth.
-What a certificate looks like is `federation.pki`'s business.
+The hub manager writes these subjects into `ManagedClusterAddOn.status.registrations`, the klusterlet requests them in
+its certificate signing requests, and the certificate policy compares requests with them. Everything that a spoke can
+write (labels, `status.registrations`, the request) is compared with these values and never trusted.
+`federation.pki` builds the certificates.
 """
 
 from dataclasses import dataclass
@@ -15,34 +15,34 @@ ADDON_NAME: Final = "federated-learning"
 """The name of the ClusterManagementAddOn, and of the ManagedClusterAddOn in each cluster's namespace."""
 
 AGENT_NAME: Final = "federated-learning-agent"
-"""The agent's part of the user name under which the spoke agent speaks to the hub."""
+"""The last part of the spoke agent's user name on the hub."""
 
 COLLABORATOR_ORGANIZATION: Final = "federated-learning"
 """The only organisation (O) of a collaborator's certificate."""
 
 COLLABORATOR_SIGNER: Final = f"{FEDERATION_GROUP}/collaborator"
-"""The signer of collaborators' certificates; the hub manager is the only one to serve it."""
+"""The signer of collaborators' certificates, which the hub manager implements."""
 
 KUBE_CLIENT_SIGNER: Final = "kubernetes.io/kube-apiserver-client"
-"""The signer of clients of the hub's API server; kube-controller-manager serves it, we only approve."""
+"""The signer of clients of the hub's API server; the hub manager approves, kube-controller-manager signs."""
 
 CLUSTER_LABEL: Final = "open-cluster-management.io/cluster-name"
-"""The label by which a klusterlet's request names its cluster: a hint, whoever asks can write anything into it."""
+"""The label by which a klusterlet's request names its cluster: a hint, because the requester sets it."""
 
 ADDON_LABEL: Final = "open-cluster-management.io/addon-name"
-"""The label by which a klusterlet's request names its add-on: a hint as well."""
+"""The label by which a klusterlet's request names its add-on: a hint, because the requester sets it."""
 
 
 TRUST_BUNDLE: Final = "federated-learning-trust-bundle"
-"""The ConfigMap with the authorities to trust: in the manager's namespace, and from there in each spoke's."""
+"""The ConfigMap of the trust bundle, in the manager's namespace and on each spoke."""
 
 TRUST_BUNDLE_KEY: Final = "ca.crt"
-"""The bundle's key in it: PEM certificates, one after the other."""
+"""The key of the bundle in the ConfigMap; its value is a sequence of PEM certificates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a certificate says of its holder, in the terms of OCM's registrations; the order of names means nothing."""
+    """The subject of a certificate in the terms of OCM's registrations; the order of names has no meaning."""
 
     user: str
     """The common name (CN)."""
@@ -53,9 +53,9 @@ class Subject:
 
 
 def collaborator_subject(cluster: str) -> Subject:
-    """The subject of the certificate with which a cluster's collaborators reach an aggregator.
+    """Return the subject of the certificate that a cluster's collaborators use.
 
-    It has to stay the same for the add-on's life: the klusterlet deletes the Secret at once when a registration's
+    It must never change: the klusterlet deletes the Secret at once when a registration's
     subject changes (ocm `pkg/registration/register/csr/csr.go`).
 
     Args:
@@ -65,7 +65,7 @@ def collaborator_subject(cluster: str) -> Subject:
 
 
 def agent_subject(cluster: str) -> Subject:
-    """The subject under which a cluster's spoke agent speaks to the hub's API server.
+    """Return the subject of a cluster's spoke agent on the hub's API server.
 
     It is OCM's default identity of an add-on's agent: addon-framework `pkg/agent/inteface.go`, `DefaultUser` and
     `DefaultGroups`. Roles bind to the first group, which names this cluster and this add-on alone.
@@ -81,8 +81,8 @@ def agent_subject(cluster: str) -> Subject:
 
 
 def dns_name() -> str:
-    """The one DNS name that a klusterlet puts into every request for this add-on, whichever cluster it is.
+    """Return the DNS name that every klusterlet puts into its requests for this add-on.
 
-    It names no cluster, so nothing may be decided on it (ocm `pkg/registration/register/csr/csr.go`).
+    It does not identify a cluster, so no decision may depend on it (ocm `pkg/registration/register/csr/csr.go`).
     """
     return f"{ADDON_NAME}.addon.open-cluster-management.io"

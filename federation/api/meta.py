@@ -1,4 +1,4 @@
-"""Object metadata and conditions, common to all Kubernetes resources, and the group of our own resources.
+"""Object metadata and conditions, common to all Kubernetes resources, and the API group of the product.
 
 Structs declare only the fields that a decision reads; decoding drops the rest of an object.
 Source: k8s.io/apimachinery `pkg/apis/meta/v1/types.go`.
@@ -40,7 +40,7 @@ class OwnerReference(Struct, frozen=True):
 
     @property
     def group(self) -> str:
-        """The API group, `""` for the core group."""
+        """Return the API group, `""` for the core group."""
         return self.api_version.rpartition("/")[0]
 
 
@@ -61,7 +61,7 @@ class ObjectMeta(Struct, frozen=True):
 
     @property
     def deleting(self) -> bool:
-        """Whether deletion has begun."""
+        """Report whether deletion has begun."""
         return self.deletion_timestamp is not None
 
 
@@ -72,7 +72,7 @@ class Resource(Struct, frozen=True):
 
 
 class CustomResource(Resource, frozen=True):
-    """A resource of our own API group, with the parts of its CRD that no field implies."""
+    """A resource of the product's API group, with the parts of its CRD that no field implies."""
 
     short_names: ClassVar[tuple[str, ...]] = ()
     printer_columns: ClassVar[tuple[PrinterColumn, ...]] = ()

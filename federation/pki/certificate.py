@@ -1,6 +1,6 @@
-"""Certificates by profile: a template made of what the caller knows, never of what a request asks for.
+"""Certificates built from profiles: all content comes from the caller, never from a request.
 
-Every certificate carries what strict verifiers want (RFC 5280 section 4.2; OpenSSL's `-x509_strict`; Python's
+Every certificate has what strict verifiers require (RFC 5280 section 4.2; OpenSSL's `-x509_strict`; Python's
 `ssl.VERIFY_X509_STRICT`): critical basic constraints and key usage, subject and authority key identifiers, an extended
 key usage on every leaf. Time, serial number and keys are arguments; ECDSA signatures are deterministic (RFC 6979), so
 equal arguments give equal bytes.
@@ -25,16 +25,16 @@ PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 LeafKey: TypeAlias = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
 SERIAL_BITS: Final = 159
-"""Random bits of a serial number: RFC 5280 allows 20 octets, and the first bit has to be 0."""
+"""Random bits of a serial number: RFC 5280 allows 20 octets, and the first bit must be 0."""
 
 
 class KeyRefused(ValueError):
-    """The key is none that a certificate of ours may hold."""
+    """The key is unsupported or too weak for a certificate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """The time within which a certificate holds, both ends included, whole seconds UTC."""
+    """The validity period of a certificate, both ends included, in whole seconds UTC."""
 
     not_before: datetime
     not_after: datetime
@@ -42,17 +42,17 @@ class Validity:
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """A certificate authority that can sign: its certificate and the key that belongs to it."""
+    """A certificate authority that can sign: its certificate and private key."""
 
     certificate: x509.Certificate
     key: PrivateKey = field(repr=False, compare=False)
 
 
 def authority_certificate(key: PrivateKey, *, serial: int, validity: Validity) -> x509.Certificate:
-    """A self-signed authority that signs leaves only (path length 0).
+    """Build a self-signed authority that signs only leaves (path length 0).
 
-    Its common name ends in part of its serial number: some verifiers look an issuer up by name, and during a roll-over
-    two authorities stand in one bundle.
+    Its common name ends in part of its serial number: some verifiers find an issuer by name, and during a rollover one
+    bundle contains two authorities.
     """
     name = x509.Name(
         [
@@ -71,7 +71,7 @@ def authority_certificate(key: PrivateKey, *, serial: int, validity: Validity) -
 def client_certificate(
     issuer: Issuer, key: LeafKey, subject: Subject, dns_names: Iterable[str], *, serial: int, validity: Validity
 ) -> x509.Certificate:
-    """A certificate that lets its holder call, and never serve: extended key usage clientAuth alone.
+    """Build a client certificate; its only extended key usage is clientAuth.
 
     Raises:
         ValueError: The subject has an empty value or one over X.520's 64 characters.
@@ -83,14 +83,14 @@ def client_certificate(
 def server_certificate(
     issuer: Issuer, key: LeafKey, names: Sequence[str], *, serial: int, validity: Validity
 ) -> x509.Certificate:
-    """An aggregator's certificate: extended key usage serverAuth alone, known by DNS names and IP addresses.
+    """Build an aggregator's certificate for DNS names and IP addresses; its only extended key usage is serverAuth.
 
     Args:
-        issuer: Who signs.
+        issuer: The signing authority.
         key: The aggregator's public key.
         names: DNS names and IP addresses, at least one; the stable one (`names.aggregator_dns`) first.
         serial: A random positive number of at most `SERIAL_BITS` bits.
-        validity: When the certificate holds.
+        validity: The validity period of the certificate.
 
     Raises:
         ValueError: `names` is empty, or one of them is neither an address nor an ASCII DNS name.
@@ -105,7 +105,7 @@ def server_certificate(
 
 
 def leaf_key(der: bytes) -> LeafKey:
-    """The public key in a DER SubjectPublicKeyInfo.
+    """Return the public key in a DER SubjectPublicKeyInfo.
 
     Raises:
         KeyRefused: It does not decode, or is neither EC nor RSA nor Ed25519.
@@ -120,19 +120,19 @@ def leaf_key(der: bytes) -> LeafKey:
 
 
 def certificate_pem(certificate: x509.Certificate) -> str:
-    """The certificate as one PEM block, ended by a newline."""
+    """Return the certificate as one PEM block that ends with a newline."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
 
 
 def private_key_pem(key: PrivateKey) -> str:
-    """The private key as an unencrypted PKCS #8 PEM block."""
+    """Return the private key as an unencrypted PKCS #8 PEM block."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode("ascii")
 
 
 def private_key_from_pem(pem: str) -> PrivateKey:
-    """The EC or RSA private key in a PEM text, PKCS #8 or the older forms that cert-manager writes by default.
+    """Return the EC or RSA private key in a PEM text: PKCS #8, or the older forms that cert-manager writes by default.
 
     Raises:
         KeyRefused: It does not decode, is encrypted, is of another family, or is weak: EC below P-256, RSA below 2048.
@@ -174,7 +174,7 @@ def _leaf(
 
 
 def authority_key_identifier(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """What points from a leaf to the authority's key: the authority's own identifier where it has one."""
+    """Return the authority key identifier of a leaf: the authority's subject key identifier, or a digest of its key."""
     try:
         own = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     except x509.ExtensionNotFound:

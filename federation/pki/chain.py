@@ -1,8 +1,8 @@
-"""Trust bundles, and whether a leaf chains to one of their certificates.
+"""Trust bundles, and the verification of leaves against them.
 
-An anchor is an authority's own certificate, self-signed or not: where an administrator's authority is itself signed by
-a company's root, that root is no anchor, or whoever holds any certificate below it would be a collaborator. Verifiers
-of such a bundle accept a chain that ends at an anchor (X509_V_FLAG_PARTIAL_CHAIN, which gRPC sets).
+An anchor is the certificate of an authority, self-signed or not. If a company's root signed an administrator's
+authority, the root is not an anchor; otherwise the holder of any certificate below the root would be a collaborator.
+Verifiers of such a bundle accept a chain that ends at an anchor (X509_V_FLAG_PARTIAL_CHAIN, which gRPC sets).
 """
 
 import re
@@ -25,27 +25,27 @@ _BLOCK: Final = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICAT
 
 
 class BundleRefused(ValueError):
-    """The text is no bundle of certificates."""
+    """The text is not a valid bundle of certificates."""
 
 
 class Untrusted(Exception):
-    """A certificate does not chain to the bundle, does not hold now, or may not be used so."""
+    """A certificate does not chain to the bundle, is outside its validity period, or has another purpose."""
 
 
 class Purpose(Enum):
-    """What a leaf is shown for."""
+    """The use of a leaf: client or server authentication."""
 
     CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
     SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
-    """SHA-256 over the certificate's DER, in hexadecimal."""
+    """Return the SHA-256 of the certificate's DER, in hexadecimal."""
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def parse_bundle(pem: str) -> tuple[x509.Certificate, ...]:
-    """The certificates of a PEM text in its order, each once; text between the blocks is passed over (RFC 7468).
+    """Return the distinct certificates of a PEM text in order; text between blocks is ignored (RFC 7468).
 
     Raises:
         BundleRefused: The text is too long, holds no certificate, or one that does not decode.
@@ -63,7 +63,7 @@ def parse_bundle(pem: str) -> tuple[x509.Certificate, ...]:
 
 
 def render_bundle(certificates: Iterable[x509.Certificate]) -> str:
-    """The certificates as PEM, each once, the one that holds longest first; equal sets give equal texts."""
+    """Render distinct certificates as PEM, the latest expiry first; equal sets give equal texts."""
     distinct = {fingerprint(certificate): certificate for certificate in certificates}
     ordered = sorted(distinct.items(), key=lambda entry: (-entry[1].not_valid_after_utc.timestamp(), entry[0]))
     return "".join(certificate_pem(certificate) for _, certificate in ordered)
@@ -72,11 +72,11 @@ def render_bundle(certificates: Iterable[x509.Certificate]) -> str:
 def verify_leaf(
     leaf: x509.Certificate, bundle: Sequence[x509.Certificate], *, purpose: Purpose, now: datetime
 ) -> x509.Certificate:
-    """The anchor that directly signed the leaf (RFC 5280 section 6.1, for paths of length one).
+    """Return the anchor that directly signed the leaf (RFC 5280 section 6.1, for paths of length one).
 
     Raises:
-        Untrusted: No anchor that holds now signed it, it does not hold now itself, or its extended key usage is not
-            exactly the purpose.
+        Untrusted: The leaf is not signed by a valid anchor, is outside its validity period, or its extended key usage
+            is not exactly the purpose.
     """
     if not holds(leaf, now):
         raise Untrusted(f"the certificate holds from {leaf.not_valid_before_utc} to {leaf.not_valid_after_utc}")
@@ -92,12 +92,12 @@ def verify_leaf(
 
 
 def holds(certificate: x509.Certificate, now: datetime) -> bool:
-    """Whether the time lies within the certificate's validity."""
+    """Report whether the time is within the certificate's validity period."""
     return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
-    """Whether basic constraints and key usage let the certificate sign others."""
+    """Report whether basic constraints and key usage let the certificate sign others."""
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value

@@ -1,8 +1,8 @@
-"""What a PKCS #10 request (RFC 2986) asks for, as a frozen value.
+"""The content of a PKCS #10 request (RFC 2986), as a frozen value.
 
-A request is a stranger's bytes: its size is bounded before it is parsed, and whatever is wrong with it raises
-`MalformedRequest` alone. Nothing is judged here; `hub_manager.certificates.policy` compares the value with what the
-hub expects, and a certificate takes nothing from it but the public key.
+A request is untrusted: its size is bounded before it is parsed, and every error is raised as `MalformedRequest`. This
+module does not decide; `hub_manager.certificates.policy` compares the value with what the hub expects. A certificate
+takes only the public key from it.
 """
 
 import base64
@@ -34,11 +34,11 @@ _UNDERSTOOD_NAMES: Final = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, Name
 
 
 class MalformedRequest(ValueError):
-    """The text is no well-formed certificate request."""
+    """The text is not a well-formed certificate request."""
 
 
 class KeyAlgorithm(Enum):
-    """The families of public keys that are told apart."""
+    """The families of public keys."""
 
     EC = "EC"
     RSA = "RSA"
@@ -53,15 +53,15 @@ class PublicKey:
     algorithm: KeyAlgorithm
     bits: int
     curve: str
-    """The curve's name as the SEC has it, `""` where there is none."""
+    """The curve's SEC name, `""` for other families."""
     exponent: int
-    """RSA's public exponent, 0 where there is none."""
+    """RSA's public exponent, 0 for other families."""
     der: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Everything that a request asks for; each tuple in the order of the request, repetitions kept.
+    """The content of a request; each tuple is in the order of the request, with repetitions.
 
     Attributes of the subject are collected over all relative distinguished names, because Go puts several values of
     one type into a single multi-valued one (crypto/x509/pkix `Name.ToRDNSequence`).
@@ -74,21 +74,21 @@ class Request:
     """Object identifiers of the subject's further attributes."""
     dns_names: tuple[str, ...]
     other_names: tuple[str, ...]
-    """Subject alternative names that are no DNS names, as `kind:value`."""
+    """Subject alternative names other than DNS names, as `kind:value`."""
     extensions: tuple[str, ...]
     """Object identifiers of requested extensions besides the subject alternative name."""
     extras: tuple[str, ...]
-    """Object identifiers of PKCS #10 attributes besides the extension request, a challenge password say."""
+    """Object identifiers of PKCS #10 attributes besides the extension request, such as a challenge password."""
     key: PublicKey
     self_signed: bool
-    """Whether the requester holds the private key: a valid signature over the request, with SHA-2 or Ed25519."""
+    """True if the signature over the request is valid, with SHA-2 or Ed25519: the requester has the private key."""
 
 
 def parse_request(pem: bytes) -> Request:
-    """What the PEM text asks for.
+    """Parse the PEM text.
 
     Args:
-        pem: One block of type `CERTIFICATE REQUEST`, without headers and with nothing around it.
+        pem: One block of type `CERTIFICATE REQUEST`, without headers or other text.
 
     Raises:
         MalformedRequest: The text is too long, is not such a block, or its DER does not decode.
@@ -100,14 +100,14 @@ def parse_request(pem: bytes) -> Request:
         raise MalformedRequest("the request is not exactly one PEM block CERTIFICATE REQUEST")
     try:
         der = base64.b64decode(armoured[1].translate(None, b"\r\n"), validate=True)
-        # cryptography warns of names over X.520's limits, as every agent's common name is, and of odd encodings;
-        # what the hub thinks of them is the policy's to say.
+        # cryptography warns of unusual encodings and of names over X.520's limits, which every agent's common name
+        # exceeds. The policy decides on them.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _read(x509.load_der_x509_csr(der))
     except binascii.Error as error:
         raise MalformedRequest("the PEM block is not base64") from error
-    except Exception as error:  # the parser's errors have no common root, and none may pass
+    except Exception as error:  # the parser's errors have no common base class
         raise MalformedRequest(f"the request does not decode: {type(error).__name__}") from error
 
 

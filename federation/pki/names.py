@@ -1,4 +1,4 @@
-"""Who a certificate says its holder is: the grammar of identities, written and read in one place.
+"""The grammar of identities in certificates, written and read in one place.
 
 A collaborator's subject is `CN=<managed cluster>, O=federated-learning` and nothing else. An aggregator has no common
 name at all, so that no cluster's name, whatever it is, makes a collaborator look like an aggregator or the reverse;
@@ -25,11 +25,11 @@ _ORDER: Final = {NameOID.ORGANIZATION_NAME: "O", NameOID.ORGANIZATIONAL_UNIT_NAM
 
 
 class NameRefused(ValueError):
-    """The name is not one that the grammar has."""
+    """The name does not match the grammar."""
 
 
 def aggregator_dns(run: str, namespace: str) -> str:
-    """The DNS name in the certificate of a run's aggregator.
+    """Return the DNS name in the certificate of a run's aggregator.
 
     Raises:
         NameRefused: `run` or `namespace` is not a DNS label; with a dot in either, two runs could share a name.
@@ -41,7 +41,7 @@ def aggregator_dns(run: str, namespace: str) -> str:
 
 
 def distinguished_name(subject: Subject) -> x509.Name:
-    """The subject in X.509's form: groups, units, then the user, each a relative distinguished name of its own.
+    """Return the subject as an X.509 name: groups, units, then the user, each a separate relative distinguished name.
 
     Raises:
         ValueError: A value is empty or over X.520's limit of 64 characters.
@@ -53,7 +53,7 @@ def distinguished_name(subject: Subject) -> x509.Name:
 
 
 def collaborator_of(name: x509.Name) -> ClusterName:
-    """The cluster that a collaborator's certificate names; only for a certificate whose chain has been verified.
+    """Return the cluster that a collaborator's certificate names; verify its chain first.
 
     Raises:
         NameRefused: The subject is not exactly one organisation `federated-learning` and one common name, a label.

@@ -1,6 +1,6 @@
-"""The part of Nodes and Pods that says what a cluster can compute, and what of it is taken.
+"""The fields of Nodes and Pods from which the agent computes allocatable and free resources.
 
-The agent of a large cluster holds every Pod in memory, so these decode only what the sums need.
+The agent of a large cluster keeps all Pods in memory, so the structs decode only what the sums need.
 Sources: Kubernetes `core/v1` types; effective requests: KEP-753 (sidecars), KEP-688 (overhead) and KEP-2837
 (requests of a pod).
 """
@@ -11,14 +11,14 @@ from federation.api.meta import Resource, Struct
 
 
 class Taint(Struct, frozen=True):
-    """What keeps pods off a node unless they tolerate it."""
+    """A taint of a node."""
 
     key: str = ""
     effect: str = ""
 
 
 class NodeSpec(Struct, frozen=True):
-    """How the node takes pods."""
+    """The scheduling settings of a node."""
 
     unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
@@ -32,52 +32,52 @@ class NodeCondition(Struct, frozen=True):
 
 
 class NodeStatus(Struct, frozen=True):
-    """What the node has for pods, as quantities by resource name."""
+    """The allocatable resources of a node, as quantities by resource name, and its conditions."""
 
     allocatable: dict[str, str] = msgspec.field(default_factory=dict)
     conditions: tuple[NodeCondition, ...] = ()
 
 
 class Node(Resource, frozen=True):
-    """A machine of the spoke."""
+    """A node of the spoke."""
 
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 
 
 class ResourceRequests(Struct, frozen=True):
-    """What a container reserves, or a pod as a whole, as quantities by resource name."""
+    """The requests of a container or pod, as quantities by resource name."""
 
     requests: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class PodContainer(Struct, frozen=True):
-    """A container, as the scheduler counts it."""
+    """A container with the fields that the scheduler counts."""
 
     resources: ResourceRequests = ResourceRequests()
     restart_policy: str = ""
-    """`Always` makes an init container a sidecar, which stays."""
+    """`Always` makes an init container a sidecar, which runs as long as the pod."""
 
 
 class PodSpec(Struct, frozen=True):
-    """What the pod takes, and where."""
+    """The node and the requests of a pod."""
 
     node_name: str = ""
     containers: tuple[PodContainer, ...] = ()
     init_containers: tuple[PodContainer, ...] = ()
     resources: ResourceRequests = ResourceRequests()
-    """Of the pod as a whole; what it names counts in place of what the containers reserve."""
+    """Requests of the whole pod; a resource in it replaces the containers' requests."""
     overhead: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class PodStatus(Struct, frozen=True):
-    """How far the pod is: one that Succeeded or Failed takes nothing any more."""
+    """The phase of a pod; a pod that Succeeded or Failed uses no resources."""
 
     phase: str = ""
 
 
 class Pod(Resource, frozen=True):
-    """What runs, or is about to, on a node."""
+    """A pod of the spoke."""
 
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()

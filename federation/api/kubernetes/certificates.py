@@ -1,7 +1,7 @@
-"""Certificate signing requests as the hub's API server has them.
+"""Certificate signing requests in the hub's API.
 
 `username` and `groups` are what the API server authenticated; labels, annotations, `usages`, `expiration_seconds` and
-`request` are what the requester wrote. A condition cannot be taken back once it is set.
+`request` are what the requester wrote. A condition cannot be removed after it is set.
 Source: k8s.io/api `certificates/v1/types.go`.
 """
 
@@ -20,7 +20,7 @@ CLIENT_AUTH: Final = "client auth"
 
 
 class CertificateSigningRequestSpec(Struct, frozen=True):
-    """What is asked for and who asks; the API server lets nobody change it."""
+    """The request and its authenticated requester; immutable."""
 
     request: bytes = b""
     """The PKCS #10 request as PEM text."""
@@ -32,7 +32,7 @@ class CertificateSigningRequestSpec(Struct, frozen=True):
 
 
 class CertificateSigningRequestStatus(Struct, frozen=True):
-    """What was decided, and the certificate as PEM text once it is issued."""
+    """The decision, and the issued certificate as PEM text."""
 
     conditions: tuple[Condition, ...] = ()
     certificate: bytes = b""
@@ -46,12 +46,12 @@ class CertificateSigningRequest(Resource, frozen=True):
 
     @property
     def approved(self) -> bool:
-        """Whether somebody who may has approved it."""
+        """Report whether the request is approved."""
         return is_true(self.status.conditions, APPROVED)
 
     @property
     def rejected(self) -> Condition | None:
-        """The condition that ended it without a certificate, Denied or Failed."""
+        """Return the Denied or Failed condition, or None."""
         for condition_type in (DENIED, FAILED):
             if is_true(self.status.conditions, condition_type):
                 return condition_of(self.status.conditions, condition_type)
@@ -59,9 +59,9 @@ class CertificateSigningRequest(Resource, frozen=True):
 
     @property
     def created(self) -> datetime:
-        """When the API server stored it.
+        """Return the creation time.
 
         Raises:
-            ValueError: The object carries no creation timestamp; none that an API server stored is without.
+            ValueError: The creation timestamp is missing; the API server always sets it.
         """
         return datetime.fromisoformat(self.metadata.creation_timestamp)

@@ -27,7 +27,7 @@ class ConfigMap(Resource, frozen=True):
 
 
 class NamespaceStatus(Struct, frozen=True):
-    """Whether the namespace is Active or Terminating."""
+    """The phase of a namespace: Active or Terminating."""
 
     phase: str = ""
 
@@ -39,7 +39,7 @@ class Namespace(Resource, frozen=True):
 
 
 class ObjectReference(Struct, frozen=True):
-    """Which object an Event is about."""
+    """The object that an Event describes."""
 
     api_version: str = ""
     kind: str = ""
@@ -49,7 +49,7 @@ class ObjectReference(Struct, frozen=True):
 
 
 class Event(Resource, frozen=True):
-    """Something that happened to an object, for whoever describes it."""
+    """An Event, which `kubectl describe` shows with its object."""
 
     involved_object: ObjectReference = ObjectReference()
     type: str = ""
@@ -59,7 +59,7 @@ class Event(Resource, frozen=True):
 
 
 class LeaseSpec(Struct, frozen=True):
-    """Who holds the lease and when it was renewed, by the holder's clock."""
+    """The holder of a lease and the time of its renewal, by the holder's clock."""
 
     holder_identity: str = ""
     lease_duration_seconds: int = 0
@@ -69,26 +69,26 @@ class LeaseSpec(Struct, frozen=True):
 
 
 class Lease(Resource, frozen=True):
-    """A claim to be the one that acts, or a sign of life."""
+    """A lease for leader election, or a heartbeat."""
 
     spec: LeaseSpec = LeaseSpec()
 
 
 class Role(Resource, frozen=True):
-    """Rights within a namespace; rules are compared as they are, and not decoded."""
+    """Permissions within a namespace; rules are compared without decoding."""
 
     rules: tuple[dict[str, Any], ...] = ()
 
 
 class RoleBinding(Resource, frozen=True):
-    """Who has the rights of a role within a namespace; compared as it is, and not decoded."""
+    """The subjects of a role within a namespace; compared without decoding."""
 
     role_ref: dict[str, Any] = msgspec.field(default_factory=dict)
     subjects: tuple[dict[str, Any], ...] = ()
 
 
 class DeploymentStatus(Struct, frozen=True):
-    """How far a Deployment is."""
+    """The status of a Deployment."""
 
     observed_generation: int = 0
     replicas: int = 0
@@ -98,6 +98,6 @@ class DeploymentStatus(Struct, frozen=True):
 
 
 class Deployment(Resource, frozen=True):
-    """A set of equal pods."""
+    """A Deployment."""
 
     status: DeploymentStatus = DeploymentStatus()

@@ -11,7 +11,7 @@ from typing import Final
 
 _QUANTITY: Final = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?[0-9]{1,2}))?")
 _LONGEST: Final = 64
-"""Characters: more than any number of resources needs, few enough to stay exact and cheap."""
+"""Maximum characters of a quantity; exact and cheap to parse, and longer than any real amount."""
 
 _GREATEST: Final = Decimal(2**63 - 1)
 """Kubernetes caps quantities of a greater magnitude here (`quantity.go`), and so does this."""
@@ -37,12 +37,12 @@ _SCALE: Final[dict[str, Decimal]] = {
 
 @lru_cache(maxsize=4096)
 def parse_quantity(text: str) -> Decimal:
-    """The number that a quantity stands for, in its base unit: cores, bytes, devices.
+    """Return the value of a quantity in its base unit: cores, bytes, devices.
 
-    A cluster's pods ask for few different amounts, over and over: each is read once.
+    The pods of a cluster repeat a few amounts, so results are cached.
 
     Raises:
-        ValueError: The text is no quantity.
+        ValueError: The text is not a quantity.
     """
     match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
     if match is None:

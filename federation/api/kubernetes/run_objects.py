@@ -1,4 +1,4 @@
-"""The hub's objects that a federated run is made of, with the fields that decisions read.
+"""The objects of a run on the hub, with the fields that decisions read.
 
 Sources: k8s.io/api `core/v1`, `batch/v1`, `discovery/v1`, `networking/v1`; open-cluster-management.io/api
 `cluster/v1beta1`, `cluster/v1beta2`.
@@ -16,61 +16,61 @@ PLACEMENT_LABEL: Final = "cluster.open-cluster-management.io/placement"
 
 
 class PlacementStatus(Struct, frozen=True):
-    """How far the choice is."""
+    """The result of a Placement."""
 
     number_of_selected_clusters: int = 0
     conditions: tuple[Condition, ...] = ()
 
 
 class Placement(Resource, frozen=True):
-    """The rule by which clusters are chosen."""
+    """A Placement, which selects clusters."""
 
     spec: dict[str, Any] = msgspec.field(default_factory=dict)
     status: PlacementStatus = PlacementStatus()
 
 
 class ClusterDecision(Struct, frozen=True):
-    """One chosen cluster."""
+    """One selected cluster."""
 
     cluster_name: str = ""
     reason: str = ""
 
 
 class PlacementDecisionStatus(Struct, frozen=True):
-    """Up to 100 chosen clusters."""
+    """Up to 100 selected clusters."""
 
     decisions: tuple[ClusterDecision, ...] = ()
 
 
 class PlacementDecision(Resource, frozen=True):
-    """Some of the clusters that a Placement has chosen; OCM's placement controller alone writes it."""
+    """A part of the clusters that a Placement selected; only OCM's placement controller writes it."""
 
     status: PlacementDecisionStatus = PlacementDecisionStatus()
 
 
 class ManagedClusterSetBindingSpec(Struct, frozen=True):
-    """Which set."""
+    """The bound cluster set."""
 
     cluster_set: str = ""
 
 
 class ManagedClusterSetBinding(Resource, frozen=True):
-    """Lets the Placements of a namespace choose from a set; named as the set."""
+    """A binding that lets the Placements of a namespace select from a cluster set; it has the set's name."""
 
     spec: ManagedClusterSetBindingSpec = ManagedClusterSetBindingSpec()
 
 
 class JobSpec(Struct, frozen=True):
-    """The part of a Job that can be changed."""
+    """The mutable part of a Job."""
 
     suspend: bool = False
 
 
 class JobStatus(Struct, frozen=True):
-    """How far the Job is."""
+    """The status of a Job."""
 
     start_time: str = ""
-    """When it began, or was resumed last."""
+    """Time of the start or the last resumption."""
     active: int = 0
     ready: int = 0
     succeeded: int = 0
@@ -79,19 +79,19 @@ class JobStatus(Struct, frozen=True):
 
 
 class Job(Resource, frozen=True):
-    """Pods that run to an end."""
+    """A Job."""
 
     spec: JobSpec = JobSpec()
     status: JobStatus = JobStatus()
 
     @property
     def ended(self) -> bool:
-        """Whether it is over, well or not; it makes no pod any more."""
+        """Report whether the Job has completed or failed and creates no more pods."""
         return is_true(self.status.conditions, "Complete") or is_true(self.status.conditions, "Failed")
 
 
 class AggregatorPodStatus(Struct, frozen=True):
-    """How far the pod is."""
+    """The status of the aggregator's pod."""
 
     phase: str = ""
     conditions: tuple[PodCondition, ...] = ()
@@ -114,7 +114,7 @@ class ServicePort(Struct, frozen=True):
 
 
 class ServiceSpec(Struct, frozen=True):
-    """How a Service is reached."""
+    """The type, address and ports of a Service."""
 
     type: str = "ClusterIP"
     cluster_ip: str = msgspec.field(default="", name="clusterIP")
@@ -122,20 +122,20 @@ class ServiceSpec(Struct, frozen=True):
 
 
 class LoadBalancerIngress(Struct, frozen=True):
-    """An address that a load balancer was given."""
+    """One address of a load balancer."""
 
     ip: str = ""
     hostname: str = ""
 
 
 class LoadBalancerStatus(Struct, frozen=True):
-    """Every address of a load balancer."""
+    """All addresses of a load balancer."""
 
     ingress: tuple[LoadBalancerIngress, ...] = ()
 
 
 class ServiceStatus(Struct, frozen=True):
-    """What the cluster made of the Service."""
+    """The status of a Service."""
 
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
@@ -148,11 +148,11 @@ class Service(Resource, frozen=True):
 
 
 class ServiceAccount(Resource, frozen=True):
-    """Who a pod is."""
+    """The identity of a pod."""
 
 
 class ClaimStatus(Struct, frozen=True):
-    """Whether there is a volume."""
+    """The phase of a PersistentVolumeClaim."""
 
     phase: str = ""
 
@@ -164,42 +164,42 @@ class PersistentVolumeClaim(Resource, frozen=True):
 
 
 class NetworkPolicy(Resource, frozen=True):
-    """Who may reach a pod, and whom it may reach."""
+    """The allowed ingress and egress of a pod."""
 
 
 class Endpoint(Struct, frozen=True):
-    """What stands behind a Service under these addresses."""
+    """One backend of a Service, with its addresses."""
 
     addresses: tuple[str, ...] = ()
 
 
 class EndpointPort(Struct, frozen=True):
-    """The port of every endpoint of a slice."""
+    """A port of all endpoints of a slice."""
 
     port: int | None = None
 
 
 class EndpointSlice(Resource, frozen=True):
-    """A part of what stands behind a Service."""
+    """A part of the backends of a Service."""
 
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
 
 
 class NodeAddress(Struct, frozen=True):
-    """One address of a machine."""
+    """One address of a node."""
 
     type: str = ""
     address: str = ""
 
 
 class NodeAddressesStatus(Struct, frozen=True):
-    """Under which addresses the machine is reached."""
+    """The addresses of a node."""
 
     addresses: tuple[NodeAddress, ...] = ()
 
 
 class NodeAddresses(Resource, frozen=True):
-    """A machine of the hub, as far as a NodePort reaches it."""
+    """A node of the hub, with its addresses for NodePorts."""
 
     status: NodeAddressesStatus = NodeAddressesStatus()

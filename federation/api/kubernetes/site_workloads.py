@@ -1,4 +1,4 @@
-"""The site's objects that a collaborator is made of, with the fields that the agent's report reads.
+"""The objects of a collaborator on the spoke, with the fields that the agent's report reads.
 
 Sources: k8s.io/api `batch/v1` (JobStatus), `core/v1` (PodStatus, ContainerStatus), `networking/v1`.
 """
@@ -8,7 +8,7 @@ from federation.api.meta import Condition, Resource, Struct
 
 
 class JobStatus(Struct, frozen=True):
-    """How far the Job is."""
+    """The status of a Job."""
 
     active: int = 0
     succeeded: int = 0
@@ -17,26 +17,26 @@ class JobStatus(Struct, frozen=True):
 
 
 class SiteJob(Resource, frozen=True):
-    """A Job in the install namespace, ours or another's."""
+    """A Job in the install namespace, of the agent or of another owner."""
 
     status: JobStatus = JobStatus()
 
 
 class ContainerWaiting(Struct, frozen=True):
-    """Why a container does not run yet."""
+    """The reason why a container is waiting."""
 
     reason: str = ""
     message: str = ""
 
 
 class ContainerRunning(Struct, frozen=True):
-    """Since when a container runs."""
+    """The start time of a running container."""
 
     started_at: str | None = None
 
 
 class ContainerTerminated(Struct, frozen=True):
-    """How a container ended; the message is what it left at its termination message path, or the end of its log."""
+    """The end of a container; the message is its termination message or the end of its log."""
 
     exit_code: int = 0
     reason: str = ""
@@ -45,7 +45,7 @@ class ContainerTerminated(Struct, frozen=True):
 
 
 class ContainerState(Struct, frozen=True):
-    """Exactly one is set."""
+    """The state of a container; exactly one field is set."""
 
     waiting: ContainerWaiting | None = None
     running: ContainerRunning | None = None
@@ -69,7 +69,7 @@ class PodCondition(Struct, frozen=True):
 
 
 class CollaboratorPodStatus(Struct, frozen=True):
-    """How far the pod is."""
+    """The status of a collaborator's pod."""
 
     phase: str = ""
     reason: str = ""
@@ -79,10 +79,10 @@ class CollaboratorPodStatus(Struct, frozen=True):
 
 
 class CollaboratorPodSpec(Struct, frozen=True):
-    """What of the site the pod sees."""
+    """The volumes of a collaborator's pod."""
 
     volumes: tuple[DatasetVolume, ...] = ()
-    """A Dataset's is written as here; the others have none of these sources."""
+    """Only the Dataset's volume has one of these sources."""
 
 
 class CollaboratorPod(Resource, frozen=True):
@@ -93,4 +93,4 @@ class CollaboratorPod(Resource, frozen=True):
 
 
 class SiteNetworkPolicy(Resource, frozen=True):
-    """A NetworkPolicy of the install namespace; what it says is known by its digest annotation."""
+    """A NetworkPolicy of the install namespace; its digest annotation identifies its content."""

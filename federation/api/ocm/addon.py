@@ -1,7 +1,7 @@
-"""The add-on as OCM's hub knows it: the add-on of the fleet, of one cluster, and its deployment's configuration.
+"""The add-on in OCM's API: ClusterManagementAddOn, ManagedClusterAddOn and AddOnDeploymentConfig.
 
-API version v1alpha1: OCM stores it, so that no conversion webhook stands between us and our own objects. A spoke can
-write the whole `status` of its own ManagedClusterAddOn; nothing there is a ground for trust.
+OCM stores API version v1alpha1, so reading and writing it needs no conversion webhook. A spoke can write the whole
+`status` of its ManagedClusterAddOn; nothing there may be trusted.
 Source: open-cluster-management.io/api `addon/v1alpha1/types_*.go`.
 """
 
@@ -33,7 +33,7 @@ class ConfigReferent(Struct, frozen=True):
 
 
 class ConfigSpecHash(Struct, frozen=True):
-    """A configuration object and the digest of what it says; `""` until somebody computed it."""
+    """A configuration object and the digest of its spec; `""` until it is computed."""
 
     name: str = ""
     namespace: str = ""
@@ -41,12 +41,12 @@ class ConfigSpecHash(Struct, frozen=True):
 
     @property
     def referent(self) -> ConfigReferent:
-        """The object's name without the digest."""
+        """Return the object's name without the digest."""
         return ConfigReferent(name=self.name, namespace=self.namespace)
 
 
 class AddOnConfig(Struct, frozen=True):
-    """A configuration object that somebody chose for the add-on."""
+    """A configuration object that an administrator chose for the add-on."""
 
     resource: str
     group: str = ""
@@ -55,17 +55,17 @@ class AddOnConfig(Struct, frozen=True):
 
     @property
     def kind(self) -> GroupResource:
-        """The kind of the object."""
+        """Return the kind of the object."""
         return GroupResource(resource=self.resource, group=self.group)
 
     @property
     def referent(self) -> ConfigReferent:
-        """The object's name."""
+        """Return the object's name."""
         return ConfigReferent(name=self.name, namespace=self.namespace)
 
 
 class ConfigReference(Struct, frozen=True):
-    """A configuration in force for one cluster; OCM's addon-manager writes the entry, we its digest."""
+    """A configuration that applies to one cluster; addon-manager writes the entry, the hub manager its digest."""
 
     resource: str
     group: str = ""
@@ -77,12 +77,12 @@ class ConfigReference(Struct, frozen=True):
 
     @property
     def kind(self) -> GroupResource:
-        """The kind of the object."""
+        """Return the kind of the object."""
         return GroupResource(resource=self.resource, group=self.group)
 
 
 class RegistrationSubject(Struct, frozen=True):
-    """What a certificate request of the add-on's agent has to name; the unit's field is singular in v1alpha1."""
+    """The subject that a registration's request must have; `organizationUnit` is singular in v1alpha1."""
 
     user: str = ""
     groups: tuple[str, ...] = ()
@@ -90,27 +90,27 @@ class RegistrationSubject(Struct, frozen=True):
 
 
 class Registration(Struct, frozen=True):
-    """One certificate that the klusterlet shall ask for on the agent's behalf."""
+    """One certificate that the klusterlet requests for the agent."""
 
     signer_name: str
     subject: RegistrationSubject = RegistrationSubject()
 
 
 class HealthCheck(Struct, frozen=True):
-    """Who judges the agent's health: the klusterlet by `Lease`, or the add-on itself, `Customized`."""
+    """The source of the agent's health: `Lease` (the klusterlet checks) or `Customized` (the add-on reports)."""
 
     mode: str = ""
 
 
 class ManagedClusterAddOnSpec(Struct, frozen=True):
-    """What the administrator asked for on one cluster."""
+    """The administrator's settings for one cluster."""
 
     install_namespace: str = ""
     configs: tuple[AddOnConfig, ...] = ()
 
 
 class ManagedClusterAddOnStatus(Struct, frozen=True):
-    """Shared by addon-manager, klusterlet and us; see OCM's table of who owns what."""
+    """Status fields that addon-manager, klusterlet and hub manager share; OCM documents their owners."""
 
     conditions: tuple[Condition, ...] = ()
     supported_configs: tuple[GroupResource, ...] = ()
@@ -129,12 +129,12 @@ class ManagedClusterAddOn(Resource, frozen=True):
 
     @property
     def cluster(self) -> str:
-        """The cluster's name."""
+        """Return the cluster's name."""
         return self.metadata.namespace
 
 
 class SupportedConfig(Struct, frozen=True):
-    """A kind of configuration that the add-on understands, and the administrator's default of it."""
+    """A supported kind of configuration, and the administrator's default."""
 
     resource: str
     group: str = ""
@@ -142,31 +142,31 @@ class SupportedConfig(Struct, frozen=True):
 
     @property
     def kind(self) -> GroupResource:
-        """The kind of the object."""
+        """Return the kind of the object."""
         return GroupResource(resource=self.resource, group=self.group)
 
 
 class PlacementStrategy(Struct, frozen=True):
-    """A Placement whose clusters get the add-on, and the configurations that they get with it."""
+    """A Placement whose clusters get the add-on, with their configurations."""
 
     configs: tuple[AddOnConfig, ...] = ()
 
 
 class InstallStrategy(Struct, frozen=True):
-    """Where the add-on goes by itself: the administrator's, never written by us."""
+    """The automatic installation of the add-on; only the administrator writes it."""
 
     placements: tuple[PlacementStrategy, ...] = ()
 
 
 class ClusterManagementAddOnSpec(Struct, frozen=True):
-    """What the administrator asked for on the fleet."""
+    """The administrator's settings for all clusters."""
 
     supported_configs: tuple[SupportedConfig, ...] = ()
     install_strategy: InstallStrategy = InstallStrategy()
 
 
 class DefaultConfigReference(Struct, frozen=True):
-    """A default configuration and its digest, which we compute."""
+    """A default configuration and its digest, which the hub manager computes."""
 
     resource: str
     group: str = ""
@@ -174,12 +174,12 @@ class DefaultConfigReference(Struct, frozen=True):
 
     @property
     def kind(self) -> GroupResource:
-        """The kind of the object."""
+        """Return the kind of the object."""
         return GroupResource(resource=self.resource, group=self.group)
 
 
 class InstallConfigReference(Struct, frozen=True):
-    """A configuration of one Placement's installs: its digest is ours, the rest addon-manager's."""
+    """A configuration of one Placement's installations; addon-manager writes all but the digest."""
 
     resource: str
     group: str = ""
@@ -189,12 +189,12 @@ class InstallConfigReference(Struct, frozen=True):
 
     @property
     def kind(self) -> GroupResource:
-        """The kind of the object."""
+        """Return the kind of the object."""
         return GroupResource(resource=self.resource, group=self.group)
 
 
 class InstallProgression(Struct, frozen=True):
-    """How far the installs by one Placement are."""
+    """The progress of the installations by one Placement."""
 
     name: str
     namespace: str
@@ -203,7 +203,7 @@ class InstallProgression(Struct, frozen=True):
 
 
 class ClusterManagementAddOnStatus(Struct, frozen=True):
-    """Written by addon-manager, but for the digests; `defaultconfigReferences` is spelt so upstream."""
+    """Status written by addon-manager, except for digests; `defaultconfigReferences` is the upstream spelling."""
 
     default_config_references: tuple[DefaultConfigReference, ...] = msgspec.field(
         default=(), name="defaultconfigReferences"
@@ -212,20 +212,20 @@ class ClusterManagementAddOnStatus(Struct, frozen=True):
 
 
 class ClusterManagementAddOn(Resource, frozen=True):
-    """The add-on of the fleet."""
+    """The add-on, for all clusters of the hub."""
 
     spec: ClusterManagementAddOnSpec = ClusterManagementAddOnSpec()
     status: ClusterManagementAddOnStatus = ClusterManagementAddOnStatus()
 
 
 class AddOnDeploymentConfig(Resource, frozen=True):
-    """How the agent is to be deployed; `spec` stays as sent, because OCM's digest covers all of it."""
+    """The deployment settings of the agent; `spec` is not decoded, because OCM's digest covers all of it."""
 
     spec: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 def owned_by(addon: ManagedClusterAddOn, fleet: ClusterManagementAddOn) -> bool:
-    """Whether OCM has tied the cluster's add-on to the fleet's: by group, kind, name and uid, whatever version."""
+    """Report whether the ManagedClusterAddOn is owned by the ClusterManagementAddOn, in any API version."""
     return any(
         owner.group == ADDON_GROUP
         and owner.kind == "ClusterManagementAddOn"

@@ -1,16 +1,16 @@
-"""What a spoke says of itself in ClusterClaims and in an AddOnPlacementScore, and how the hub's Placements ask for it.
+"""Claims and scores that a spoke publishes, and the Placement predicates that select by them.
 
-The spoke agent writes with `dataset_claims`, the hub manager asks with `dataset_predicate`: both sides of the encoding
-stand in this file, so that neither can drift from the other. Nothing here is ever authority: a spoke writes its claims
-itself, so they say where a run may be worth starting, never who may take part in it.
+The spoke agent writes claims with `dataset_claims`; the hub manager selects with `dataset_predicate`. Both sides of the
+encoding are in this file, so that they stay consistent. A spoke writes its claims itself, so they may rank or select
+clusters and never authorize one.
 
 OCM copies at most 20 custom claims of a cluster to the hub, the first by name (ocm
-`pkg/registration/spoke/managedcluster/claim_reconcile.go`). Three things keep ours within that and among them:
+`pkg/registration/spoke/managedcluster/claim_reconcile.go`). Three rules keep the product's claims within the limit:
 
-- every dataset shares a few claims: a shard's value is one JSON object with a member for each dataset, and there are
-  at most `DATASET_SHARDS` of them whatever the number of datasets; with the four of resources that makes 12;
-- our names begin with a digit, so they come before any name that begins with a letter when the list is cut;
-- they share one suffix, so an administrator can exempt them from the cut altogether, by the Klusterlet's
+- datasets share claims: a shard's value is one JSON object with a member for each dataset, and there are at most
+  `DATASET_SHARDS` shards; with the four resource claims the product has at most 12;
+- their names begin with a digit, so they sort before names that begin with a letter when the list is cut;
+- they share one suffix, so an administrator can exempt them from the limit with the Klusterlet's
   `reservedClusterClaimSuffixes`.
 
 Sources: OCM API `cluster/v1alpha1`; CEL environment of Placement: sdk-go `pkg/cel/library` (`parseJSON` is a member).
@@ -29,10 +29,10 @@ from federation.api.meta import FEDERATION_GROUP, Resource, Struct
 
 CLAIM_SUFFIX: Final = f".{FEDERATION_GROUP}"
 CLAIM_VALUE_MAX: Final = 1024
-"""Characters that `spec.value` of a ClusterClaim may have (its CRD)."""
+"""Maximum characters of a ClusterClaim's `spec.value` (its CRD)."""
 
 DATASET_SHARDS: Final = 8
-"""Room for some 130 datasets with attributes; what finds none stays unpublished, and its Dataset says so."""
+"""Room for about 130 datasets with attributes; a Dataset without room reports that it is not published."""
 _DATASETS_PREFIX: Final = "0-datasets-"
 DATASET_CLAIMS: Final = tuple(f"{_DATASETS_PREFIX}{shard}{CLAIM_SUFFIX}" for shard in range(DATASET_SHARDS))
 
@@ -43,10 +43,10 @@ MEMORY_CLAIM: Final = f"0-memory-gib{CLAIM_SUFFIX}"
 GPU_CLAIM: Final = f"0-gpu{CLAIM_SUFFIX}"
 """Allocatable GPUs of the usable nodes."""
 GPU_PRODUCT_CLAIM: Final = f"0-gpu-product{CLAIM_SUFFIX}"
-"""The product of most of the GPUs, as the vendor's node label has it; absent where no node carries one."""
+"""The most frequent GPU product, from the vendor's node label; absent without such a label."""
 
 GPU_RESOURCES: Final = ("nvidia.com/gpu", "amd.com/gpu")
-"""What the GPU claim counts, together, on either side. Another kind is neither claimed nor asked for."""
+"""Resources that the GPU claim counts together; other devices are neither claimed nor required."""
 _GIB: Final = Decimal(2**30)
 
 SCORE_OBJECT: Final = "federated-learning"
@@ -56,13 +56,13 @@ DatasetName = NewType("DatasetName", str)
 
 
 class ClusterClaimSpec(Struct, frozen=True):
-    """What is claimed."""
+    """The value of a ClusterClaim."""
 
     value: str = ""
 
 
 class ClusterClaim(Resource, frozen=True):
-    """One fact of a spoke, cluster-scoped there; OCM copies it into the ManagedCluster's status on the hub."""
+    """A cluster-scoped claim on the spoke; OCM copies it into the ManagedCluster's status on the hub."""
 
     spec: ClusterClaimSpec = ClusterClaimSpec()
 
@@ -75,7 +75,7 @@ class Score(Struct, frozen=True):
 
 
 class AddOnPlacementScoreStatus(Struct, frozen=True):
-    """The scores and the moment from which OCM takes them for 0."""
+    """The scores, and the time from which OCM treats them as 0."""
 
     scores: tuple[Score, ...] = ()
     valid_until: str = ""
@@ -88,7 +88,7 @@ class AddOnPlacementScore(Resource, frozen=True):
 
 
 class PublishedAttributes(Struct, frozen=True):
-    """What the hub learns of a dataset besides its name; the site chose each in the Dataset's spec."""
+    """A dataset's attributes that the site publishes to the hub, besides its name."""
 
     rows: int | None = None
     schema: str = ""
@@ -97,10 +97,10 @@ class PublishedAttributes(Struct, frozen=True):
 
 
 def dataset_name(text: str) -> DatasetName:
-    """The text as a dataset's name: a DNS label (RFC 1123), so that it can stand in CEL, JSON and paths as it is.
+    """Validate a dataset's name: a DNS label (RFC 1123), which needs no escaping in CEL, JSON and paths.
 
     Raises:
-        ValueError: It is none; the message names the remedy.
+        ValueError: The name is invalid; the message names the remedy.
     """
     if not is_dns_label(text):
         raise ValueError(
@@ -111,10 +111,10 @@ def dataset_name(text: str) -> DatasetName:
 
 
 def dataset_predicate(name: str) -> str:
-    """A CEL expression for `celSelector.celExpressions` that holds for the clusters that offer the dataset.
+    """Return a CEL expression for `celSelector.celExpressions` that selects clusters with the dataset.
 
     Raises:
-        ValueError: `name` can't be a dataset's name.
+        ValueError: `name` is not a valid dataset name.
     """
     return (
         f'managedCluster.status.clusterClaims.exists(c, c.name.startsWith("{_DATASETS_PREFIX}") && '
@@ -123,23 +123,23 @@ def dataset_predicate(name: str) -> str:
 
 
 def at_least_predicate(claim: str, amount: int) -> str:
-    """A CEL expression that holds for the clusters whose numeric claim is `amount` or more.
+    """Return a CEL expression that selects clusters whose numeric claim is `amount` or more.
 
     Args:
         claim: `CPU_CLAIM`, `MEMORY_CLAIM` or `GPU_CLAIM`.
-        amount: In the claim's own unit.
+        amount: The amount, in the claim's unit.
     """
     return f'managedCluster.status.clusterClaims.exists(c, c.name == "{claim}" && int(c.value) >= {amount:d})'
 
 
 def required_amounts(requests: Mapping[str, str | int]) -> dict[str, int]:
-    """What a cluster has to claim for a container with these requests, by claim, in the claim's own unit.
+    """Return the claims that a cluster needs for a container with these requests, each in its unit.
 
-    Amounts are rounded down, as the claims are: what can't fit is left out, no more. So less than 1 asks for nothing,
-    and so does a resource of which there is no claim, such as a device of another kind.
+    Amounts are rounded down like the claims, so only clusters that surely lack capacity are excluded. Amounts below 1
+    and resources without a claim, such as other devices, require nothing.
 
     Raises:
-        ValueError: An amount is no quantity.
+        ValueError: An amount is not a quantity.
     """
     asked = {CPU_CLAIM: Decimal(0), MEMORY_CLAIM: Decimal(0), GPU_CLAIM: Decimal(0)}
     for name, text in requests.items():
@@ -155,7 +155,9 @@ def required_amounts(requests: Mapping[str, str | int]) -> dict[str, int]:
 
 
 def data_key(placement: Mapping[str, Any]) -> str:
-    """The claim that names a site's data in the existing convention: the last that is asked to exist, or `""`.
+    """Return the claim that names a site's data by the existing convention, or `""`.
+
+    It is the last claim with operator Exists.
 
     Source: addon-contrib `federated-learning-controller/internal/controller/federatedlearning_client.go`.
     """
@@ -169,7 +171,7 @@ def data_key(placement: Mapping[str, Any]) -> str:
 
 
 def datasets_in(claims: Mapping[str, str]) -> dict[DatasetName, PublishedAttributes]:
-    """The datasets that these claims (name to value) publish; whatever can't be read is passed over."""
+    """Return the datasets that these claims (name to value) publish; invalid claims are skipped."""
     found: dict[DatasetName, PublishedAttributes] = {}
     for claim in DATASET_CLAIMS:
         found = _members(claims.get(claim, "")) | found
@@ -182,15 +184,15 @@ def dataset_claims(
     present: Mapping[str, str] | None = None,
     barred: Collection[str] = (),
 ) -> dict[str, str]:
-    """The claims, name to value, that publish the datasets; those without room are left out (`datasets_in` tells).
+    """Return the claims, name to value, that publish the datasets; `datasets_in` shows which had room.
 
-    A dataset stays in the claim that publishes it already, and a newcomer never displaces it. So a change writes one
-    claim, and no cluster loses a dataset in the eyes of the hub while two claims are written one after the other.
+    A dataset stays in the claim that already publishes it, and a new one never displaces it. So a change writes one
+    claim, and the hub never misses a dataset between two writes.
 
     Args:
         offers: The datasets in the order in which they get room.
-        present: The dataset claims as they are now.
-        barred: Names of claims that are another's and can't be used.
+        present: The existing dataset claims.
+        barred: Names of claims that belong to another owner.
     """
     entries = {name: _member(name, attributes) for name, attributes in offers.items()}
     shards = [_Shard(claim) for claim in DATASET_CLAIMS if claim not in barred]
@@ -207,14 +209,14 @@ def dataset_claims(
 
 @dataclass(slots=True)
 class _Shard:
-    """One dataset claim while it is filled."""
+    """A dataset claim under construction."""
 
     claim: str
     entries: list[str] = field(default_factory=list)
     length: int = len("{}")
 
     def take(self, entry: str) -> bool:
-        """Adds the entry if the value then stays within its limit."""
+        """Add the entry if the value stays within its limit; return whether it did."""
         longer = self.length + len(entry) + (1 if self.entries else 0)
         if longer > CLAIM_VALUE_MAX:
             return False

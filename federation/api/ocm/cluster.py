@@ -1,8 +1,7 @@
-"""Clusters as OCM's hub knows them.
+"""ManagedClusters in OCM's API.
 
-A spoke can PUT its own ManagedCluster, labels and claims included: of what is decoded here only the name, the
-deletion timestamp and `spec.hubAcceptsClient` (guarded by OCM's webhook) may decide who is let in. Labels and claims
-may only rank or select.
+A spoke can update its ManagedCluster, including labels and claims. Only the name, the deletion timestamp and
+`spec.hubAcceptsClient` (guarded by OCM's webhook) may authorize a cluster. Labels and claims may only rank or select.
 Source: open-cluster-management.io/api `cluster/v1/types.go`.
 """
 
@@ -15,7 +14,7 @@ JOINED: Final = "ManagedClusterJoined"
 
 
 class ClusterClaim(Struct, frozen=True):
-    """One claim that the spoke makes about itself."""
+    """One claim of the spoke."""
 
     name: str = ""
     value: str = ""
@@ -30,20 +29,20 @@ class Taint(Struct, frozen=True):
 
 
 class ClusterVersion(Struct, frozen=True):
-    """What the cluster runs."""
+    """The versions that the cluster reports."""
 
     kubernetes: str = ""
 
 
 class ManagedClusterSpec(Struct, frozen=True):
-    """The hub administrator's word on the cluster."""
+    """The hub administrator's settings for the cluster."""
 
     hub_accepts_client: bool = False
     taints: tuple[Taint, ...] = ()
 
 
 class ManagedClusterStatus(Struct, frozen=True):
-    """What the spoke reports; never a ground for trust."""
+    """The status that the spoke reports; it may not be trusted."""
 
     conditions: tuple[Condition, ...] = ()
     cluster_claims: tuple[ClusterClaim, ...] = ()
@@ -51,22 +50,22 @@ class ManagedClusterStatus(Struct, frozen=True):
 
 
 class ManagedCluster(Resource, frozen=True):
-    """One cluster of the fleet."""
+    """A cluster that is registered with the hub."""
 
     spec: ManagedClusterSpec = ManagedClusterSpec()
     status: ManagedClusterStatus = ManagedClusterStatus()
 
     @property
     def name(self) -> str:
-        """The cluster's name, which is also its namespace on the hub."""
+        """Return the cluster's name, which is also its namespace on the hub."""
         return self.metadata.name
 
     @property
     def accepted(self) -> bool:
-        """Whether the hub's administrator accepts the cluster, and it is not on its way out."""
+        """Report whether the hub accepts the cluster and its deletion has not begun."""
         return self.spec.hub_accepts_client and not self.metadata.deleting
 
     @property
     def available(self) -> bool:
-        """Whether the klusterlet renews its lease."""
+        """Report whether the klusterlet renews its lease."""
         return is_true(self.status.conditions, AVAILABLE)

@@ -1,7 +1,7 @@
-"""ManifestWorks: what the hub asks a cluster's work agent to apply, and what comes back.
+"""ManifestWorks: the manifests that a cluster's work agent applies, and its results.
 
-The manifests themselves are not kept: a fleet's works would fill hundreds of megabytes. They become a digest as they
-are decoded, which is all that a comparison with the desired ones needs.
+Decoding replaces the manifests by a digest, which is enough to compare them with the desired ones. The manifests of
+many clusters would take hundreds of megabytes of memory.
 Source: open-cluster-management.io/api `work/v1/types.go`.
 """
 
@@ -19,12 +19,12 @@ CONFIG_SPEC_HASH_ANNOTATION: Final = "open-cluster-management.io/config-spec-has
 
 
 def manifests_digest(manifests: Sequence[dict[str, Any]]) -> str:
-    """SHA-256, in hexadecimal, of the manifests in their order; the order of keys within them does not matter."""
+    """Return the SHA-256 of the manifests in their order, in hexadecimal; the order of keys has no effect."""
     return hashlib.sha256(msgspec.json.encode(manifests, order="deterministic")).hexdigest()
 
 
 class ManifestWorkSpec(Struct, frozen=True):
-    """What to apply; `workload` is emptied once `digest` has been taken of its manifests."""
+    """The manifests to apply; `workload` is cleared after `digest` is computed from its manifests."""
 
     workload: dict[str, Any] = msgspec.field(default_factory=dict)
     manifest_configs: tuple[dict[str, Any], ...] = ()
@@ -40,7 +40,7 @@ class ManifestWorkSpec(Struct, frozen=True):
 
 
 class ManifestResourceMeta(Struct, frozen=True):
-    """Which manifest a result belongs to."""
+    """The manifest of a result."""
 
     ordinal: int = 0
     group: str = ""
@@ -52,7 +52,7 @@ class ManifestResourceMeta(Struct, frozen=True):
 
 
 class FieldValue(Struct, frozen=True):
-    """A value fed back; exactly the member that `type` names is set."""
+    """A feedback value; only the member that `type` names is set."""
 
     type: str
     integer: int | None = None
@@ -62,27 +62,27 @@ class FieldValue(Struct, frozen=True):
 
 
 class FeedbackValue(Struct, frozen=True):
-    """One named value that a feedback rule found in the applied object."""
+    """A named value that a feedback rule read from the applied object."""
 
     name: str
     value: FieldValue = msgspec.field(name="fieldValue")
 
 
 class StatusFeedback(Struct, frozen=True):
-    """All that was found in one applied object."""
+    """All feedback values of one applied object."""
 
     values: tuple[FeedbackValue, ...] = ()
 
 
 class ManifestResult(Struct, frozen=True):
-    """What became of one manifest; reported by the spoke."""
+    """The result of one manifest, reported by the spoke."""
 
     resource_meta: ManifestResourceMeta = ManifestResourceMeta()
     conditions: tuple[Condition, ...] = ()
     status_feedback: StatusFeedback = StatusFeedback()
 
     def value(self, name: str) -> FieldValue | None:
-        """The value fed back under that name, or None where the spoke sent none."""
+        """Return the feedback value of this name, or None if it is missing."""
         return next((v.value for v in self.status_feedback.values if v.name == name), None)
 
 
@@ -93,14 +93,14 @@ class ResourceStatus(Struct, frozen=True):
 
 
 class ManifestWorkStatus(Struct, frozen=True):
-    """Written by the spoke's work agent."""
+    """The status that the spoke's work agent writes."""
 
     conditions: tuple[Condition, ...] = ()
     resource_status: ResourceStatus = ResourceStatus()
 
 
 class ManifestWork(Resource, frozen=True):
-    """One bundle of manifests for one cluster; it lives in the cluster's namespace."""
+    """The manifests for one cluster; the object is in the cluster's namespace on the hub."""
 
     spec: ManifestWorkSpec = ManifestWorkSpec()
     status: ManifestWorkStatus = ManifestWorkStatus()
