@@ -30,8 +30,16 @@ def main() -> None:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     aggregator = Aggregator(read_config(folders), folders, registry, AggregatorSettings("127.0.0.1:0", 0))
-    asyncio.run(aggregator.run(serving=lambda: print(aggregator.port, flush=True)))
+    asyncio.run(_run(aggregator))
     time.sleep(LINGER_SECONDS)
+
+
+async def _run(aggregator: Aggregator) -> None:
+    """Run the aggregator, and print its port once it serves."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(aggregator.run())
+        await aggregator.started.wait()
+        print(aggregator.port, flush=True)
 
 
 if __name__ == "__main__":

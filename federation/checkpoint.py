@@ -11,7 +11,7 @@ import msgspec
 from federation.model import ModelManifest
 
 FORMAT: Final = 2
-"""In format 1 the optimizer's slots are float32 but for the model's float64; the model itself is the same in both."""
+"""The format of the folder. A reader rejects any other."""
 MODEL: Final = "model"
 """The name of the model's file, before `.safetensors`, beside the optimizer's slots."""
 MANIFEST_FILE: Final = "manifest.json"

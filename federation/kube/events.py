@@ -29,8 +29,8 @@ CLUSTER_SCOPED: Final = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """What is said; `reason` is an enum member's value, in CamelCase."""
+class EventRecord:
+    """The content of an Event; `reason` is an enum member's value, in CamelCase."""
 
     severity: Severity
     reason: str
@@ -47,8 +47,8 @@ class Recorder:
 
     async def record(self, kind: Kind[Any], about: Resource, *, severity: Severity, reason: str, message: str) -> None:
         """Says something about an object; `reason` is an enum member's value, in CamelCase."""
-        said = Statement(severity, reason, message)
-        body = event_body(kind, about, said, component=self._component, now=self._now())
+        content = EventRecord(severity, reason, message)
+        body = event_body(kind, about, content, component=self._component, now=self._now())
         key = ObjectKey(body["metadata"]["namespace"], body["metadata"]["name"])
         try:
             try:
@@ -61,11 +61,11 @@ class Recorder:
             log.warning("event_not_recorded", reason=reason, object=about.metadata.name, error=str(error))
 
 
-def event_body(kind: Kind[Any], about: Resource, said: Statement, *, component: str, now: datetime) -> Json:
+def event_body(kind: Kind[Any], about: Resource, record: EventRecord, *, component: str, now: datetime) -> Json:
     """The Event's object; equal statements about one object have equal names."""
     metadata = about.metadata
-    message = said.message.encode()[:NOTE_BYTES].decode(errors="ignore")
-    identity = (kind.api_version, kind.kind, metadata.uid, said.severity, said.reason, message, component)
+    message = record.message.encode()[:NOTE_BYTES].decode(errors="ignore")
+    identity = (kind.api_version, kind.kind, metadata.uid, record.severity, record.reason, message, component)
     digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
     return {
         "metadata": {
@@ -80,8 +80,8 @@ def event_body(kind: Kind[Any], about: Resource, said: Statement, *, component: 
             "uid": metadata.uid,
             "resourceVersion": metadata.resource_version,
         },
-        "type": said.severity,
-        "reason": said.reason,
+        "type": record.severity,
+        "reason": record.reason,
         "message": message,
         "source": {"component": component},
         "reportingComponent": component,

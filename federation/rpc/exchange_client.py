@@ -111,11 +111,6 @@ class ExchangeClient:
             assert self._failure is not None  # noqa: S101 - what the wait above ended for
             raise self._failure
 
-    def still_due(self, order: Order) -> bool:
-        """Whether the order is what is due now; once it is not, what is done for it is in vain."""
-        with self._news:
-            return self._order == order
-
     def download(self, blob: Blob) -> bytearray:
         """The model's bytes, in the layout of `federation.model`, checked against the digest.
 

@@ -18,10 +18,10 @@ from federation.api.ocm.addon import (
     InstallConfigReference,
     InstallProgression,
 )
+from federation.kube.actions import Action, Apply, Patch, ReconcilePlan
 from federation.kube.encoding import condition_json, plain
 from federation.kube.kinds import CLUSTER_MANAGEMENT_ADD_ON
 from federation.kube.resource import Json, ObjectKey
-from hub_manager.addon.actions import Action, Apply, PatchStatus
 from hub_manager.addon.configuration import DEPLOYMENT_CONFIG, Configs
 from hub_manager.addon.deployment_config import spec_hash
 from hub_manager.addon.status import preconditions
@@ -46,18 +46,19 @@ BODY: Final[Json] = {
 }
 
 
-def plan_fleet(fleet: ClusterManagementAddOn | None, configs: Configs) -> tuple[Action, ...]:
-    """The writes that make the ClusterManagementAddOn ours, and fill in the digests that addon-manager rolls out."""
+def plan_fleet(fleet: ClusterManagementAddOn | None, configs: Configs) -> ReconcilePlan[Action]:
+    """Plan the writes that create the ClusterManagementAddOn and fill in the digests that addon-manager rolls out."""
     if fleet is None:
-        return (Apply(CLUSTER_MANAGEMENT_ADD_ON, KEY, BODY),)
+        return ReconcilePlan(actions=(Apply(CLUSTER_MANAGEMENT_ADD_ON, KEY, BODY),))
     if fleet.metadata.deleting:
-        return ()
+        return ReconcilePlan()
     adopted = fleet.metadata.annotations.get(LIFECYCLE_ANNOTATION) == "addon-manager" and any(
         supported.kind == DEPLOYMENT_CONFIG for supported in fleet.spec.supported_configs
     )
     apply = () if adopted else (Apply(CLUSTER_MANAGEMENT_ADD_ON, KEY, BODY),)
     patch = _digests_patch(fleet, configs)
-    return (*apply, *((PatchStatus(CLUSTER_MANAGEMENT_ADD_ON, KEY, patch),) if patch else ()))
+    status = (Patch(CLUSTER_MANAGEMENT_ADD_ON, KEY, patch, subresource="status"),) if patch else ()
+    return ReconcilePlan(actions=(*apply, *status))
 
 
 def _digests_patch(fleet: ClusterManagementAddOn, configs: Configs) -> Json | None:

@@ -21,10 +21,10 @@ from federation.api.ocm.addon import ClusterManagementAddOn, HealthCheck, Manage
 from federation.api.ocm.claims import AddOnPlacementScore
 from federation.api.ocm.cluster import ManagedCluster
 from federation.api.ocm.work import ManifestWork
+from federation.kube.actions import Action, Apply, Delete, Patch, ReconcilePlan
 from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE, MANAGED_CLUSTER_ADD_ON, MANIFEST_WORK, ROLE, ROLE_BINDING
 from federation.kube.resource import Json, Kind, ObjectKey, Resource, key_of
 from hub_manager.addon import hub_permissions
-from hub_manager.addon.actions import Action, Apply, Delete, PatchStatus
 from hub_manager.addon.agent_manifests import AgentFacts, render
 from hub_manager.addon.configuration import (
     DEPLOYMENT_CONFIG,
@@ -81,16 +81,22 @@ class Settings:
     image: str
 
 
-def plan(observed: Observed, settings: Settings) -> tuple[Action, ...]:
-    """The writes that bring the cluster's add-on nearer to what it has to be."""
+def plan(observed: Observed, settings: Settings) -> ReconcilePlan[Action]:
+    """Plan the writes that bring the cluster's add-on to its desired state.
+
+    The status is one of the actions, because registrations must follow the rights and come before the works.
+    """
+    return ReconcilePlan(actions=tuple(_actions(observed, settings)))
+
+
+def _actions(observed: Observed, settings: Settings) -> Iterator[Action]:
     cluster, addon, fleet = observed.cluster, observed.addon, observed.fleet
     if addon is None or addon.metadata.deleting:
-        return tuple(_removed(observed, rights_only=False))
-    if cluster is None or not cluster.accepted:
-        return tuple(_removed(observed, rights_only=True))
-    if fleet is None or not owned_by(addon, fleet):
-        return ()
-    return tuple(_deployed(observed, addon, fleet, settings))
+        yield from _removed(observed, rights_only=False)
+    elif cluster is None or not cluster.accepted:
+        yield from _removed(observed, rights_only=True)
+    elif fleet is not None and owned_by(addon, fleet):
+        yield from _deployed(observed, addon, fleet, settings)
 
 
 def _removed(observed: Observed, *, rights_only: bool) -> Iterator[Action]:
@@ -141,7 +147,7 @@ def _deployed(
         conditions = registered(conditions, observed.now)
     patch = status_patch(addon, desired | {"conditions": conditions})
     if patch is not None:
-        yield PatchStatus(MANAGED_CLUSTER_ADD_ON, key_of(addon), patch)
+        yield Patch(MANAGED_CLUSTER_ADD_ON, key_of(addon), patch, subresource="status")
     if wanted is not None:
         yield from _works(own, addon, wanted)
 

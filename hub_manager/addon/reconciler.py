@@ -8,7 +8,7 @@ the version that it was made from.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol, TypeVar, assert_never
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
@@ -23,10 +23,10 @@ from federation.api.ocm.addon import (
 from federation.api.ocm.claims import AddOnPlacementScore
 from federation.api.ocm.cluster import ManagedCluster
 from federation.api.ocm.work import ManifestWork
+from federation.kube.actions import Action, ActionExecutor, ReconcilePlan
 from federation.kube.api import Api
-from federation.kube.resource import Kind, ObjectKey, Resource
+from federation.kube.resource import ObjectKey, Resource
 from hub_manager.addon import fleet
-from hub_manager.addon.actions import Action, Apply, Delete, PatchStatus
 from hub_manager.addon.hub_permissions import permission_key
 from hub_manager.addon.plan import Observed, Settings, plan
 from hub_manager.addon.works import is_deploy_work
@@ -89,7 +89,7 @@ class AddonReconciler:
         trust_bundle: Callable[[], str],
         now: Callable[[], datetime],
     ) -> None:
-        self._api = api
+        self._executor = ActionExecutor(api, FIELD_MANAGER)
         self._stores = stores
         self._settings = settings
         self._trust_bundle = trust_bundle
@@ -101,9 +101,7 @@ class AddonReconciler:
         Raises:
             KubeError: A write failed; those after it were not tried.
         """
-        for action in plan(self.observe(key.namespace), self._settings):
-            await self._carry_out(action)
-        return None
+        return await self._perform(plan(self.observe(key.namespace), self._settings), key.namespace)
 
     async def reconcile_fleet(self, _key: ObjectKey) -> float | None:
         """Does what there is to do for the ClusterManagementAddOn.
@@ -112,9 +110,7 @@ class AddonReconciler:
             KubeError: A write failed; those after it were not tried.
         """
         present = self._stores.fleets.find(fleet.KEY)
-        for action in fleet.plan_fleet(present, _StoredConfigs(self._stores.configs.values())):
-            await self._carry_out(action)
-        return None
+        return await self._perform(fleet.plan_fleet(present, _StoredConfigs(self._stores.configs.values())), "")
 
     def observe(self, cluster: str) -> Observed:
         """What is known of one cluster's add-on now."""
@@ -133,20 +129,8 @@ class AddonReconciler:
             trust_bundle=self._trust_bundle(),
         )
 
-    async def _carry_out(self, action: Action) -> None:
-        match action:
-            case Apply(kind=kind, key=key, body=body):
-                await self._api.apply(kind, key, body, field_manager=FIELD_MANAGER)
-                _done("object_applied", kind, key)
-            case PatchStatus(kind=kind, key=key, patch=patch):
-                await self._api.merge_patch(kind, key, patch, subresource="status")
-                _done("status_patched", kind, key, fields=sorted(patch["status"]))
-            case Delete(kind=kind, key=key, uid=uid):
-                await self._api.delete(kind, key, uid=uid)
-                _done("object_deleted", kind, key)
-            case _:
-                assert_never(action)
-
-
-def _done(event: str, kind: Kind[Any], key: ObjectKey, **bound: Any) -> None:
-    _log.info(event, kind=kind.kind, object=str(key), cluster=key.namespace, **bound)
+    async def _perform(self, planned: ReconcilePlan[Action], cluster: str) -> float | None:
+        log = _log.bind(cluster=cluster)
+        for action in planned.actions:
+            await self._executor.perform(action, log)
+        return planned.requeue_after

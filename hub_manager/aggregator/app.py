@@ -78,8 +78,10 @@ class Aggregator:
         self._calls = OpenCalls(self._settings.limits, clock=lambda: datetime.now(UTC))
         self._driver: Driver | None = None
         self._unready: str | None = "the run's folder is being opened"
+        self.started = asyncio.Event()
+        """Set once collaborators are served."""
         self.port = 0
-        """Where the exchange is served, once it is."""
+        """Where the exchange is served, once `started` is set."""
 
     def ready(self) -> str | None:
         """What keeps collaborators from being served."""
@@ -96,14 +98,12 @@ class Aggregator:
         reporter: Reporter | None = None,
         *,
         followed: Follow | None = None,
-        serving: Callable[[], None] = lambda: None,
     ) -> State:
         """Serves the run until it has ended, and everybody who is connected knows.
 
         Args:
             reporter: Writes the run's status, where there is an API server.
             followed: Hands on every change of the cohort, where there is an API server that tells at once.
-            serving: Called once collaborators are served.
 
         Returns:
             How the run has ended.
@@ -124,7 +124,7 @@ class Aggregator:
                     beside.append(tasks.create_task(reporter.run()))
                 beside += [tasks.create_task(driver.run(self._doors(report))), *self._follow(driver, followed, tasks)]
                 async with self._exchange_served(driver):
-                    serving()
+                    self.started.set()
                     await ended.wait()
                     await self._say_farewell(reporter)
                 for task in beside:

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from federation.kube.api import Api
 from federation.kube.errors import AlreadyExists, KubeError
-from federation.kube.events import Statement, event_body
+from federation.kube.events import EventRecord, event_body
 from federation.kube.kinds import EVENT
 from federation.kube.resource import Kind, Resource
 
@@ -68,7 +68,7 @@ class Teller:
         Otherwise than `federation.kube.events.Recorder`, saying a thing again writes nothing: a request that waits is
         judged again at every change of the hub.
         """
-        said = Statement("Warning", reason, message)
+        said = EventRecord("Warning", reason, message)
         body = event_body(kind, about, said, component=COMPONENT, now=self._clock())
         try:
             await self._api.create(EVENT, body, namespace=body["metadata"]["namespace"])

@@ -74,7 +74,7 @@ def worlds(draw: st.DrawFn) -> World:
 def test_a_plan_that_took_effect_leaves_nothing_to_do(world: World) -> None:
     world.settle()
 
-    assert plan(world.observe(), settings()) == ()
+    assert plan(world.observe(), settings()).actions == ()
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
@@ -82,7 +82,7 @@ def test_a_plan_that_took_effect_leaves_nothing_to_do(world: World) -> None:
 def test_whatever_is_cut_off_the_same_state_is_reached(world: World, cuts: list[int]) -> None:
     undisturbed = copy.deepcopy(world)
     for cut in cuts:
-        for action in plan(world.observe(), settings())[:cut]:
+        for action in plan(world.observe(), settings()).actions[:cut]:
             world.carry_out(action)
     world.settle()
     reached = _meaning(world)

@@ -26,14 +26,13 @@ from hub_manager.aggregator.rounds import inputs
 from hub_manager.aggregator.rounds.decisions import update_refusal
 from hub_manager.aggregator.rounds.effects import Effect
 from hub_manager.aggregator.rounds.inputs import Event
+from hub_manager.aggregator.rounds.machine import StepResult
 from hub_manager.aggregator.rounds.state import State
 from hub_manager.aggregator.validation.manifest import AnnouncedTensor, ModelLimits, read_manifest
 from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason
 from hub_manager.aggregator.validation.update import layout_refusal
 
 _log = structlog.stdlib.get_logger(__name__)
-
-Effects = tuple[Effect, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +52,11 @@ class DriverCallbacks:
 class Driver:
     """The engine as the service sees it (`ports.Engine`)."""
 
-    def __init__(self, engine: RoundEngine, first: Effects, limits: ModelLimits) -> None:
+    def __init__(self, engine: RoundEngine, first: Sequence[Effect], limits: ModelLimits) -> None:
         """An engine as `open_engine` gives it, with the effects that it begins with; nothing runs before `run`."""
         self._engine = engine
         self._limits = limits
-        self._queue: asyncio.Queue[tuple[Event, asyncio.Future[Effects]]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[Event, asyncio.Future[StepResult]]] = asyncio.Queue()
         self._first = first
         self._manifests: dict[str, ModelManifest] = {}
         self._due: dict[str, Order] = {}
@@ -80,20 +79,24 @@ class Driver:
             BaseExceptionGroup: The volume failed, or the engine contradicts itself: the process has to end.
         """
         async with asyncio.TaskGroup() as tasks:
-            await self._perform(self._first, None, callbacks, tasks)
+            await self._perform(self._first, callbacks, tasks)
             while True:
                 event, decision = await self._queue.get()
                 self._busy_since = time.monotonic()
                 try:
-                    following = await asyncio.to_thread(self._engine.step, event, time.time())
-                    await self._perform(following, event, callbacks, tasks)
+                    result = await asyncio.to_thread(self._engine.step, event, time.time())
+                    if isinstance(event, inputs.Joined):
+                        # Nobody waits for the result of a join: the refusal ends the peer's calls.
+                        for peer, refusal in result.refusals.items():
+                            callbacks.cut_peer(peer, refusal)
+                    await self._perform(result.effects, callbacks, tasks)
                 except BaseException as error:
                     if not decision.done():
                         decision.set_exception(OSError(f"the round engine has stopped: {type(error).__name__}"))
                     raise
                 self._busy_since = None
                 if not decision.done():
-                    decision.set_result(following)
+                    decision.set_result(result)
 
     def stuck_for(self) -> float:
         """Seconds that the event in work has taken so far; folding, which is no event, is not counted."""
@@ -103,9 +106,9 @@ class Driver:
         """Lets go of the journal, after `run` has ended."""
         self._engine.close()
 
-    def submit(self, event: Event) -> "asyncio.Future[Effects]":
-        """Puts the event in; the future has the step's effects once they are performed."""
-        decision: asyncio.Future[Effects] = asyncio.get_running_loop().create_future()
+    def submit(self, event: Event) -> "asyncio.Future[StepResult]":
+        """Puts the event in; the future has the step's result once its effects are performed."""
+        decision: asyncio.Future[StepResult] = asyncio.get_running_loop().create_future()
         # Some events have no one who waits for what comes of them.
         decision.add_done_callback(lambda future: future.cancelled() or future.exception())
         self._queue.put_nowait((event, decision))
@@ -162,7 +165,7 @@ class Driver:
         """See `ports.Engine`."""
         begun = self.submit(inputs.UpdateBegun(peer, announcement))
         try:
-            refusal = _refusal_of(peer, await asyncio.shield(begun))
+            refusal = (await asyncio.shield(begun)).refusals.get(peer)
         except asyncio.CancelledError:
             self.submit(inputs.UpdateBroken(peer, announcement))  # perhaps let in by now, and nobody comes with it
             raise
@@ -195,21 +198,17 @@ class Driver:
 
     async def report(self, reported: MetricsReported) -> UpdateRefusal | None:
         """See `ports.Engine`."""
-        return _refusal_of(reported.peer, await asyncio.shield(self.submit(reported)))
+        return (await asyncio.shield(self.submit(reported))).refusals.get(reported.peer)
 
-    async def _perform(  # noqa: C901, PLR0912 - one case for each effect
-        self, following: Effects, event: Event | None, callbacks: DriverCallbacks, tasks: asyncio.TaskGroup
+    async def _perform(
+        self, effects: Sequence[Effect], callbacks: DriverCallbacks, tasks: asyncio.TaskGroup
     ) -> None:
-        for effect in following:
+        for effect in effects:
             match effect:
                 case do.SendWork() | do.RequestInitialModel() | do.SendWait() | do.SendRunEnded():
                     async with self._news:
                         self._due[effect.peer] = effect
                         self._news.notify_all()
-                case do.Refuse():
-                    # Whoever waits for an answer reads it there; of a stream of work, this is its end.
-                    if isinstance(event, inputs.Joined):
-                        callbacks.cut_peer(effect.peer, effect.refusal)
                 case do.Disconnect():
                     gone = UpdateRefusal(
                         UpdateRefusalReason.REMOVED, f"cluster {effect.peer} takes part in this run no longer"
@@ -228,8 +227,6 @@ class Driver:
                     self._set_timer(effect.at)
                 case do.ReportStatus():
                     callbacks.report(self.state)
-                case do.ReceiveUpdate() | do.Acknowledge():
-                    pass  # for whoever waits for this step
                 case _:
                     assert_never(effect)
 
@@ -247,10 +244,6 @@ class Driver:
             self._timer.cancel()
         delay = max(0.0, at - time.time())
         self._timer = asyncio.get_running_loop().call_later(delay, lambda: self.submit(inputs.Timer()))
-
-
-def _refusal_of(peer: str, following: Effects) -> UpdateRefusal | None:
-    return next((e.refusal for e in following if isinstance(e, do.Refuse) and e.peer == peer), None)
 
 
 def _counted(refusal: UpdateRefusal, announcement: Announcement) -> SpooledUpload | UpdateRefusal:

@@ -14,7 +14,7 @@ from hub_manager.aggregator.numerics.algorithms import Aggregation
 from hub_manager.aggregator.numerics.fold import Diverged, Folding, Slot, fold
 from hub_manager.aggregator.rounds.effects import Effect, FoldUpdates, StoreInitialModel
 from hub_manager.aggregator.rounds.inputs import Event, FoldDiverged, ModelStored, Resumed
-from hub_manager.aggregator.rounds.machine import advance
+from hub_manager.aggregator.rounds.machine import StepResult, advance
 from hub_manager.aggregator.rounds.snapshot import SNAPSHOT_ROUNDS, is_due, snapshot_of
 from hub_manager.aggregator.rounds.state import State, new_run
 from hub_manager.aggregator.rounds.transitions import apply
@@ -34,7 +34,7 @@ class RoundEngine:
     state: State
     snapshot_rounds: int = SNAPSHOT_ROUNDS
 
-    def step(self, event: Event, now: float) -> tuple[Effect, ...]:
+    def step(self, event: Event, now: float) -> StepResult:
         """What is to be done about an event, in order; its facts are durable on return.
 
         Args:
@@ -45,12 +45,12 @@ class RoundEngine:
             ImpossibleFact: The engine contradicts itself. The process has to end; nothing of the step was written.
             OSError: The volume failed. The process has to end, and its successor goes on from what is on disk.
         """
-        following = advance(self.state, event, now)
-        self.journal.append(following.durable_records)
-        self.state = following.state
-        if is_due(following.durable_records, self.snapshot_rounds):
+        result = advance(self.state, event, now)
+        self.journal.append(result.durable_records)
+        self.state = result.state
+        if is_due(result.durable_records, self.snapshot_rounds):
             self.journal.begin_anew(snapshot_of(self.state))
-        return following.effects
+        return result
 
     def perform(self, effect: StoreInitialModel | FoldUpdates) -> ModelStored | FoldDiverged:
         """Fold or store what is spooled; the event says what came of it. Takes its time: not for the event loop.
@@ -67,7 +67,7 @@ class RoundEngine:
             opened = stack.enter_context
             updates = [opened(self.spool.source(part.peer, effect.round, part.digest)) for part in effect.parts]
             base = opened(self.checkpoints.source(effect.round - 1))
-            slots = [opened(self.checkpoints.slot(*slot, manifest)) for slot in self._slots(effect.round - 1)]
+            slots = [opened(self.checkpoints.slot(*slot)) for slot in self._slots(effect.round - 1)]
             kept = [Slot(source) for source in slots] or [Slot(None) for _ in self.aggregation.slots]
             weights = [part.weight for part in effect.parts]
             folding = Folding(manifest, self.aggregation, updates, weights, base, kept)
@@ -123,4 +123,4 @@ def open_engine(
     checkpoints = CheckpointStore(folder / "checkpoints", run)
     engine = RoundEngine(aggregation, journal, Spool(folder / "updates"), checkpoints, state, snapshot_rounds)
     found = checkpoints.recover()
-    return engine, engine.step(Resumed(found.stored if found is not None else None), now)
+    return engine, engine.step(Resumed(found.stored if found is not None else None), now).effects

@@ -11,16 +11,15 @@ from typing import Any, TypeVar
 
 from federation.model import ModelManifest
 from hub_manager.aggregator.domain import Announcement
-from hub_manager.aggregator.rounds import effects as do
-from hub_manager.aggregator.rounds.effects import Effect
 from hub_manager.aggregator.rounds.inputs import Event, UpdateBroken, UpdateComplete
+from hub_manager.aggregator.rounds.machine import StepResult
 from hub_manager.aggregator.storage.spool import Spool, SpoolUpload
 from hub_manager.aggregator.storage.volume import FileSource
 from hub_manager.aggregator.validation.refusal import UpdateRefusal
 
 T = TypeVar("T")
 
-Submit = Callable[[Event], "asyncio.Future[tuple[Effect, ...]]"]
+Submit = Callable[[Event], "asyncio.Future[StepResult]"]
 """Puts an event into the engine's queue; the future has what came of it."""
 
 
@@ -60,9 +59,9 @@ class SpoolUploadSession:
         if refusal is not None:
             return refusal
         self._complete = True
-        following = await asyncio.shield(self._submit(UpdateComplete(self._peer, self._announcement)))
-        refusals = [effect.refusal for effect in following if isinstance(effect, do.Refuse)]
-        return next((found for found in refusals if not found.reason.counted), None)
+        result = await asyncio.shield(self._submit(UpdateComplete(self._peer, self._announcement)))
+        refusal = result.refusals.get(self._peer)
+        return None if refusal is None or refusal.reason.counted else refusal
 
     async def close(self) -> None:
         """Lets go of the file, and tells the engine of an upload that came to nothing; also when it is cancelled."""

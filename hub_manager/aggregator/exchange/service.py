@@ -82,12 +82,6 @@ class Exchange:
             },
         )
 
-    def cut(self, cluster: str) -> None:
-        """Ends every call of a cluster that takes part no longer."""
-        gone = refused(CallReason.NOT_IN_COHORT, f"{cluster} takes part in this run no longer")
-        if self._calls.cut(cluster, gone):
-            _log.warning("collaborator_cut", cluster=cluster)
-
     def _served(self, name: str, kind: CallKind, method: Method) -> Callable[[object, Context], Awaitable[None]]:
         async def serve(_requests: object, context: Context) -> None:
             peer: Peer | None = None

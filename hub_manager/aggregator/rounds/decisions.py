@@ -4,8 +4,9 @@ Everything that a peer caused is judged here against the state: is it a member, 
 sent is judged by `checks`. A refusal changes nothing, so an honest resend finds the round as it was.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import assert_never
 
 from federation.api.aggregator_run import Cohort
@@ -14,7 +15,7 @@ from hub_manager.aggregator import domain
 from hub_manager.aggregator.domain import INITIAL_ROUND, Announcement, JoinPolicy
 from hub_manager.aggregator.rounds import inputs, records
 from hub_manager.aggregator.rounds.effect_rules import pending
-from hub_manager.aggregator.rounds.effects import Disconnect, Effect, ReceiveUpdate, Refuse
+from hub_manager.aggregator.rounds.effects import Disconnect, Effect
 from hub_manager.aggregator.rounds.inputs import Event
 from hub_manager.aggregator.rounds.records import (
     CohortApplied,
@@ -37,6 +38,8 @@ class Decision:
     records: Sequence[Record] = ()
     effects: Sequence[Effect] = ()
     """To be done after those of the facts."""
+    refusals: Mapping[str, UpdateRefusal] = field(default_factory=lambda: MappingProxyType({}))
+    """Why an input of the peer was rejected."""
 
 
 NOTHING = Decision()
@@ -123,7 +126,7 @@ def _joined(state: State, event: inputs.Joined) -> Decision:
     if refusal is None and state.manifest is not None:
         refusal = _model_refusal(event.manifest, state.manifest)
     if refusal is not None:
-        return Decision(effects=[Refuse(peer, refusal), Disconnect(peer)])
+        return Decision(effects=[Disconnect(peer)], refusals={peer: refusal})
     return Decision([records.PeerConnected(peer, event.manifest)])
 
 
@@ -188,9 +191,8 @@ def _timing(state: State, peer: str, announced: Announcement) -> UpdateRefusal |
 def _begun(state: State, event: inputs.UpdateBegun) -> Decision:
     refusal = update_refusal(state, event.peer, event.announcement)
     if refusal is not None:
-        return Decision(effects=[Refuse(event.peer, refusal)])
-    opened = records.UploadOpened(event.peer, event.announcement)
-    return Decision([opened], [ReceiveUpdate(event.peer, event.announcement)])
+        return Decision(refusals={event.peer: refusal})
+    return Decision([records.UploadOpened(event.peer, event.announcement)])
 
 
 def _complete(state: State, event: inputs.UpdateComplete) -> Decision:
@@ -200,7 +202,7 @@ def _complete(state: State, event: inputs.UpdateComplete) -> Decision:
     if refusal is None and state.uploads.get(peer) != announced:
         refusal = UpdateRefusal(UpdateRefusalReason.NOT_EXPECTED, "this update was not announced")
     if refusal is not None:
-        return Decision(effects=[Refuse(peer, refusal)])
+        return Decision(refusals={peer: refusal})
     if state.phase is Phase.AWAITING_INITIAL_MODEL:
         return Decision([records.InitialModelCounted(peer, announced.digest, state.declared[peer])])
     return Decision([records.UploadEnded(peer), records.UpdateCounted(peer, announced.digest, announced.weight)])
@@ -218,7 +220,7 @@ def _measured(state: State, event: domain.MetricsReported) -> Decision:
         )
     refusal = refusal or metrics_refusal(event, state.due_tasks)
     if refusal is not None:
-        return Decision(effects=[Refuse(event.peer, refusal)])
+        return Decision(refusals={event.peer: refusal})
     if (event.peer, event.task) in state.metrics:
         return NOTHING
     return Decision([records.MetricsCounted(event.peer, event.task, event.samples, event.metrics)])

@@ -10,7 +10,6 @@ from typing import Final, assert_never
 from hub_manager.aggregator.domain import INITIAL_ROUND
 from hub_manager.aggregator.rounds import records
 from hub_manager.aggregator.rounds.effects import (
-    Acknowledge,
     CutUpload,
     Disconnect,
     DropSpool,
@@ -58,7 +57,6 @@ def effects_of(before: State, record: Record, after: State) -> Iterator[Effect]:
         case records.InitialModelRequested() | records.EvaluationOpened():
             yield from _handed(after, after.connected)
         case records.UpdateCounted() | records.InitialModelCounted():
-            yield Acknowledge(record.peer, after.round)
             yield from pending(after)
         case records.RoundOpened():
             reopened = before.phase is Phase.COLLECTING

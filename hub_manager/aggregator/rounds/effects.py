@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from federation.model import ModelManifest
-from hub_manager.aggregator.domain import Announcement, CountedUpdate, Task
+from hub_manager.aggregator.domain import CountedUpdate, Task
 from hub_manager.aggregator.validation.refusal import UpdateRefusal
 
 
@@ -49,30 +49,6 @@ class SendRunEnded:
     message: str
     digest: str | None
     """Of the final model, of a completed run."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiveUpdate:
-    """Let the peer's bytes into the spool, from the offset that the spool has; an earlier upload of the peer ends."""
-
-    peer: str
-    announcement: Announcement
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledge:
-    """Tell the peer that its update counts; sent again when a peer that missed it announces the same update."""
-
-    peer: str
-    round: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """Tell the peer why what it sent does not count, and record it."""
-
-    peer: str
-    refusal: UpdateRefusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +110,6 @@ Effect: TypeAlias = (
     | RequestInitialModel
     | SendWait
     | SendRunEnded
-    | ReceiveUpdate
-    | Acknowledge
-    | Refuse
     | CutUpload
     | Disconnect
     | StoreInitialModel

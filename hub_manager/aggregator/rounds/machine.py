@@ -11,8 +11,9 @@ the shell writes the facts of a step to the journal, as one, before any of its e
 clock, because waits outlive a process; a clock that jumps ends a wait early or late, and changes nothing else.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import assert_never
 
 from hub_manager.aggregator.domain import JoinPolicy
@@ -24,6 +25,7 @@ from hub_manager.aggregator.rounds.inputs import Event, Resumed, Timer
 from hub_manager.aggregator.rounds.records import DurableRecord, Record, RunFailureReason
 from hub_manager.aggregator.rounds.state import Phase, State
 from hub_manager.aggregator.rounds.transitions import apply
+from hub_manager.aggregator.validation.refusal import UpdateRefusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class StepResult:
     state: State
     records: tuple[Record, ...] = ()
     effects: tuple[Effect, ...] = ()
+    refusals: Mapping[str, UpdateRefusal] = field(default_factory=lambda: MappingProxyType({}))
+    """Why an input of the peer was rejected; a rejected input changes nothing."""
 
     @property
     def durable_records(self) -> tuple[DurableRecord, ...]:
@@ -63,14 +67,14 @@ def advance(state: State, event: Event, now: float) -> StepResult:
     # Timers run on the monotonic clock: one that comes while its deadline is ahead has seen the wall clock put back.
     if deadline is not None and (deadline != state.deadline or isinstance(event, Resumed | Timer)):
         effects.append(SetTimer(deadline))
-    return replace(step, effects=tuple(effects))
+    return replace(step, effects=tuple(effects), refusals=decision.refusals)
 
 
 def _followed(step: StepResult, coming: Iterable[Record]) -> StepResult:
     for record in coming:
         after = apply(step.state, record)
         effects = effects_of(step.state, record, after)
-        step = StepResult(after, (*step.records, record), (*step.effects, *effects))
+        step = replace(step, state=after, records=(*step.records, record), effects=(*step.effects, *effects))
     return step
 
 

@@ -23,7 +23,6 @@ from federation.model import DIGEST_PREFIX, ModelManifest
 from federation.safetensors import HEADER_LENGTH, header, tensors_start
 from hub_manager.aggregator.domain import INITIAL_ROUND, StoredModel
 from hub_manager.aggregator.numerics.fold import Diverged, Source, Write, slot_manifest
-from hub_manager.aggregator.storage.narrow_slot import NARROW_SLOTS, NarrowSlot
 from hub_manager.aggregator.storage.volume import (
     PRIVATE,
     FileSource,
@@ -34,8 +33,6 @@ from hub_manager.aggregator.storage.volume import (
 )
 
 KEPT: Final = 2
-_READ: Final = frozenset({NARROW_SLOTS, FORMAT})
-"""The formats that are understood."""
 _COPIED: Final = 1 << 20
 """Bytes at a time, of a file that is read or copied."""
 
@@ -138,21 +135,17 @@ class CheckpointStore:
         path = self.path(round_number)
         return FileSource(path, _start(path))
 
-    def slot(self, round_number: int, name: str, manifest: ModelManifest) -> FileSource:
-        """What the optimizer has kept, laid out as `slot_manifest` has it, to be closed by the caller.
+    def slot(self, round_number: int, name: str) -> FileSource:
+        """Open an optimizer slot, laid out as `slot_manifest` describes; the caller closes it.
 
         Args:
-            round_number: The round after which it was kept.
+            round_number: The round after which the slot was stored.
             name: Of the slot.
-            manifest: The model's layout.
 
         Raises:
             OSError: There is no such checkpoint, or it has no such slot.
         """
-        folder = self._path(round_number)
-        path = folder / f"{name}.safetensors"
-        if _manifest(folder).format == NARROW_SLOTS:
-            return NarrowSlot(path, _start(path), manifest)
+        path = self._path(round_number) / f"{name}.safetensors"
         return FileSource(path, _start(path))
 
     def path(self, round_number: int) -> Path:
@@ -180,7 +173,7 @@ class CheckpointStore:
             checkpoint = _manifest(folder)
         except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             return None
-        if (checkpoint.run, checkpoint.round) != (self._run, round_number) or checkpoint.format not in _READ:
+        if (checkpoint.run, checkpoint.round) != (self._run, round_number) or checkpoint.format != FORMAT:
             return None
         files = (checkpoint.model, *checkpoint.slots)
         return checkpoint if all(_is_whole(folder, file) for file in files) else None

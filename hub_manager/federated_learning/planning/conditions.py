@@ -29,7 +29,7 @@ from federation.api.run_status import (
 )
 from federation.kube.conditions import merge_condition
 from federation.kube.encoding import condition_json, plain
-from federation.kube.events import Statement
+from federation.kube.events import EventRecord
 from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json
 
@@ -178,7 +178,7 @@ def derived(
     )
 
 
-def statements(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[Statement, ...]:
+def statements(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[EventRecord, ...]:
     """The Events that the change deserves: one for each condition that says something else than before."""
     old = tuple(before)
     said = []
@@ -189,7 +189,7 @@ def statements(before: Iterable[Condition], after: Iterable[Condition]) -> tuple
         if condition.reason in _QUIET:
             continue
         bad = condition.type == FAILED or (condition.status == "False" and condition.reason not in _MILD)
-        said.append(Statement("Warning" if bad else "Normal", condition.reason, condition.message))
+        said.append(EventRecord("Warning" if bad else "Normal", condition.reason, condition.message))
     return tuple(said)
 
 

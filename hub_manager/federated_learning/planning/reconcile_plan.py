@@ -20,7 +20,7 @@ from typing import Final
 
 from federation.api.meta import Condition, condition_of, is_true
 from federation.api.run_status import COHORT_READY, COMPLETE, FAILED, PROGRESSING, SCHEDULED, SERVER_READY
-from federation.kube.events import Statement
+from federation.kube.events import EventRecord
 from federation.kube.kinds import FEDERATED_LEARNING, MANIFEST_WORK, PERSISTENT_VOLUME_CLAIM, SECRET
 from federation.kube.resource import Json, key_of
 from hub_manager.federated_learning.actions import Action, Delete, Patch, Purge
@@ -49,7 +49,7 @@ class Plan:
 
     status: Json | None = None
     actions: tuple[Action, ...] = ()
-    statements: tuple[Statement, ...] = ()
+    statements: tuple[EventRecord, ...] = ()
     due: datetime | None = None
     """When to look again though nothing has changed."""
 

@@ -15,9 +15,9 @@ from federation.api.ocm.addon import AddOnDeploymentConfig, ClusterManagementAdd
 from federation.api.ocm.claims import AddOnPlacementScore
 from federation.api.ocm.cluster import ManagedCluster
 from federation.api.ocm.work import ManifestWork
+from federation.kube.actions import Action, Apply, Delete, Patch
 from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE, MANIFEST_WORK, ROLE, ROLE_BINDING
 from federation.kube.resource import Json
-from hub_manager.addon.actions import Action, Apply, Delete, PatchStatus
 from hub_manager.addon.deployment_config import spec_hash
 from hub_manager.addon.plan import Observed, Settings, plan
 from hub_manager.addon.templates import Templates, load_templates
@@ -157,7 +157,7 @@ class World:
                 new["metadata"]["generation"] = old.get("metadata", {}).get("generation", 0) + changed
                 new["status"] = old.get("status", {})
                 self.objects[kind.kind, key.name] = new
-            case PatchStatus(patch=patch):
+            case Patch(patch=patch):
                 assert self.addon is not None
                 wanted = (self.addon["metadata"]["uid"], self.addon["metadata"]["resourceVersion"])
                 assert (patch["metadata"]["uid"], patch["metadata"]["resourceVersion"]) == wanted
@@ -173,7 +173,7 @@ class World:
 
     def settle(self, steps: int = 10) -> None:
         for _ in range(steps):
-            actions = plan(self.observe(), settings())
+            actions = plan(self.observe(), settings()).actions
             if not actions:
                 return
             for action in actions:

@@ -112,11 +112,10 @@ async def serving(
     aggregator: Aggregator, reporter: Reporter | None = None, *, followed: Follow | None = None
 ) -> "tuple[asyncio.Task[State], int]":
     """The aggregator's life as a task, and the port, once it serves."""
-    up = asyncio.Event()
-    living = asyncio.create_task(aggregator.run(reporter, followed=followed, serving=up.set))
-    waiting = asyncio.create_task(up.wait())
+    living = asyncio.create_task(aggregator.run(reporter, followed=followed))
+    waiting = asyncio.create_task(aggregator.started.wait())
     await asyncio.wait({living, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if not up.is_set():
+    if not aggregator.started.is_set():
         waiting.cancel()
         living.result()
     return living, aggregator.port

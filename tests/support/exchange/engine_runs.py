@@ -84,7 +84,7 @@ class Sites:
         try:
             todo = list(first)
             for peer in self.order(list(COHORT)):
-                todo += engine.step(inputs.Joined(peer, MIXED), 0.0)
+                todo += engine.step(inputs.Joined(peer, MIXED), 0.0).effects
             while todo:
                 requested_from = [
                     effect for effect in todo if isinstance(effect, effects.SendWork | effects.RequestInitialModel)
@@ -113,15 +113,13 @@ class Sites:
         round_number, task, weight = announced
         assert (peer, round_number) not in self.acknowledged
         announcement = Announcement(round_number, task, len(raw), digest_of(raw), weight)
-        found: list[Effect] = []
-        for effect in engine.step(inputs.UpdateBegun(peer, announcement), 0.0):
-            if isinstance(effect, effects.ReceiveUpdate):
-                self._send(engine, peer, announcement, raw)
-                found += engine.step(inputs.UpdateComplete(peer, announcement), 0.0)
-        self.acknowledged |= {
-            (effect.peer, effect.round) for effect in found if isinstance(effect, effects.Acknowledge)
-        }
-        return found
+        if engine.step(inputs.UpdateBegun(peer, announcement), 0.0).refusals:
+            return []
+        self._send(engine, peer, announcement, raw)
+        result = engine.step(inputs.UpdateComplete(peer, announcement), 0.0)
+        if not result.refusals:
+            self.acknowledged.add((peer, round_number))
+        return list(result.effects)
 
     def _send(self, engine: RoundEngine, peer: str, announced: Announcement, raw: bytes) -> None:
         """Stream what is missing of an update, in chunks that cut elements in two."""
@@ -136,7 +134,7 @@ class Sites:
 def _performed(engine: RoundEngine, effect: Effect) -> Sequence[Effect]:
     match effect:
         case effects.StoreInitialModel() | effects.FoldUpdates():
-            return engine.step(engine.perform(effect), 0.0)
+            return engine.step(engine.perform(effect), 0.0).effects
         case effects.DropSpool():
             engine.spool.drop_through(effect.round)
     return ()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from federation.api.aggregator_run import Cohort
 from federation.model import DType, ModelManifest, TensorSpec, digest_of, manifest_of
@@ -15,7 +15,7 @@ from hub_manager.aggregator.rounds.machine import StepResult, advance
 from hub_manager.aggregator.rounds.records import DurableRecord
 from hub_manager.aggregator.rounds.state import Phase, State, new_run
 from hub_manager.aggregator.rounds.transitions import replay
-from hub_manager.aggregator.validation.refusal import UpdateRefusalReason
+from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason
 
 TASKS = (
     Task("aggregated_model_validation", TaskKind.VALIDATE_AGGREGATED),
@@ -26,6 +26,8 @@ MANIFEST = manifest_of([TensorSpec("weight", DType.FLOAT32, (4, 3)), TensorSpec(
 OTHER_MODEL = manifest_of([TensorSpec("weight", DType.FLOAT32, (3, 4)), TensorSpec("bias", DType.FLOAT32, (3,))])
 FIRST_MODEL = StoredModel(0, digest_of(b"first"), MANIFEST)
 COHORT = ("c1", "c10", "c2")
+Outcome: TypeAlias = Effect | UpdateRefusal
+"""What a step leads to."""
 
 
 def parameters(
@@ -84,8 +86,8 @@ class World:
         self.state = new_run(self.parameters)
         self.see(inputs.Resumed(self.stored))
 
-    def see(self, event: Event) -> list[Effect]:
-        """One step; its effects."""
+    def see(self, event: Event) -> list[Outcome]:
+        """Advance the run by one step; return its refusals and its effects."""
         step: StepResult = advance(self.state, event, self.now)
         self.journal += step.durable_records
         self.state = step.state
@@ -93,7 +95,7 @@ class World:
             found for found in step.effects if isinstance(found, effects.StoreInitialModel | effects.FoldUpdates)
         ]
         self.effects += step.effects
-        return list(step.effects)
+        return [*step.refusals.values(), *step.effects]
 
     def crash(self) -> None:
         """The process dies and another takes over."""
@@ -101,21 +103,21 @@ class World:
         self.state = replay(self.parameters, self.journal)
         self.see(inputs.Resumed(self.stored))
 
-    def submit(self, *members: str, revoked: Iterable[str] = ()) -> list[Effect]:
+    def submit(self, *members: str, revoked: Iterable[str] = ()) -> list[Outcome]:
         """The hub says who takes part, in a cohort that is newer than any before."""
         self.reported += 1
         return self.see(inputs.CohortReceived(cohort_of(self.reported, members, revoked)))
 
-    def pass_time(self, seconds: float) -> list[Effect]:
+    def pass_time(self, seconds: float) -> list[Outcome]:
         """Time passes, and a timer comes."""
         self.now += seconds
         return self.see(inputs.Timer())
 
-    def join(self, *peers: str, manifest: ModelManifest = MANIFEST) -> list[Effect]:
+    def join(self, *peers: str, manifest: ModelManifest = MANIFEST) -> list[Outcome]:
         """The peers come in, one after the other."""
         return [found for peer in peers for found in self.see(inputs.Joined(peer, manifest))]
 
-    def send(self, peer: str, *, weight: int = 10) -> list[Effect]:
+    def send(self, peer: str, *, weight: int = 10) -> list[Outcome]:
         """The peer's honest update of the round in work, as far as it is let in."""
         announced = announcement(peer, self.state.round, weight=weight)
         begun = self.see(inputs.UpdateBegun(peer, announced))
@@ -123,11 +125,11 @@ class World:
             return begun
         return begun + self.see(inputs.UpdateComplete(peer, announced))
 
-    def measure(self, peer: str, task: str, value: float = 0.5) -> list[Effect]:
+    def measure(self, peer: str, task: str, value: float = 0.5) -> list[Outcome]:
         """The peer reports one metric of a task."""
         return self.see(domain.MetricsReported(peer, self.state.round, task, 5, (Metric("accuracy", value),)))
 
-    def fold(self) -> list[Effect]:
+    def fold(self) -> list[Outcome]:
         """What was asked for is folded and stored; the model's digest says what went into it, and in which order."""
         requested_from = self.pending.pop(0)
         assert isinstance(requested_from, effects.StoreInitialModel | effects.FoldUpdates)
@@ -149,11 +151,11 @@ def opened(**changes: Any) -> World:
     return world
 
 
-def kinds(found: list[Effect]) -> list[type[Effect]]:
-    """What sort of effects they are, in order."""
+def kinds(found: list[Outcome]) -> list[type[Outcome]]:
+    """Return the types of the outcomes, in order."""
     return [type(effect) for effect in found]
 
 
-def refusals(found: list[Effect]) -> list[UpdateRefusalReason]:
-    """The reasons of the refusals among the effects."""
-    return [effect.refusal.reason for effect in found if isinstance(effect, effects.Refuse)]
+def refusals(found: list[Outcome]) -> list[UpdateRefusalReason]:
+    """Return the reasons of the refusals among the outcomes."""
+    return [outcome.reason for outcome in found if isinstance(outcome, UpdateRefusal)]

@@ -17,7 +17,7 @@ from federation.rpc.gen import exchange_pb2 as pb
 from federation.rpc.gen.exchange_pb2_grpc import ExchangeStub
 from federation.rpc.orders import Blob, Order, Round, RunEnded, TaskKind, Update
 from federation.rpc.policy import Patience
-from federation.rpc.refusal import Refused, Remedy
+from federation.rpc.refusal import CallReason, Refused, Remedy, refused
 from hub_manager.aggregator.rounds.effects import SendRunEnded
 from tests.support.exchange.exchange import (
     MANIFEST,
@@ -144,7 +144,6 @@ async def test_an_order_told_again_is_no_other_order(desk: Desk) -> None:
 
             with pytest.raises(TimeoutError):
                 await asyncio.to_thread(mine.next_order, order, timeout=0.3)
-            assert mine.still_due(dataclasses.replace(order, deadline=0.0))
 
 
 async def test_a_fatal_refusal_ends_every_call_with_its_reason(desk: Desk) -> None:
@@ -153,7 +152,7 @@ async def test_a_fatal_refusal_ends_every_call_with_its_reason(desk: Desk) -> No
         with client(running.address, desk.collaborator()) as mine:
             await asyncio.to_thread(mine.join, MANIFEST)
             engine.cohort.clear()
-            running.exchange.cut("c1")
+            running.calls.cut("c1", refused(CallReason.NOT_IN_COHORT, "the cluster has left the run"))
             with pytest.raises(Refused) as waiting:
                 await asyncio.to_thread(mine.next_order)
             with pytest.raises(Refused) as uploading:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from federation.api.ocm.addon import AddOnDeploymentConfig
-from hub_manager.addon.actions import Apply
+from federation.kube.actions import Apply
 from hub_manager.addon.plan import plan
 from tests.support.builders.addon_objects import (
     BUNDLE,
@@ -74,7 +74,7 @@ def test_a_work_that_was_changed_is_put_right(field: str) -> None:
         case _:
             work["spec"]["executor"] = {"subject": {"type": "ServiceAccount"}}
 
-    actions = plan(world.observe(), settings())
+    actions = plan(world.observe(), settings()).actions
 
     assert [type(a) for a in actions] == [Apply]
 
@@ -96,7 +96,7 @@ def test_defaults_that_the_server_adds_do_not_count_as_a_change() -> None:
     for option in world.works()[0]["spec"]["manifestConfigs"]:
         option["feedbackScrapeType"] = "Poll"
 
-    assert plan(world.observe(), settings()) == ()
+    assert plan(world.observe(), settings()).actions == ()
 
 
 def test_manifests_applied_follows_what_the_spoke_reports() -> None:

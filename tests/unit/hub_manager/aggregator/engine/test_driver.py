@@ -10,8 +10,8 @@ from hub_manager.aggregator.domain import Announcement
 from hub_manager.aggregator.engine.driver import Driver
 from hub_manager.aggregator.engine.engine import open_engine
 from hub_manager.aggregator.numerics.algorithms import Aggregation, WeightedMean
-from hub_manager.aggregator.rounds.effects import Effect
 from hub_manager.aggregator.rounds.inputs import Event, UpdateBegun, UpdateBroken
+from hub_manager.aggregator.rounds.machine import StepResult
 from hub_manager.aggregator.validation.manifest import ModelLimits
 from tests.support.exchange.rounds import parameters
 
@@ -21,7 +21,7 @@ class Noted(Driver):
 
     reported: tuple[Event, ...] = ()
 
-    def submit(self, event: Event) -> "asyncio.Future[tuple[Effect, ...]]":
+    def submit(self, event: Event) -> "asyncio.Future[StepResult]":
         self.reported = (*self.reported, event)
         return super().submit(event)
 

@@ -16,7 +16,7 @@ import pytest
 from federation.api.identity import Subject
 from federation.pki.certificate import certificate_pem
 from federation.rpc.gen import exchange_pb2 as pb
-from federation.rpc.refusal import REFUSAL_METADATA, Refused, Remedy, from_metadata
+from federation.rpc.refusal import REFUSAL_METADATA, CallReason, Refused, Remedy, from_metadata, refused
 from federation.rpc.tls import Files, MaterialRefused, read_material, server_credentials
 from tests.support.builders.authorities import authority
 from tests.support.exchange.exchange import SimpleEngine, aggregator, caller, header, stub
@@ -200,7 +200,7 @@ async def test_the_streams_of_a_removed_cluster_end_at_once(desk: Desk) -> None:
         await engine.arrived.wait()
 
         engine.cohort.discard("c1")
-        running.exchange.cut("c1")
+        running.calls.cut("c1", refused(CallReason.NOT_IN_COHORT, "the cluster has left the run"))
 
         assert await working.code() is grpc.StatusCode.PERMISSION_DENIED
         assert await uploading.code() is grpc.StatusCode.PERMISSION_DENIED

@@ -15,8 +15,9 @@ from hub_manager.aggregator.domain import Announcement
 from hub_manager.aggregator.engine.upload_session import SpoolUploadSession
 from hub_manager.aggregator.exchange.stream import CallTimeouts
 from hub_manager.aggregator.ports import SpooledUpload, UploadSession
-from hub_manager.aggregator.rounds.effects import Effect
 from hub_manager.aggregator.rounds.inputs import Event, UpdateBroken, UpdateComplete
+from hub_manager.aggregator.rounds.machine import StepResult
+from hub_manager.aggregator.rounds.state import new_run
 from hub_manager.aggregator.storage.spool import Spool
 from hub_manager.aggregator.validation.content import Inspection
 from hub_manager.aggregator.validation.refusal import UpdateRefusal
@@ -30,6 +31,7 @@ from tests.support.exchange.exchange import (
     refusal_of,
     stub,
 )
+from tests.support.exchange.rounds import parameters
 from tests.support.exchange.tls import Desk
 from tests.support.waiting import until
 
@@ -56,10 +58,10 @@ class SpoolingEngine(SimpleEngine):
     received_events: list[Event] = field(default_factory=list)
     begun: int = 0
 
-    def submit(self, event: Event) -> "asyncio.Future[tuple[Effect, ...]]":
+    def submit(self, event: Event) -> "asyncio.Future[StepResult]":
         self.received_events.append(event)
-        decision: asyncio.Future[tuple[Effect, ...]] = asyncio.get_running_loop().create_future()
-        decision.set_result(())
+        decision: asyncio.Future[StepResult] = asyncio.get_running_loop().create_future()
+        decision.set_result(StepResult(new_run(parameters())))
         return decision
 
     async def receive(self, peer: str, announcement: Announcement, offset: int) -> SpoolUploadSession:
