@@ -200,9 +200,7 @@ class Driver:
         """See `ports.Engine`."""
         return (await asyncio.shield(self.submit(reported))).refusals.get(reported.peer)
 
-    async def _perform(
-        self, effects: Sequence[Effect], callbacks: DriverCallbacks, tasks: asyncio.TaskGroup
-    ) -> None:
+    async def _perform(self, effects: Sequence[Effect], callbacks: DriverCallbacks, tasks: asyncio.TaskGroup) -> None:
         for effect in effects:
             match effect:
                 case do.SendWork() | do.RequestInitialModel() | do.SendWait() | do.SendRunEnded():

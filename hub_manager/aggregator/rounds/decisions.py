@@ -171,7 +171,8 @@ def _timing(state: State, peer: str, announced: Announcement) -> UpdateRefusal |
     seeding = state.phase is Phase.AWAITING_INITIAL_MODEL
     if announced.round != state.round or (announced.round == INITIAL_ROUND and not (seeding or state.parts)):
         return UpdateRefusal(
-            UpdateRefusalReason.OTHER_ROUND, f"an update of round {announced.round}; round {state.round} is in work"
+            UpdateRefusalReason.OTHER_ROUND,
+            f"the update is for {_round_name(state, announced.round)}; the run is in {_round_name(state, state.round)}",
         )
     counted = state.parts.get(peer)
     if counted is not None:
@@ -183,9 +184,15 @@ def _timing(state: State, peer: str, announced: Announcement) -> UpdateRefusal |
     requested_from = state.requested_from[-1:] if seeding else state.roster if state.phase is Phase.COLLECTING else ()
     if peer not in requested_from:
         return UpdateRefusal(
-            UpdateRefusalReason.NOT_EXPECTED, f"no update of round {announced.round} is asked of cluster {peer}"
+            UpdateRefusalReason.NOT_EXPECTED,
+            f"cluster {peer} is not asked for an update in {_round_name(state, announced.round)}",
         )
     return None
+
+
+def _round_name(state: State, number: int) -> str:
+    """Name a round for a message; the final evaluation follows the last round and is called by its name."""
+    return "the final evaluation" if number == state.parameters.rounds + 1 else f"round {number}"
 
 
 def _begun(state: State, event: inputs.UpdateBegun) -> Decision:
@@ -212,11 +219,13 @@ def _measured(state: State, event: domain.MetricsReported) -> Decision:
     refusal = _membership(state, event.peer)
     if refusal is None and (event.round != state.round or state.phase not in {Phase.COLLECTING, Phase.EVALUATING}):
         refusal = UpdateRefusal(
-            UpdateRefusalReason.OTHER_ROUND, f"metrics of round {event.round}; round {state.round} is in work"
+            UpdateRefusalReason.OTHER_ROUND,
+            f"the metrics are for {_round_name(state, event.round)}; the run is in {_round_name(state, state.round)}",
         )
     if refusal is None and event.peer not in state.roster:
         refusal = UpdateRefusal(
-            UpdateRefusalReason.NOT_EXPECTED, f"no metrics of round {event.round} are asked of cluster {event.peer}"
+            UpdateRefusalReason.NOT_EXPECTED,
+            f"cluster {event.peer} is not asked for metrics in {_round_name(state, event.round)}",
         )
     refusal = refusal or metrics_refusal(event, state.due_tasks)
     if refusal is not None:

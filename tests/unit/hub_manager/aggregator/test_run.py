@@ -195,7 +195,8 @@ async def test_the_metrics_tell_of_the_rounds(pod: Pod) -> None:
         return registry.get_sample_value(name)
 
     assert value("federated_learning_aggregator_rounds") == 3
-    assert value("federated_learning_aggregator_round") == 4, "after the last round comes its evaluation"
+    assert value("federated_learning_aggregator_round") == 3
+    assert value("federated_learning_aggregator_final_evaluation") == 0
     assert value("federated_learning_aggregator_cohort_size") == len(COHORT)
     # The first model, and one a round.
     assert value("federated_learning_aggregator_fold_duration_seconds_count") == 4
