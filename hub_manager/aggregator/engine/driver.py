@@ -114,6 +114,11 @@ class Driver:
         self._queue.put_nowait((event, decision))
         return decision
 
+    async def wait_for_members(self) -> None:
+        """Return once every member has connected to this process at least once."""
+        async with self._news:
+            await self._news.wait_for(lambda: set(self.state.members) <= self.state.declared.keys())
+
     def member(self, peer: str) -> bool:
         """See `ports.Engine`."""
         return peer in self.state.cohort and peer not in self.state.removed
