@@ -129,7 +129,7 @@ class Driver:
         if tensors is None:
             if known is None:
                 return UpdateRefusal(
-                    UpdateRefusalReason.NO_TENSORS, "the run has no model yet: say which tensors this one has"
+                    UpdateRefusalReason.NO_TENSORS, "the run has no model yet; announce the tensors of this one"
                 )
             self._manifests[peer] = known
             return JoinResult(self.state.parameters.rounds, known)
@@ -188,7 +188,9 @@ class Driver:
             await session.close()
             raise
         await session.close()
-        return UpdateRefusal(UpdateRefusalReason.OUT_OF_PLACE, f"byte {offset} is sent, byte {held} follows")
+        return UpdateRefusal(
+            UpdateRefusalReason.OUT_OF_PLACE, f"the upload starts at byte {offset}; resume it at byte {held}"
+        )
 
     def model(self, digest: str) -> ReadableModel | None:
         """See `ports.Engine`: the global model alone."""
@@ -213,9 +215,7 @@ class Driver:
                         self._due[effect.peer] = effect
                         self._news.notify_all()
                 case do.Disconnect():
-                    gone = UpdateRefusal(
-                        UpdateRefusalReason.REMOVED, f"cluster {effect.peer} takes part in this run no longer"
-                    )
+                    gone = UpdateRefusal(UpdateRefusalReason.REMOVED, f"cluster {effect.peer} has left the run")
                     callbacks.cut_peer(effect.peer, gone)
                 case do.CutUpload():
                     callbacks.cut_upload(effect.peer, effect.refusal)

@@ -92,13 +92,13 @@ def _resumed(state: State, event: inputs.Resumed, now: float) -> Decision:
     if state.phase is Phase.ENDED or state.model is None:
         return Decision(_renewed(state, now), list(pending(state)))
     if stored is None or stored.manifest != state.manifest:
-        return _lost("no checkpoint of the run is whole")
+        return _lost("the volume has no intact checkpoint of the run")
     if stored.round < state.model_round and state.phase is not Phase.GATHERING:
         return Decision([records.RolledBack(stored.round, stored.digest)])
     # A process may have died between the checkpoint and the journal: then the round is folded again, to the same bits.
     ahead = state.phase is Phase.STORING and stored.round == state.round
     if not ahead and (stored.round, stored.digest) != (state.model_round, state.model):
-        return _lost(f"the newest whole checkpoint, of round {stored.round}, is not the one in the journal")
+        return _lost(f"the newest intact checkpoint, of round {stored.round}, differs from the journal")
     return Decision(_renewed(state, now), list(pending(state)))
 
 
@@ -177,7 +177,7 @@ def _timing(state: State, peer: str, announced: Announcement) -> UpdateRefusal |
     counted = state.parts.get(peer)
     if counted is not None:
         same = counted.digest == announced.digest
-        message = f"{'this' if same else 'another'} update of round {announced.round} counts already"
+        message = f"{'this' if same else 'another'} update of round {announced.round} is already counted"
         return UpdateRefusal(UpdateRefusalReason.REPEATED if same else UpdateRefusalReason.REPLACED, message)
     if state.phase is Phase.STORING:
         return UpdateRefusal(UpdateRefusalReason.ROUND_CLOSED, f"round {announced.round} is closed")
