@@ -121,7 +121,7 @@ class Metric(Struct, frozen=True):
     value: float
     """Mean over the clusters, weighted by their samples."""
     round: int = 0
-    """Round in which the metric was measured; after the last round, that of the final evaluation."""
+    """Round in which the metric was measured. Absent for the final evaluation, after the last round."""
     clusters: tuple[ClusterMetric, ...] = ()
     """Value at each cluster."""
 

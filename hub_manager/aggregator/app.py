@@ -77,6 +77,7 @@ class Aggregator:
         self._registry = registry
         self._calls = OpenCalls(self._settings.limits, clock=lambda: datetime.now(UTC))
         self._driver: Driver | None = None
+        self._resumed = False
         self._unready: str | None = "the run's folder is being opened"
         self.started = asyncio.Event()
         """Set once collaborators are served."""
@@ -126,7 +127,7 @@ class Aggregator:
                 async with self._exchange_served(driver):
                     self.started.set()
                     await ended.wait()
-                    await self._say_farewell(reporter)
+                    await self._say_farewell(driver, reporter)
                 for task in beside:
                     task.cancel()
         return driver.state
@@ -136,6 +137,7 @@ class Aggregator:
         config = self._config
 
         def opened() -> Driver:
+            self._resumed = (config.folder / "journal").exists()
             self._bring_first_model()
             now = datetime.now(UTC).timestamp()
             engine, first = open_engine(config.folder, config.run.id, config.parameters, config.aggregation, now)
@@ -218,9 +220,13 @@ class Aggregator:
         if followed is not None:
             yield tasks.create_task(followed(take))
 
-    async def _say_farewell(self, reporter: Reporter | None) -> None:
+    async def _say_farewell(self, driver: Driver, reporter: Reporter | None) -> None:
+        """Wait until the collaborators have received the end of the run, and the last status is written."""
         try:
             async with asyncio.timeout(FAREWELL_SECONDS):
+                if self._resumed:
+                    # Collaborators of the previous process are still reconnecting; they would retry until they give up.
+                    await driver.wait_for_members()
                 await self._calls.wait_for_the_last(CallKind.WORK)
         except TimeoutError:
             _log.warning("farewell_cut_short", clusters=sorted(self._calls.peers()))

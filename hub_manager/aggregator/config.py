@@ -146,7 +146,7 @@ def aggregation_of(requested_from: AskedAggregation, plan: ExportedPlan) -> Aggr
     }
     algorithm = plan.aggregation if requested_from.algorithm == "WeightedMean" else requested_from.algorithm
     if algorithm not in steps:
-        raise ConfigError(f"aggregation.algorithm: {algorithm!r} is none of {', '.join(steps)}")
+        raise ConfigError(f"unsupported aggregation.algorithm {algorithm!r}: set it to one of {', '.join(steps)}")
     return Aggregation(*steps[algorithm])
 
 
@@ -163,7 +163,9 @@ def _read_plan(path: Path) -> ExportedPlan:
     try:
         return decode(path.read_bytes())
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; spec.client.image has to derive from a runtime's base") from error
+        raise ConfigError(
+            f"{path}: {error.strerror}; set spec.client.image to an image that is built on a runtime's base image"
+        ) from error
     except PlanNotUnderstood as error:
         raise ConfigError(f"{path}: {error}") from error
 

@@ -57,7 +57,8 @@ def _status_changes(old: FederatedLearningStatus, new: FederatedLearningStatus) 
         yield f"stored the model of round {new.model.round}, {new.model.digest}"
     for metric in new.metrics:
         if metric not in old.metrics:
-            yield f"round {metric.round}: {metric.task} {metric.name} {format_metric(metric.value)}"
+            measured_in = f"round {metric.round}" if metric.round else "final evaluation"
+            yield f"{measured_in}: {metric.task} {metric.name} {format_metric(metric.value)}"
 
 
 def _cluster_changes(old: FederatedLearningStatus, new: FederatedLearningStatus) -> Iterator[str]:

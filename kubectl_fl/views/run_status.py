@@ -141,7 +141,7 @@ def _metrics(metrics: Sequence[Metric]) -> list[str]:
     header = ["METRIC", "TASK", "ROUND", "WEIGHTED", *(map(one_line, sites) if abreast else ("LOWEST", "HIGHEST"))]
     rows = []
     for metric in metrics:
-        row = [metric.name, metric.task, str(metric.round), format_metric(metric.value)]
+        row = [metric.name, metric.task, str(metric.round or "final"), format_metric(metric.value)]
         values = {site.name: site.value for site in metric.clusters}
         if abreast:
             row += [format_metric(values[site]) if site in values else "-" for site in sites]

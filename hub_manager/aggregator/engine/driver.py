@@ -114,6 +114,11 @@ class Driver:
         self._queue.put_nowait((event, decision))
         return decision
 
+    async def wait_for_members(self) -> None:
+        """Return once every member has connected to this process at least once."""
+        async with self._news:
+            await self._news.wait_for(lambda: set(self.state.members) <= self.state.declared.keys())
+
     def member(self, peer: str) -> bool:
         """See `ports.Engine`."""
         return peer in self.state.cohort and peer not in self.state.removed
@@ -124,7 +129,7 @@ class Driver:
         if tensors is None:
             if known is None:
                 return UpdateRefusal(
-                    UpdateRefusalReason.NO_TENSORS, "the run has no model yet: say which tensors this one has"
+                    UpdateRefusalReason.NO_TENSORS, "the run has no model yet; announce the tensors of this one"
                 )
             self._manifests[peer] = known
             return JoinResult(self.state.parameters.rounds, known)
@@ -183,7 +188,9 @@ class Driver:
             await session.close()
             raise
         await session.close()
-        return UpdateRefusal(UpdateRefusalReason.OUT_OF_PLACE, f"byte {offset} is sent, byte {held} follows")
+        return UpdateRefusal(
+            UpdateRefusalReason.OUT_OF_PLACE, f"the upload starts at byte {offset}; resume it at byte {held}"
+        )
 
     def model(self, digest: str) -> ReadableModel | None:
         """See `ports.Engine`: the global model alone."""
@@ -200,9 +207,7 @@ class Driver:
         """See `ports.Engine`."""
         return (await asyncio.shield(self.submit(reported))).refusals.get(reported.peer)
 
-    async def _perform(
-        self, effects: Sequence[Effect], callbacks: DriverCallbacks, tasks: asyncio.TaskGroup
-    ) -> None:
+    async def _perform(self, effects: Sequence[Effect], callbacks: DriverCallbacks, tasks: asyncio.TaskGroup) -> None:
         for effect in effects:
             match effect:
                 case do.SendWork() | do.RequestInitialModel() | do.SendWait() | do.SendRunEnded():
@@ -210,9 +215,7 @@ class Driver:
                         self._due[effect.peer] = effect
                         self._news.notify_all()
                 case do.Disconnect():
-                    gone = UpdateRefusal(
-                        UpdateRefusalReason.REMOVED, f"cluster {effect.peer} takes part in this run no longer"
-                    )
+                    gone = UpdateRefusal(UpdateRefusalReason.REMOVED, f"cluster {effect.peer} has left the run")
                     callbacks.cut_peer(effect.peer, gone)
                 case do.CutUpload():
                     callbacks.cut_upload(effect.peer, effect.refusal)

@@ -48,7 +48,7 @@ def parse(kind: type[MessageT], raw: bytes) -> MessageT:
     try:
         return kind.FromString(raw)
     except DecodeError as error:
-        raise Malformed(f"the message is no {kind.DESCRIPTOR.name}") from error
+        raise Malformed(f"the message is not a valid {kind.DESCRIPTOR.name}") from error
 
 
 def tensors_of(request: pb.JoinRequest) -> tuple[AnnouncedTensor, ...] | None:
@@ -65,7 +65,7 @@ def announcement_of(request: pb.QueryOffsetRequest | pb.UploadHeader) -> Announc
         Malformed: It says nothing of its size and digest.
     """
     if not request.announcement.HasField("blob"):
-        raise Malformed("announcement.blob: say size and digest")
+        raise Malformed("announcement.blob: set size and digest")
     said = request.announcement
     return Announcement(said.round, said.task, said.blob.bytes, said.blob.digest, said.samples)
 

@@ -43,7 +43,7 @@ class OpenCall:
         if seconds is None:
             self._deadline = None
             return
-        late = refused(CallReason.DEADLINE, f"the call took longer than the {seconds:.0f} s that it has")
+        late = refused(CallReason.DEADLINE, f"the call exceeded its deadline of {seconds:.0f} s")
         self._deadline = asyncio.get_running_loop().call_later(seconds, self.cut, late)
 
 
@@ -90,7 +90,7 @@ class OpenCalls:
             Refused: The peer has too many calls open, or this one is cut.
         """
         left = (peer.not_after - self._clock()).total_seconds()
-        expired = refused(CallReason.CERTIFICATE_EXPIRED, f"the certificate {peer.serial:x} holds no longer")
+        expired = refused(CallReason.CERTIFICATE_EXPIRED, f"client certificate {peer.serial:x} has expired")
         if left <= 0:
             raise expired
         task = asyncio.current_task()
@@ -126,13 +126,13 @@ class OpenCalls:
         """
         older = [call for call in mine if call.kind is kind]
         if kind not in _NEWEST_WINS and len(older) >= self._limits.open_calls:
-            message = f"{len(older)} calls of this kind are open, at most {self._limits.open_calls} may be"
+            message = f"{len(older)} calls of this kind are open; the limit is {self._limits.open_calls}"
             raise refused(CallReason.TOO_MANY_STREAMS, message)
         return older
 
 
 async def _give_way(older: list[OpenCall]) -> None:
-    newer = refused(CallReason.SUPERSEDED, "a newer stream of the same cluster took this one's place")
+    newer = refused(CallReason.SUPERSEDED, "a newer stream of the same cluster replaced this one")
     for call in older:
         call.cut(newer)
     for call in older:

@@ -32,13 +32,15 @@ def join_refusal(raw: bytes) -> UpdateRefusal | None:
     tensors = 0
     for position, (number, begin, end) in enumerate(_fields(raw, 0, len(raw))):
         if position == _MOST_FIELDS:
-            raise Malformed(f"a JoinRequest of more than {_MOST_FIELDS} fields")
+            raise Malformed(f"the JoinRequest has more than {_MOST_FIELDS} fields")
         if number != pb.JoinRequest.MANIFEST_FIELD_NUMBER:
             continue
         for _ in _fields(raw, begin, end):
             tensors += 1
             if tensors > MAX_TENSORS:
-                return UpdateRefusal(UpdateRefusalReason.TOO_MANY_TENSORS, f"more than {MAX_TENSORS} tensors")
+                return UpdateRefusal(
+                    UpdateRefusalReason.TOO_MANY_TENSORS, f"the model has more than {MAX_TENSORS} tensors"
+                )
     return None
 
 
@@ -47,7 +49,8 @@ def manifest_refusal(manifest: pb.ModelManifest) -> UpdateRefusal | None:
     for tensor in manifest.tensors:
         if len(tensor.shape) > MAX_RANK:
             return UpdateRefusal(
-                UpdateRefusalReason.TENSOR_SHAPE, f"{short(tensor.name)} has {len(tensor.shape)} dimensions"
+                UpdateRefusalReason.TENSOR_SHAPE,
+                f"tensor {short(tensor.name)} has {len(tensor.shape)} dimensions; the limit is {MAX_RANK}",
             )
     return None
 
@@ -67,12 +70,12 @@ def report_refusal(raw: bytes) -> UpdateRefusal | None:
     for position, (number, _, _) in enumerate(_fields(raw, 0, len(raw))):
         metrics += number == pb.ReportMetricsRequest.METRICS_FIELD_NUMBER
         if metrics > MAX_METRICS:
-            return UpdateRefusal(UpdateRefusalReason.TOO_MANY_METRICS, f"more than {MAX_METRICS} metrics of one task")
+            return UpdateRefusal(UpdateRefusalReason.TOO_MANY_METRICS, f"the task has more than {MAX_METRICS} metrics")
         if position - metrics == _MOST_FIELDS:
-            raise Malformed(f"a ReportMetricsRequest of more than {_MOST_FIELDS} other fields")
+            raise Malformed(f"the ReportMetricsRequest has more than {_MOST_FIELDS} other fields")
     if len(raw) > REQUEST_BYTES:
         return UpdateRefusal(
-            UpdateRefusalReason.TOO_MANY_METRICS, f"{len(raw)} bytes of metrics, at most {REQUEST_BYTES}"
+            UpdateRefusalReason.TOO_MANY_METRICS, f"the metrics have {len(raw)} bytes; the limit is {REQUEST_BYTES}"
         )
     return None
 
@@ -96,7 +99,7 @@ def _fields(raw: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
             case 5:
                 size = 4
             case _:
-                raise Malformed("a field of a type that no message has")
+                raise Malformed("a field has an unsupported wire type")
         yield tag >> 3, at, at + size
         at += size
     if at != end:
@@ -110,4 +113,4 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << 7 * position
         if byte < 0x80:
             return value, at + position + 1
-    raise Malformed("a number without an end")
+    raise Malformed("a varint is too long")

@@ -98,7 +98,9 @@ class Exchange:
                 await self._refuse(context, name, peer, refused(CallReason.NOT_READY, "the aggregator's volume failed"))
             except Exception:  # noqa: BLE001 - whatever it was, the peer is told to come again and nothing of it
                 _log.exception("call_failed", method=name, cluster=peer and peer.cluster)
-                await self._refuse(context, name, peer, refused(CallReason.NOT_READY, "the aggregator can't serve now"))
+                await self._refuse(
+                    context, name, peer, refused(CallReason.NOT_READY, "the aggregator is temporarily unavailable")
+                )
 
         return serve
 
@@ -109,7 +111,7 @@ class Exchange:
         except NoPeer as error:
             raise refused(CallReason.NOT_A_COLLABORATOR, str(error)) from error
         if not self._engine.member(peer.cluster):
-            raise refused(CallReason.NOT_IN_COHORT, f"{peer.cluster} takes no part in this run")
+            raise refused(CallReason.NOT_IN_COHORT, f"cluster {peer.cluster} is not in the cohort of this run")
         if not self._tallies.of(peer.cluster, time.monotonic()).calls.take(time.monotonic()):
             raise refused(CallReason.TOO_MANY_CALLS, "call less often")
         return peer
@@ -117,10 +119,12 @@ class Exchange:
     def _check_caller(self, peer: Peer, caller: pb.Caller) -> None:
         """NameDiffers, OtherRun: what a message says of its sender has to be so, and is not needed otherwise."""
         if caller.cluster != peer.cluster:
-            message = f"the certificate is {peer.cluster}'s, the message says {short(caller.cluster)}"
+            message = f"the certificate is of cluster {peer.cluster}, the message of {short(caller.cluster)}"
             raise refused(CallReason.NAME_DIFFERS, message)
         if caller.run != self._run:
-            raise refused(CallReason.OTHER_RUN, f"this is run {self._run}, the message is about {short(caller.run)}")
+            raise refused(
+                CallReason.OTHER_RUN, f"the aggregator serves run {self._run}, the message is for {short(caller.run)}"
+            )
 
     async def _refuse(self, context: Context, method: str, peer: Peer | None, refusal: Refused) -> None:
         cluster = peer.cluster if peer is not None else _certificate_name(context)
@@ -159,7 +163,7 @@ class Exchange:
     def _size_of(self, digest: str) -> int:
         model = self._engine.model(digest)
         if model is None:
-            raise refused(CallReason.NOT_READY, "the model of the round is not in the store")
+            raise refused(CallReason.NOT_READY, "the model of the round is not stored yet")
         return model.nbytes
 
     async def _download(self, stream: CallStream) -> None:
@@ -167,7 +171,10 @@ class Exchange:
         self._check_caller(stream.peer, request.caller)
         model = self._engine.model(request.digest)
         if model is None or request.offset > model.nbytes:
-            raise refused(CallReason.UNKNOWN_MODEL, f"no model {short(request.digest)} with byte {request.offset}")
+            raise refused(
+                CallReason.UNKNOWN_MODEL,
+                f"the run has no current model {short(request.digest)} with byte {request.offset}",
+            )
         stream.call.allow(self._timing.transfer(model.nbytes - request.offset))
         await self._send(stream, model, request.offset)
 
@@ -208,7 +215,7 @@ class Exchange:
                 allowance.count(len(data))
                 left -= len(data)
                 if left < 0:
-                    raise refused(CallReason.TOO_MANY_BYTES, "this round's update was sent too many times")
+                    raise refused(CallReason.TOO_MANY_BYTES, "the update of this round was sent too often")
                 self._telemetry.received(stream.peer.cluster, len(data))
                 _taken(await session.write(data))
             stream.call.allow(self._timing.settle)

@@ -44,7 +44,7 @@ class CallStream:
             async with asyncio.timeout(self.idle):
                 message = await self.context.read()
         except TimeoutError:
-            raise refused(CallReason.STALLED, f"nothing came for {self.idle:.0f} s") from None
+            raise refused(CallReason.STALLED, f"the peer sent nothing for {self.idle:.0f} s") from None
         return message if isinstance(message, bytes) else None
 
     async def write(self, message: Message | bytes) -> None:
@@ -59,7 +59,7 @@ class CallStream:
             async with asyncio.timeout(self.idle):
                 await asyncio.shield(writing)
         except TimeoutError:
-            raise refused(CallReason.STALLED, f"nothing was taken for {self.idle:.0f} s") from None
+            raise refused(CallReason.STALLED, f"the peer read nothing for {self.idle:.0f} s") from None
         except asyncio.CancelledError:
             await asyncio.wait({writing}, timeout=ON_ITS_WAY_SECONDS)
             raise
@@ -70,5 +70,5 @@ class CallStream:
         if message is None:
             raise refused(CallReason.MALFORMED, "the request has no message")
         if len(message) > most:
-            raise refused(CallReason.MALFORMED, f"a message of {len(message)} bytes, at most {most} are taken")
+            raise refused(CallReason.MALFORMED, f"the message has {len(message)} bytes; the limit is {most}")
         return message

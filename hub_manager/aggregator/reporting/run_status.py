@@ -43,11 +43,10 @@ class ReportInputs:
 def status_of(state: State, reported: ReportInputs, now: datetime) -> Json:
     """The aggregator's part of the status, as structured data without empty fields."""
     rounds = state.parameters.rounds
-    round_ = min(state.round, rounds)
     left = rounds - state.model_round
     going = state.ended is None and reported.pace is not None
     status = FederatedLearningStatus(
-        round=round_,
+        round=state.reported_round,
         rounds=rounds,
         progress_percent=100 * state.model_round // rounds,
         estimated_completion_time=rfc3339(now + left * reported.pace) if going and reported.pace is not None else "",
@@ -75,7 +74,7 @@ def metrics_of(state: State, before: tuple[Metric, ...]) -> tuple[Metric, ...]:
             task=metric.task,
             name=metric.name,
             value=metric.mean,
-            round=state.round,
+            round=0 if state.is_final_evaluation else state.round,
             clusters=tuple(ClusterMetric(name=site, value=value) for site, value in metric.sites),
         )
         for metric in round_metrics(state.metrics.values())

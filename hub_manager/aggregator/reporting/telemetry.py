@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Summary
 
 from federation.rpc.refusal import Refused
 from hub_manager.aggregator.rate_limit import LogSampler
-from hub_manager.aggregator.rounds.state import State
+from hub_manager.aggregator.rounds.state import Phase, State
 
 OTHER: Final = "other"
 
@@ -46,6 +46,11 @@ class AggregatorTelemetry:
         )
 
         self._round = Gauge("federated_learning_aggregator_round", "The round in work.", registry=registry)
+        self._final_evaluation = Gauge(
+            "federated_learning_aggregator_final_evaluation",
+            "1 while the clusters validate the final model, otherwise 0.",
+            registry=registry,
+        )
         self._rounds = Gauge("federated_learning_aggregator_rounds", "The run's rounds.", registry=registry)
         self._cohort = Gauge(
             "federated_learning_aggregator_cohort_size", "Clusters that may take part now.", registry=registry
@@ -61,7 +66,8 @@ class AggregatorTelemetry:
 
     def run_seen(self, state: State) -> None:
         """The run has come to this state."""
-        self._round.set(state.round)
+        self._round.set(state.reported_round)
+        self._final_evaluation.set(state.phase is Phase.EVALUATING)
         self._rounds.set(state.parameters.rounds)
         self._cohort.set(len(state.members))
         self._counted.set(len(state.parts))

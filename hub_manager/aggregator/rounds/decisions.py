@@ -92,13 +92,13 @@ def _resumed(state: State, event: inputs.Resumed, now: float) -> Decision:
     if state.phase is Phase.ENDED or state.model is None:
         return Decision(_renewed(state, now), list(pending(state)))
     if stored is None or stored.manifest != state.manifest:
-        return _lost("no checkpoint of the run is whole")
+        return _lost("the volume has no intact checkpoint of the run")
     if stored.round < state.model_round and state.phase is not Phase.GATHERING:
         return Decision([records.RolledBack(stored.round, stored.digest)])
     # A process may have died between the checkpoint and the journal: then the round is folded again, to the same bits.
     ahead = state.phase is Phase.STORING and stored.round == state.round
     if not ahead and (stored.round, stored.digest) != (state.model_round, state.model):
-        return _lost(f"the newest whole checkpoint, of round {stored.round}, is not the one in the journal")
+        return _lost(f"the newest intact checkpoint, of round {stored.round}, differs from the journal")
     return Decision(_renewed(state, now), list(pending(state)))
 
 
@@ -171,21 +171,28 @@ def _timing(state: State, peer: str, announced: Announcement) -> UpdateRefusal |
     seeding = state.phase is Phase.AWAITING_INITIAL_MODEL
     if announced.round != state.round or (announced.round == INITIAL_ROUND and not (seeding or state.parts)):
         return UpdateRefusal(
-            UpdateRefusalReason.OTHER_ROUND, f"an update of round {announced.round}; round {state.round} is in work"
+            UpdateRefusalReason.OTHER_ROUND,
+            f"the update is for {_round_name(state, announced.round)}; the run is in {_round_name(state, state.round)}",
         )
     counted = state.parts.get(peer)
     if counted is not None:
         same = counted.digest == announced.digest
-        message = f"{'this' if same else 'another'} update of round {announced.round} counts already"
+        message = f"{'this' if same else 'another'} update of round {announced.round} is already counted"
         return UpdateRefusal(UpdateRefusalReason.REPEATED if same else UpdateRefusalReason.REPLACED, message)
     if state.phase is Phase.STORING:
         return UpdateRefusal(UpdateRefusalReason.ROUND_CLOSED, f"round {announced.round} is closed")
     requested_from = state.requested_from[-1:] if seeding else state.roster if state.phase is Phase.COLLECTING else ()
     if peer not in requested_from:
         return UpdateRefusal(
-            UpdateRefusalReason.NOT_EXPECTED, f"no update of round {announced.round} is asked of cluster {peer}"
+            UpdateRefusalReason.NOT_EXPECTED,
+            f"cluster {peer} is not asked for an update in {_round_name(state, announced.round)}",
         )
     return None
+
+
+def _round_name(state: State, number: int) -> str:
+    """Name a round for a message; the final evaluation follows the last round and is called by its name."""
+    return "the final evaluation" if number == state.parameters.rounds + 1 else f"round {number}"
 
 
 def _begun(state: State, event: inputs.UpdateBegun) -> Decision:
@@ -212,11 +219,13 @@ def _measured(state: State, event: domain.MetricsReported) -> Decision:
     refusal = _membership(state, event.peer)
     if refusal is None and (event.round != state.round or state.phase not in {Phase.COLLECTING, Phase.EVALUATING}):
         refusal = UpdateRefusal(
-            UpdateRefusalReason.OTHER_ROUND, f"metrics of round {event.round}; round {state.round} is in work"
+            UpdateRefusalReason.OTHER_ROUND,
+            f"the metrics are for {_round_name(state, event.round)}; the run is in {_round_name(state, state.round)}",
         )
     if refusal is None and event.peer not in state.roster:
         refusal = UpdateRefusal(
-            UpdateRefusalReason.NOT_EXPECTED, f"no metrics of round {event.round} are asked of cluster {event.peer}"
+            UpdateRefusalReason.NOT_EXPECTED,
+            f"cluster {event.peer} is not asked for metrics in {_round_name(state, event.round)}",
         )
     refusal = refusal or metrics_refusal(event, state.due_tasks)
     if refusal is not None:

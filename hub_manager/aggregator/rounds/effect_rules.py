@@ -113,13 +113,16 @@ def _uploads_cut(before: State, record: Record) -> Iterator[Effect]:
     match record:
         case records.InitialModelRequested():
             yield from _cut(
-                before, before.uploads, UpdateRefusalReason.NOT_EXPECTED, "another peer is asked for the first model"
+                before,
+                before.uploads,
+                UpdateRefusalReason.NOT_EXPECTED,
+                "another cluster is asked for the initial model",
             )
         case records.RoundClosed():
             yield from _cut(before, before.uploads, UpdateRefusalReason.ROUND_CLOSED, f"round {before.round} is closed")
         case records.RolledBack():
             yield from _cut(
-                before, before.uploads, UpdateRefusalReason.ROUND_CLOSED, f"round {record.round + 1} is done again"
+                before, before.uploads, UpdateRefusalReason.ROUND_CLOSED, f"round {record.round + 1} is repeated"
             )
         case records.RunEnded():
             yield from _cut(before, before.uploads, UpdateRefusalReason.RUN_OVER, "the run is over")

@@ -130,7 +130,7 @@ def _initial_model_requested(state: State, now: float) -> DurableRecord:
     """NoFirstModel: nobody who is connected gave one; asked in the order of names, each for a round's time."""
     candidates = sorted(state.connected.difference(state.requested_from))
     if not candidates:
-        message = f"no collaborator gave the first model; asked were {', '.join(state.requested_from)}"
+        message = f"no collaborator sent the initial model; asked: {', '.join(state.requested_from)}"
         return records.RunEnded(RunFailureReason.NO_FIRST_MODEL, message)
     return records.InitialModelRequested(candidates[0], now + state.parameters.round_seconds)
 

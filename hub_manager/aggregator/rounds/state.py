@@ -68,6 +68,16 @@ class State:
         return tuple(peer for peer in self.cohort if peer not in self.removed)
 
     @property
+    def is_final_evaluation(self) -> bool:
+        """Whether `round` stands for the final evaluation, which is numbered as one more than the last round."""
+        return self.round > self.parameters.rounds
+
+    @property
+    def reported_round(self) -> int:
+        """The current or last round, which for users stays the last one in the final evaluation."""
+        return min(self.round, self.parameters.rounds)
+
+    @property
     def due_tasks(self) -> tuple[Task, ...]:
         """The tasks of the round in work."""
         return self.parameters.evaluation if self.phase is Phase.EVALUATING else self.parameters.tasks

@@ -49,7 +49,7 @@ def read_initial_model(path: Path, limits: ModelLimits) -> tuple[ModelManifest, 
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         if size > LARGEST_HEADER:
-            raise ModelUnusable(f"{path.name}: a header of {size} bytes")
+            raise ModelUnusable(f"{path.name}: the header has {size} bytes; the limit is {LARGEST_HEADER}")
         text = file.read(size)
     try:
         raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
@@ -65,7 +65,11 @@ def read_initial_model(path: Path, limits: ModelLimits) -> tuple[ModelManifest, 
     expected = [(offset, offset + tensor.nbytes) for tensor, offset in manifest.placed()]
     source = FileSource(path, 8 + size)
     whole = [entry.data_offsets for _, entry in ordered] == expected and source.size == manifest.nbytes
-    wrong = _not_finite(source, manifest) if whole else "its data don't lie one tensor after the other"
+    wrong = (
+        _not_finite(source, manifest)
+        if whole
+        else "the tensors' bytes are not contiguous and in the order of the header"
+    )
     if wrong:
         source.close()
         raise ModelUnusable(f"{path.name}: {wrong}")

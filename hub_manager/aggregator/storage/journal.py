@@ -127,9 +127,11 @@ def open_journal(path: Path, run: str, start: T, take: Callable[[T, DurableRecor
 
 def _recognise(first: _Line, run: str) -> None:
     if first.format != FORMAT:
-        raise JournalDamaged(f"the journal has format {first.format}, this program writes {FORMAT}")
+        raise JournalDamaged(f"the journal has format {first.format}; the supported format is {FORMAT}")
     if first.run != run:
-        raise JournalDamaged(f"the journal is of run {first.run}, not of {run}: every run has a folder of its own")
+        raise JournalDamaged(
+            f"the journal belongs to run {first.run}, not to {run}: use a separate folder for each run"
+        )
 
 
 def _read(path: Path, run: str, start: T, take: Callable[[T, DurableRecord], T]) -> tuple[T, int, int]:
@@ -168,7 +170,7 @@ def _decoded(raw: bytes, number: int) -> _Line | None:
     try:
         line = msgspec.json.decode(text, type=_Line)
     except msgspec.DecodeError as error:
-        raise JournalDamaged(f"line {number + 1} of the journal is of another program: {error}") from error
+        raise JournalDamaged(f"line {number + 1} of the journal is invalid: {error}") from error
     return line if line.number == number else None
 
 

@@ -131,7 +131,9 @@ class SpoolUpload:
             OSError: The volume is full, or failed. The upload has to be closed then, and can be received anew.
         """
         if offset != self.offset:
-            return UpdateRefusal(UpdateRefusalReason.OUT_OF_PLACE, f"byte {offset} is sent, byte {self.offset} follows")
+            return UpdateRefusal(
+                UpdateRefusalReason.OUT_OF_PLACE, f"the chunk starts at byte {offset}; byte {self.offset} is expected"
+            )
         refusal = self._inspection.feed(chunk)
         if refusal is not None:
             self._part.unlink(missing_ok=True)

@@ -36,7 +36,7 @@ class Inspection:
         start, view = self.received, memoryview(chunk)
         if start + len(view) > self._announced.size:
             return UpdateRefusal(
-                UpdateRefusalReason.TOO_LONG, f"more bytes than the {self._announced.size} that were announced"
+                UpdateRefusalReason.TOO_LONG, f"the update has more than the announced {self._announced.size} bytes"
             )
         self._hasher.update(chunk)
         self.received += len(view)
@@ -55,7 +55,7 @@ class Inspection:
         if found != self._announced.digest:
             return UpdateRefusal(
                 UpdateRefusalReason.WRONG_DIGEST,
-                f"the bytes have digest {found}, announced is {self._announced.digest}",
+                f"the digest of the bytes is {found}, not the announced {self._announced.digest}",
             )
         return None
 
@@ -87,5 +87,5 @@ class Inspection:
         index, is_nan = found
         name = short(self._manifest.tensor_at(offset + index * section.dtype.width).name)
         if is_nan:
-            return UpdateRefusal(UpdateRefusalReason.NOT_A_NUMBER, f"tensor {name} holds a value that is not a number")
-        return UpdateRefusal(UpdateRefusalReason.INFINITE, f"tensor {name} holds an infinite value")
+            return UpdateRefusal(UpdateRefusalReason.NOT_A_NUMBER, f"tensor {name} has a value that is not a number")
+        return UpdateRefusal(UpdateRefusalReason.INFINITE, f"tensor {name} has an infinite value")

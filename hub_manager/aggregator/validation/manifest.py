@@ -50,14 +50,15 @@ def read_manifest(announced: Sequence[AnnouncedTensor], limits: ModelLimits) -> 
         return UpdateRefusal(UpdateRefusalReason.NO_TENSORS, "the model has no tensors")
     if len(announced) > limits.max_tensors:
         return UpdateRefusal(
-            UpdateRefusalReason.TOO_MANY_TENSORS, f"{len(announced)} tensors, at most {limits.max_tensors} are taken"
+            UpdateRefusalReason.TOO_MANY_TENSORS,
+            f"the model has {len(announced)} tensors; the limit is {limits.max_tensors}",
         )
     refusal = _first(_CHECKS, announced, limits) or _duplicate(announced)
     if refusal is not None:
         return refusal
     manifest = manifest_of(TensorSpec(tensor.name, DType(tensor.dtype), tensor.shape) for tensor in announced)
     if manifest.nbytes > limits.max_bytes:
-        return _too_large(f"{manifest.nbytes} bytes", limits)
+        return _too_large(f"the model of {manifest.nbytes} bytes", limits)
     if manifest.nbytes == 0:
         return UpdateRefusal(UpdateRefusalReason.NO_TENSORS, "every tensor of the model is empty")
     return ordered(announced, manifest) or manifest
@@ -67,7 +68,10 @@ def ordered(announced: Sequence[AnnouncedTensor], manifest: ModelManifest) -> Up
     """TensorOrder: the values travel in the order of the layout, so whoever lists another would send another model."""
     for found, expected in zip(announced, manifest.tensors, strict=True):
         if found.name != expected.name:
-            message = f"{short(found.name)} stands where the layout has {short(expected.name)}: widest type, then name"
+            message = (
+                f"tensor {short(found.name)} is in the place of {short(expected.name)}: "
+                "order the tensors by type, widest first, then by name"
+            )
             return UpdateRefusal(UpdateRefusalReason.TENSOR_ORDER, message)
     return None
 
@@ -78,16 +82,17 @@ def named(tensor: AnnouncedTensor, _: ModelLimits) -> UpdateRefusal | None:
     # A name with a lone surrogate is not printable, so that encoding the others can't fail.
     if name and name.isprintable() and len(name.encode()) <= MAX_NAME_BYTES and name != RESERVED_NAME:
         return None
-    return UpdateRefusal(UpdateRefusalReason.TENSOR_NAME, f"a tensor can't be named {short(name)}")
+    return UpdateRefusal(UpdateRefusalReason.TENSOR_NAME, f"the tensor name {short(name)} is invalid")
 
 
 def typed(tensor: AnnouncedTensor, _: ModelLimits) -> UpdateRefusal | None:
     """TensorType: one of the element types that can be averaged."""
     if tensor.dtype in {dtype.value for dtype in DType}:
         return None
-    taken = ", ".join(dtype.value for dtype in DType)
+    supported = ", ".join(dtype.value for dtype in DType)
     return UpdateRefusal(
-        UpdateRefusalReason.TENSOR_TYPE, f"{short(tensor.name)} is of type {short(tensor.dtype)}; taken are {taken}"
+        UpdateRefusalReason.TENSOR_TYPE,
+        f"tensor {short(tensor.name)} has unsupported type {short(tensor.dtype)}; use one of {supported}",
     )
 
 
@@ -97,13 +102,15 @@ def shaped(tensor: AnnouncedTensor, limits: ModelLimits) -> UpdateRefusal | None
     The product of the dimensions above nought is bounded as well: other programs compute it in 64 bits.
     """
     if len(tensor.shape) > MAX_RANK or any(dimension < 0 for dimension in tensor.shape):
-        message = f"{short(tensor.name)} has {len(tensor.shape)} dimensions, the least {min(tensor.shape, default=0)}"
+        message = (
+            f"the shape of tensor {short(tensor.name)} is invalid: use at most {MAX_RANK} dimensions, each 0 or more"
+        )
         return UpdateRefusal(UpdateRefusalReason.TENSOR_SHAPE, message)
     extent = DType(tensor.dtype).width
     for dimension in tensor.shape:
         extent *= max(dimension, 1)
         if extent > limits.max_bytes:
-            return _too_large(f"{short(tensor.name)} alone", limits)
+            return _too_large(f"tensor {short(tensor.name)}", limits)
     return None
 
 
@@ -112,15 +119,15 @@ def _duplicate(announced: Iterable[AnnouncedTensor]) -> UpdateRefusal | None:
     seen: set[str] = set()
     for tensor in announced:
         if tensor.name in seen:
-            return UpdateRefusal(UpdateRefusalReason.DUPLICATE_TENSOR, f"{short(tensor.name)} is named twice")
+            return UpdateRefusal(
+                UpdateRefusalReason.DUPLICATE_TENSOR, f"the tensor name {short(tensor.name)} is duplicated"
+            )
         seen.add(tensor.name)
     return None
 
 
 def _too_large(what: str, limits: ModelLimits) -> UpdateRefusal:
-    return UpdateRefusal(
-        UpdateRefusalReason.MODEL_TOO_LARGE, f"{what}: more than the {limits.max_bytes} bytes that the run takes"
-    )
+    return UpdateRefusal(UpdateRefusalReason.MODEL_TOO_LARGE, f"{what} exceeds the limit of {limits.max_bytes} bytes")
 
 
 _Check = Callable[[AnnouncedTensor, ModelLimits], UpdateRefusal | None]

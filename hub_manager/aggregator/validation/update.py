@@ -46,24 +46,25 @@ def layout_refusal(announced: Sequence[AnnouncedTensor], manifest: ModelManifest
     missing = expected.keys() - {tensor.name for tensor in announced}
     if missing:
         return UpdateRefusal(
-            UpdateRefusalReason.MISSING_TENSOR, f"{len(missing)} tensors are missing, {short(min(missing))} among them"
+            UpdateRefusalReason.MISSING_TENSOR,
+            f"{len(missing)} tensors of the run's model are missing, such as {short(min(missing))}",
         )
     if len(announced) > len(expected):
         return UpdateRefusal(
             UpdateRefusalReason.EXTRA_TENSOR,
-            f"{len(announced)} tensors, some of them twice; the model has {len(expected)}",
+            f"{len(announced)} tensors are announced, with duplicates; the model has {len(expected)}",
         )
     return ordered(announced, manifest)
 
 
 def _tensor_refusal(found: AnnouncedTensor, expected: TensorSpec | None) -> UpdateRefusal | None:
     if expected is None:
-        return UpdateRefusal(UpdateRefusalReason.EXTRA_TENSOR, f"the model has no tensor {short(found.name)}")
+        return UpdateRefusal(UpdateRefusalReason.EXTRA_TENSOR, f"tensor {short(found.name)} is not in the run's model")
     if found.dtype != expected.dtype.value:
-        message = f"{short(found.name)} is of type {short(found.dtype)}, not {expected.dtype.value}"
+        message = f"tensor {short(found.name)} has type {short(found.dtype)} instead of {expected.dtype.value}"
         return UpdateRefusal(UpdateRefusalReason.WRONG_TYPE, message)
     if found.shape != expected.shape:
-        message = f"{short(found.name)} has shape {short(str(found.shape))}, not {expected.shape}"
+        message = f"tensor {short(found.name)} has shape {short(str(found.shape))} instead of {expected.shape}"
         return UpdateRefusal(UpdateRefusalReason.WRONG_SHAPE, message)
     return None
 
@@ -82,7 +83,9 @@ def of_training_task(announced: Announcement, parameters: RunParameters, _: Mode
     known = {task.name for task in parameters.tasks if task.kind is TaskKind.TRAIN}
     if announced.round == INITIAL_ROUND or announced.task in known:
         return None
-    return UpdateRefusal(UpdateRefusalReason.UNKNOWN_TASK, f"no task {short(announced.task)} of the plan trains")
+    return UpdateRefusal(
+        UpdateRefusalReason.UNKNOWN_TASK, f"{short(announced.task)} is not a training task of the plan"
+    )
 
 
 def of_model_size(announced: Announcement, _: RunParameters, manifest: ModelManifest) -> UpdateRefusal | None:
@@ -90,7 +93,7 @@ def of_model_size(announced: Announcement, _: RunParameters, manifest: ModelMani
     if announced.size == manifest.nbytes:
         return None
     return UpdateRefusal(
-        UpdateRefusalReason.WRONG_SIZE, f"{announced.size} bytes are announced, the model has {manifest.nbytes}"
+        UpdateRefusalReason.WRONG_SIZE, f"the announced size is {announced.size} bytes; the model has {manifest.nbytes}"
     )
 
 
@@ -99,7 +102,8 @@ def digest_formed(announced: Announcement, _: RunParameters, __: ModelManifest) 
     if _DIGEST.fullmatch(announced.digest):
         return None
     return UpdateRefusal(
-        UpdateRefusalReason.MALFORMED_DIGEST, f"{short(announced.digest)} is not {DIGEST_PREFIX} and 64 digits"
+        UpdateRefusalReason.MALFORMED_DIGEST,
+        f"the digest {short(announced.digest)} is invalid: send {DIGEST_PREFIX} and 64 hexadecimal digits",
     )
 
 
@@ -111,7 +115,7 @@ def weight_bounded(announced: Announcement, parameters: RunParameters, _: ModelM
     if announced.round == INITIAL_ROUND or 1 <= announced.weight <= parameters.max_weight:
         return None
     message = (
-        f"{announced.weight} samples are not within 1 and spec.server.maxSamplesPerClient, {parameters.max_weight}"
+        f"{announced.weight} samples are not between 1 and spec.server.maxSamplesPerClient, {parameters.max_weight}"
     )
     return UpdateRefusal(UpdateRefusalReason.WEIGHT_OUT_OF_BOUNDS, message)
 
@@ -127,14 +131,17 @@ def metrics_refusal(reported: MetricsReported, tasks: Sequence[Task]) -> UpdateR
     over at least one sample.
     """
     if reported.task not in {task.name for task in tasks}:
-        return UpdateRefusal(UpdateRefusalReason.UNKNOWN_TASK, f"no task {short(reported.task)} was handed out")
+        return UpdateRefusal(
+            UpdateRefusalReason.UNKNOWN_TASK, f"{short(reported.task)} is not a task of this work order"
+        )
     if len(reported.metrics) > MAX_METRICS:
         return UpdateRefusal(
-            UpdateRefusalReason.TOO_MANY_METRICS, f"{len(reported.metrics)} metrics of one task, at most {MAX_METRICS}"
+            UpdateRefusalReason.TOO_MANY_METRICS,
+            f"the task has {len(reported.metrics)} metrics; the limit is {MAX_METRICS}",
         )
     if not 1 <= reported.samples <= MAX_SAMPLES:
         return UpdateRefusal(
-            UpdateRefusalReason.WEIGHT_OUT_OF_BOUNDS, f"{reported.samples} samples are not within 1 and {MAX_SAMPLES}"
+            UpdateRefusalReason.WEIGHT_OUT_OF_BOUNDS, f"{reported.samples} samples are not between 1 and {MAX_SAMPLES}"
         )
     return next((found for metric in reported.metrics if (found := _metric_refusal(metric)) is not None), None)
 
@@ -144,7 +151,10 @@ def _metric_refusal(metric: Metric) -> UpdateRefusal | None:
     name = metric.name
     # A name with a lone surrogate is not printable, so that encoding the others can't fail.
     if not name or not name.isprintable() or len(name.encode()) > MAX_METRIC_NAME:
-        return UpdateRefusal(UpdateRefusalReason.METRIC_NAME, f"a metric can't be named {short(name)}")
+        return UpdateRefusal(
+            UpdateRefusalReason.METRIC_NAME,
+            f"the metric name {short(name)} is invalid: use 1 to {MAX_METRIC_NAME} printable bytes",
+        )
     if not math.isfinite(metric.value):
         return UpdateRefusal(UpdateRefusalReason.METRIC_NOT_FINITE, f"metric {short(name)} is {metric.value}")
     return None

@@ -146,6 +146,15 @@ def test_only_changes_are_reported() -> None:
     assert "c2 is Failed (WorkspaceFailed): KeyError (src/data.py:12)" in describe_changes(None, before)
 
 
+def test_metrics_of_the_final_evaluation_have_no_round() -> None:
+    final = under_way(round=4, metrics=[{"task": "validate", "name": "accuracy", "value": 0.95}])
+
+    assert "final evaluation: validate accuracy 0.95" in describe_changes(under_way(), final)
+    assert [line.split()[:4] for line in render_run(final, NOW) if "validate" in line] == [
+        ["accuracy", "validate", "final", "0.95"]
+    ]
+
+
 def test_a_multiline_message_is_one_change() -> None:
     assert describe_changes(None, run(phase="Waiting", message="one\ntwo\x1b[2J")) == ["Waiting: one two"]
 

@@ -70,6 +70,18 @@ async def test_an_aggregator_that_is_replaced_makes_the_same_model(pod: Pod, aft
     assert pod.model(3) == expected_models()[-1]
 
 
+async def test_collaborators_that_reconnect_after_a_restart_receive_the_end_of_the_run(pod: Pod) -> None:
+    first, port = await serving(pod.aggregator())
+    await asyncio.gather(*(asyncio.to_thread(site, pod, port, cluster) for cluster in COHORT))
+    await first
+    successor, port = await serving(pod.aggregator())
+
+    endings = await asyncio.gather(*(asyncio.to_thread(site, pod, port, cluster) for cluster in COHORT))
+    await successor
+
+    assert [ending.completed for ending in endings] == [True] * len(COHORT)
+
+
 async def test_a_revoked_cluster_is_cut_and_the_run_goes_on_without_it(pod: Pod) -> None:
     pod.submit(min_clients_per_round=2)
     living, port = await serving(pod.aggregator())
@@ -195,7 +207,8 @@ async def test_the_metrics_tell_of_the_rounds(pod: Pod) -> None:
         return registry.get_sample_value(name)
 
     assert value("federated_learning_aggregator_rounds") == 3
-    assert value("federated_learning_aggregator_round") == 4, "after the last round comes its evaluation"
+    assert value("federated_learning_aggregator_round") == 3
+    assert value("federated_learning_aggregator_final_evaluation") == 0
     assert value("federated_learning_aggregator_cohort_size") == len(COHORT)
     # The first model, and one a round.
     assert value("federated_learning_aggregator_fold_duration_seconds_count") == 4

@@ -63,7 +63,7 @@ def test_a_long_message_is_cut_to_what_metadata_hold() -> None:
 
 
 def test_the_engines_refusal_keeps_its_name_and_words() -> None:
-    found = answer(UpdateRefusal(UpdateRefusalReason.NOT_A_NUMBER, "tensor 'w' holds a value that is not a number"))
+    found = answer(UpdateRefusal(UpdateRefusalReason.NOT_A_NUMBER, "tensor 'w' has a value that is not a number"))
 
     assert (found.reason, found.status, found.remedy) == ("NotANumber", StatusCode.INVALID_ARGUMENT, Remedy.NEXT_ORDER)
 

@@ -208,5 +208,5 @@ def test_reading_takes_the_memory_of_a_line(tmp_path: Path) -> None:
 
 def test_journal_of_another_run_is_refused(tmp_path: Path) -> None:
     written(tmp_path / "journal")
-    with pytest.raises(JournalDamaged, match="every run has a folder of its own"):
+    with pytest.raises(JournalDamaged, match="use a separate folder for each run"):
         read(tmp_path / "journal", "other")
