@@ -14,22 +14,20 @@ for good that no round can close, the deadline) does.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from federation.api.meta import Condition, condition_of, is_true
 from federation.api.run_status import COHORT_READY, COMPLETE, FAILED, PROGRESSING, SCHEDULED, SERVER_READY
-from federation.kube.events import EventRecord
+from federation.kube.actions import Action, Apply, Delete, DeleteOwned, OwnerLabel, Patch, ReconcilePlan
 from federation.kube.kinds import FEDERATED_LEARNING, MANIFEST_WORK, PERSISTENT_VOLUME_CLAIM, SECRET
 from federation.kube.resource import Json, key_of
-from hub_manager.federated_learning.actions import Action, Delete, Patch, Purge
+from hub_manager.federated_learning.actions import RunAction
 from hub_manager.federated_learning.observation.observed import Observed
 from hub_manager.federated_learning.planning.attempt import current_attempt, plan_digest
 from hub_manager.federated_learning.planning.conditions import Reason, Told, derived, statements, status_body
 from hub_manager.federated_learning.planning.stages import Pass, ended, overdue, running, waiting
 from hub_manager.federated_learning.planning.training_plan import planned
-from hub_manager.federated_learning.resources.names import FINALIZER, belongs, key_of_run, secret_key
+from hub_manager.federated_learning.resources.names import FINALIZER, RUN_UID_LABEL, belongs, key_of_run, secret_key
 from hub_manager.federated_learning.settings import RunSettings
 
 AGGREGATORS_OWN: Final = (
@@ -43,29 +41,20 @@ AGGREGATORS_OWN: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to do: the status first, where there is something to write, then the actions, then the Events."""
-
-    status: Json | None = None
-    actions: tuple[Action, ...] = ()
-    statements: tuple[EventRecord, ...] = ()
-    due: datetime | None = None
-    """When to look again though nothing has changed."""
-
-
-def plan(observed: Observed, settings: RunSettings) -> Plan:
+def plan(observed: Observed, settings: RunSettings) -> ReconcilePlan[RunAction]:
     """The status and the writes that bring the run nearer to what it has to be."""
     run = observed.run
     if run.metadata.deleting:
-        return Plan(actions=tuple(_cleaned(observed)))
+        return ReconcilePlan(actions=tuple(_cleaned(observed)))
     if FINALIZER not in run.metadata.finalizers:
-        return Plan(actions=(_finalizers(observed, (*run.metadata.finalizers, FINALIZER)),))
+        return ReconcilePlan(actions=(_finalizers(observed, (*run.metadata.finalizers, FINALIZER)),))
     attempt = current_attempt(observed)
     if not attempt.cohort and _has_rounds(observed):
         # An earlier attempt's aggregator owns these fields, so that only a patch removes them.
         cleared: Json = dict.fromkeys(AGGREGATORS_OWN) | {"clusters": None}
-        return Plan(actions=(Patch(FEDERATED_LEARNING, key_of_run(run), {"status": cleared}, subresource="status"),))
+        return ReconcilePlan(
+            actions=(Patch(FEDERATED_LEARNING, key_of_run(run), {"status": cleared}, subresource="status"),)
+        )
     known = run.status.conditions if attempt.attempt == run.status.attempt else ()
     by = planned(observed, plan_digest(attempt.recipe))
     step = Pass(observed, settings, attempt, Told(run, observed.now, known), by)
@@ -76,7 +65,7 @@ def plan(observed: Observed, settings: RunSettings) -> Plan:
     return _planned(step)
 
 
-def _planned(step: Pass) -> Plan:
+def _planned(step: Pass) -> ReconcilePlan[RunAction]:
     run = step.observed.run
     for kind in (SCHEDULED, SERVER_READY, COHORT_READY, PROGRESSING):
         if condition_of(step.told.conditions, kind) is None:
@@ -95,12 +84,15 @@ def _planned(step: Pass) -> Plan:
         ready=step.ready,
     )
     before: tuple[Condition, ...] = run.status.conditions
-    return Plan(
-        status=status_body(run, desired),
+    status = status_body(run, desired)
+    now = step.observed.now
+    # Skip what was due by now: this pass has handled it.
+    delays = ((moment - now).total_seconds() for moment in step.due if moment > now)
+    return ReconcilePlan(
         actions=tuple(step.actions),
-        statements=statements(before, step.told.conditions),
-        # What was due by now has had its turn, and can't be waited for.
-        due=min((moment for moment in step.due if moment > step.observed.now), default=None),
+        status=None if status is None else Apply(FEDERATED_LEARNING, key_of_run(run), status, subresource="status"),
+        events=() if status is None else statements(before, step.told.conditions),
+        requeue_after=min(delays, default=None),
     )
 
 
@@ -114,7 +106,7 @@ def _cleaned(observed: Observed) -> Iterator[Action]:
     run = observed.run
     if FINALIZER not in run.metadata.finalizers:
         return
-    yield Purge(MANIFEST_WORK, key_of_run(run), run.metadata.uid)
+    yield DeleteOwned(MANIFEST_WORK, key_of_run(run), OwnerLabel(RUN_UID_LABEL, run.metadata.uid))
     claim = observed.claim
     ours = claim is not None and belongs(claim, run) and not claim.metadata.deleting
     if claim is not None and ours and run.spec.server.storage.retention_policy == "Delete":

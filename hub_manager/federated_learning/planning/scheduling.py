@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from federation.api.meta import ConditionStatus, condition_of
+from federation.kube.actions import Action, Apply
 from federation.kube.kinds import MANAGED_CLUSTER_SET_BINDING, PLACEMENT
 from federation.kube.resource import ObjectKey
-from hub_manager.federated_learning.actions import Action, Apply
 from hub_manager.federated_learning.observation.observed import Observed
 from hub_manager.federated_learning.planning import writes
 from hub_manager.federated_learning.planning.conditions import Reason

@@ -24,7 +24,7 @@ from federation.api.run_status import (
     ListenerStatus,
 )
 from federation.kube.conditions import rfc3339
-from hub_manager.federated_learning.actions import Action
+from hub_manager.federated_learning.actions import RunAction
 from hub_manager.federated_learning.observation.observed import Observed
 from hub_manager.federated_learning.planning import cohort as cohorts
 from hub_manager.federated_learning.planning import timestamps, writes
@@ -54,7 +54,7 @@ class Pass:
     clusters: tuple[ClusterStatus, ...] = ()
     listeners: tuple[ListenerStatus, ...] = ()
     ready: int = 0
-    actions: list[Action] = field(default_factory=list)
+    actions: list[RunAction] = field(default_factory=list)
     due: list[datetime] = field(default_factory=list)
 
     @property

@@ -12,6 +12,7 @@ from federation.api.aggregator_run import RUN_FILE, Cohort
 from federation.api.collaborator import RunPlan
 from federation.api.meta import FEDERATION_GROUP
 from federation.api.run_status import FederatedLearningStatus, ListenerStatus
+from federation.kube.actions import Action, Apply, Create, Delete, OwnerLabel, Patch
 from federation.kube.kinds import (
     CONFIG_MAP,
     JOB,
@@ -26,7 +27,7 @@ from federation.kube.kinds import (
     SERVICE_ACCOUNT,
 )
 from federation.kube.resource import Json, Kind, ObjectKey, Resource, key_of
-from hub_manager.federated_learning.actions import Action, Apply, Certify, Create, Delete, Patch
+from hub_manager.federated_learning.actions import IssueCertificate
 from hub_manager.federated_learning.observation.observed import Observed
 from hub_manager.federated_learning.planning.cohort import dataset_of
 from hub_manager.federated_learning.planning.training_plan import Known, Planned
@@ -36,6 +37,7 @@ from hub_manager.federated_learning.resources.listeners import addresses, certif
 from hub_manager.federated_learning.resources.manifest_work import Address, work
 from hub_manager.federated_learning.resources.names import (
     ATTEMPT_LABEL,
+    RUN_UID_LABEL,
     digest_of,
     says,
     secret_key,
@@ -52,19 +54,23 @@ RENEW_ANNOTATION: Final = f"{FEDERATION_GROUP}/renew-certificate-at"
 right to list them would be one to read every Secret of the hub."""
 
 
-def ensure(kind: Kind[Any], present: Resource | None, body: Json, otherwise: Json | None = None) -> Iterator[Action]:
+SHARED_KINDS: Final = (PERSISTENT_VOLUME_CLAIM, MANIFEST_WORK)
+"""Kinds of which another's object is no obstacle: a claim may be the user's, a work's name is unique to its run."""
+
+
+def ensure(kind: Kind[Any], present: Resource | None, body: Json, fallback: Json | None = None) -> Iterator[Action]:
     """The write that makes the object what it has to be; one that is on its way out is waited for."""
     if present is not None and present.metadata.deleting:
         return
     if not says(present, body):
-        yield Apply(kind, _key(body), body, otherwise)
+        yield _apply(kind, body, fallback)
 
 
 def claim(observed: Observed) -> Iterator[Action]:
     """The volume's claim, where there is none of the name: what is in it is the user's, whoever made it."""
     if observed.run.spec.server.storage.type == "PersistentVolumeClaim" and observed.claim is None:
         body = aggregator.volume_claim(observed.run)
-        yield Apply(PERSISTENT_VOLUME_CLAIM, _key(body), body)
+        yield _apply(PERSISTENT_VOLUME_CLAIM, body)
 
 
 def services(observed: Observed) -> Iterator[Action]:
@@ -92,7 +98,7 @@ def surroundings(observed: Observed, attempt: FederatedLearningStatus, cohort: C
         (ROLE_BINDING, observed.role_binding, aggregator.role_binding(run)),
     ):
         if there is None:
-            yield Create(kind, _key(body), body)
+            yield Create(kind, _key(body), body, _owner(body))
     policy = aggregator.network_policy(run, observed.api_server)
     yield from ensure(NETWORK_POLICY, observed.network_policy, policy)
     known, present = observed.config_map, observed.job_of(attempt.attempt)
@@ -119,10 +125,10 @@ def aggregator_writes(observed: Observed, attempt: int, settings: RunSettings) -
     certified = there is not None and CERTIFIED_ANNOTATION in there.metadata.annotations
     if observed.job is None and not run.spec.suspend and certified:
         body = job(run, attempt, settings.images)
-        yield Apply(JOB, _key(body), body)
+        yield _apply(JOB, body)
 
 
-def certificate(observed: Observed, listeners: tuple[ListenerStatus, ...]) -> Iterator[Action]:
+def certificate(observed: Observed, listeners: tuple[ListenerStatus, ...]) -> Iterator[IssueCertificate]:
     """A new certificate, where there is none for these names from this authority, or it is due.
 
     It is recorded on the run's ConfigMap, which therefore has to be there, and to be this run's.
@@ -135,7 +141,7 @@ def certificate(observed: Observed, listeners: tuple[ListenerStatus, ...]) -> It
     if there.metadata.annotations.get(CERTIFIED_ANNOTATION) == digest and renewal(observed) is not None:
         return
     metadata = aggregator.certificate_metadata(observed.run)
-    yield Certify(secret_key(observed.run), key_of(there), names, metadata, digest)
+    yield IssueCertificate(secret_key(observed.run), key_of(there), names, metadata, digest)
 
 
 def certificate_digest(observed: Observed, listeners: tuple[ListenerStatus, ...]) -> str:
@@ -169,7 +175,7 @@ def plan_copy(observed: Observed, planned: Planned) -> Iterator[Action]:
         case Known(plan=RunPlan(text=text)) if text:
             if there is None:
                 body = aggregator.plan_copy(observed.run, text)
-                yield Apply(CONFIG_MAP, _key(body), body)
+                yield _apply(CONFIG_MAP, body)
             elif not planned.copied:
                 yield Delete(CONFIG_MAP, key_of(there), there.metadata.uid)
         case Known() if there is not None:
@@ -215,7 +221,7 @@ def stale_job(observed: Observed, attempt: int) -> Iterator[Action]:
     """The end of an earlier attempt's Job; the next one's has the same name."""
     found = observed.job
     if found is not None and observed.job_of(attempt) is None and not found.metadata.deleting:
-        yield Delete(JOB, key_of(found), found.metadata.uid)
+        yield Delete(JOB, key_of(found), found.metadata.uid, "Foreground")
 
 
 def stopped(observed: Observed) -> Iterator[Action]:
@@ -238,7 +244,7 @@ def remains(observed: Observed) -> Iterator[Action]:
     ]
     for kind, resource in present:
         if resource is not None and not resource.metadata.deleting:
-            yield Delete(kind, key_of(resource), resource.metadata.uid)
+            yield Delete(kind, key_of(resource), resource.metadata.uid, "Foreground" if kind is JOB else "Background")
     if observed.config_map is not None and not observed.config_map.metadata.deleting:
         # The Secret is not watched: it goes with the ConfigMap that records it.
         yield Delete(SECRET, secret_key(run), "")
@@ -263,3 +269,11 @@ def _is_accepted(observed: Observed, found: Resource) -> bool:
 
 def _key(body: Json) -> ObjectKey:
     return ObjectKey(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+def _apply(kind: Kind[Any], body: Json, fallback: Json | None = None) -> Apply:
+    return Apply(kind, _key(body), body, fallback=fallback, owner=None if kind in SHARED_KINDS else _owner(body))
+
+
+def _owner(body: Json) -> OwnerLabel:
+    return OwnerLabel(RUN_UID_LABEL, body["metadata"]["labels"][RUN_UID_LABEL])
