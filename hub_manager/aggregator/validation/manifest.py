@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from federation.model import DType, ModelManifest, TensorSpec, manifest_of
+from federation.safetensors import METADATA_KEY
 from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason, short
 
 MAX_NAME_BYTES: Final = 1024
@@ -17,8 +18,6 @@ MAX_TENSORS: Final = 65_536
 """Of a model, whatever an administrator sets; a join with more is not even read (counts.py)."""
 MAX_RANK: Final = 32
 """Dimensions; NumPy before 2.0 knows no more, and collaborators may bring it."""
-RESERVED_NAME: Final = "__metadata__"
-"""A safetensors header keeps its own words under this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def named(tensor: AnnouncedTensor, _: ModelLimits) -> UpdateRefusal | None:
     """TensorName: printable, of 1 to 1024 bytes in UTF-8, and not the name that safetensors keeps for itself."""
     name = tensor.name
     # A name with a lone surrogate is not printable, so that encoding the others can't fail.
-    if name and name.isprintable() and len(name.encode()) <= MAX_NAME_BYTES and name != RESERVED_NAME:
+    if name and name.isprintable() and len(name.encode()) <= MAX_NAME_BYTES and name != METADATA_KEY:
         return None
     return UpdateRefusal(UpdateRefusalReason.TENSOR_NAME, f"the tensor name {short(name)} is invalid")
 
