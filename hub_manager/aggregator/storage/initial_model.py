@@ -24,8 +24,12 @@ _READ: Final = 1 << 20
 """Bytes at a time."""
 
 
+MODEL_UNUSABLE: Final = "ModelUnusable"
+"""Reason in the run's status for a `ModelUnusable`."""
+
+
 class ModelUnusable(Exception):
-    """The run can't start from the workspace's initial model. The name of the class is a reason in the run's status."""
+    """The run can't start from the workspace's initial model; the message has the cause."""
 
 
 def read_initial_model(path: Path, limits: ModelLimits) -> tuple[ModelManifest, FileSource]:
