@@ -90,6 +90,9 @@ PROSE := \
 	docs/reference/metrics.md \
 	docs/reference/openfl-settings.md \
 	docs/reference/runtime-contract.md \
+	federation/checkpoint.py \
+	federation/safetensors.py \
+	hub_manager/aggregator/validation \
 	kubectl_fl
 
 .tools/vale: tools/go.mod tools/go.sum
