@@ -92,6 +92,9 @@ PROSE := \
 	docs/reference/runtime-contract.md \
 	federation/checkpoint.py \
 	federation/safetensors.py \
+	hub_manager/aggregator/rounds/effects.py \
+	hub_manager/aggregator/rounds/inputs.py \
+	hub_manager/aggregator/rounds/records.py \
 	hub_manager/aggregator/validation \
 	kubectl_fl
 
