@@ -92,6 +92,7 @@ PROSE := \
 	docs/reference/runtime-contract.md \
 	federation/checkpoint.py \
 	federation/safetensors.py \
+	hub_manager/aggregator/reporting \
 	hub_manager/aggregator/rounds/effects.py \
 	hub_manager/aggregator/rounds/inputs.py \
 	hub_manager/aggregator/rounds/records.py \
