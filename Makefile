@@ -76,9 +76,9 @@ check: venv proto-drift reference-drift prose ## formatting, lint, types, layers
 
 # What has been rewritten in plain English; a page or package joins the list when it passes.
 PROSE := \
-	README.md \
 	CHANGELOG.md \
 	CONTRIBUTING.md \
+	README.md \
 	SECURITY.md \
 	docs/adr \
 	docs/architecture.md \
@@ -93,16 +93,23 @@ PROSE := \
 	docs/migrate.md \
 	docs/openfl-workspace.md \
 	docs/performance.md \
+	docs/reference/metrics.md \
+	docs/reference/openfl-settings.md \
+	docs/reference/runtime-contract.md \
 	docs/runs.md \
 	docs/stability.md \
 	docs/threat-model.md \
 	docs/troubleshooting.md \
-	docs/reference/metrics.md \
-	docs/reference/openfl-settings.md \
-	docs/reference/runtime-contract.md \
 	examples/digits-openfl/README.md \
 	federation/api \
+	federation/checkpoint.py \
 	federation/pki \
+	federation/safetensors.py \
+	hub_manager/aggregator/reporting \
+	hub_manager/aggregator/rounds/effects.py \
+	hub_manager/aggregator/rounds/inputs.py \
+	hub_manager/aggregator/rounds/records.py \
+	hub_manager/aggregator/validation \
 	kubectl_fl \
 	reference \
 	tests/contract \

@@ -1,7 +1,8 @@
-"""What a checkpoint's folder holds, for the aggregator that writes it and for whoever reads the model out of it.
+"""Describe the folder of a checkpoint, which the aggregator writes and readers of a model open.
 
-Beside the model, a safetensors file, lies `manifest.json`. The digest of a model is that of its tensors' bytes, as
-collaborators get them; `fileDigest` is that of the whole file, its header included, as `b3sum` prints it.
+The folder holds the model, a safetensors file for each optimizer slot, and `manifest.json`. The digest of a model is
+that of its tensors' bytes, as collaborators receive them. `fileDigest` is that of the whole file with its header, as
+`b3sum` prints it.
 """
 
 from typing import Final
@@ -11,9 +12,9 @@ import msgspec
 from federation.model import ModelManifest
 
 FORMAT: Final = 2
-"""The format of the folder. A reader rejects any other."""
+"""Format of the folder. A reader rejects any other."""
 MODEL: Final = "model"
-"""The name of the model's file, before `.safetensors`, beside the optimizer's slots."""
+"""Name of the model's file, without `.safetensors`."""
 MANIFEST_FILE: Final = "manifest.json"
 
 
@@ -21,8 +22,9 @@ class TensorFile(msgspec.Struct, frozen=True, rename="camel"):
     """One safetensors file of a checkpoint."""
 
     name: str
+    """Name of the file, without `.safetensors`."""
     bytes: int
-    """Of the tensors, without the header."""
+    """Size of the tensors, without the header."""
     digest: str
     file_digest: str
 
@@ -32,7 +34,9 @@ class CheckpointManifest(msgspec.Struct, frozen=True, rename="camel"):
 
     format: int
     run: str
+    """Run ID."""
     round: int
     model: TensorFile
     tensors: ModelManifest
     slots: tuple[TensorFile, ...] = ()
+    """Optimizer slots."""

@@ -16,10 +16,10 @@ from federation.kube.client import Client
 from federation.logging import configure_logging
 from hub_manager.aggregator.app import Aggregator, AggregatorSettings
 from hub_manager.aggregator.cohort_watch import follow_server
-from hub_manager.aggregator.config import AggregatorFolders, ConfigError, read_config, read_run
+from hub_manager.aggregator.config import CONFIG_ERROR, AggregatorFolders, ConfigError, read_config, read_run
 from hub_manager.aggregator.reporting.reporter import FIELD_MANAGER, Reporter, report_unusable
 from hub_manager.aggregator.rounds.state import State
-from hub_manager.aggregator.storage.initial_model import ModelUnusable
+from hub_manager.aggregator.storage.initial_model import MODEL_UNUSABLE, ModelUnusable
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -58,7 +58,8 @@ async def run_once(
     except* (ConfigError, ModelUnusable) as unusable:
         error = unusable.exceptions[0]
         _log.error("run_unusable", error=str(error))  # the message is the whole of it
-        await report_unusable(api, reported, type(error).__name__, str(error))
+        reason = CONFIG_ERROR if isinstance(error, ConfigError) else MODEL_UNUSABLE
+        await report_unusable(api, reported, reason, str(error))
     return None
 
 

@@ -34,8 +34,12 @@ TERMS_FILE: Final = "terms.json"
 T = TypeVar("T")
 
 
+CONFIG_ERROR: Final = "ConfigError"
+"""Reason in the run's status for a `ConfigError`."""
+
+
 class ConfigError(Exception):
-    """The aggregator can't start with what it is told; the message names the file and the field."""
+    """The mounted configuration is missing or invalid; the message names the file and the field."""
 
 
 @dataclass(frozen=True, slots=True)

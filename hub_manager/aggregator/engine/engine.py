@@ -42,7 +42,7 @@ class RoundEngine:
             now: Seconds since the epoch.
 
         Raises:
-            ImpossibleFact: The engine contradicts itself. The process has to end; nothing of the step was written.
+            ImpossibleRecord: The engine contradicts itself. The process has to end; nothing of the step was written.
             OSError: The volume failed. The process has to end, and its successor goes on from what is on disk.
         """
         result = advance(self.state, event, now)
@@ -116,7 +116,7 @@ def open_engine(
 
     Raises:
         JournalDamaged: The journal can't be gone on from.
-        ImpossibleFact: The journal is not of a run on these terms.
+        ImpossibleRecord: The journal is not of a run on these terms.
         OSError: The volume failed.
     """
     journal, state = open_journal(folder / "journal", run, new_run(parameters), apply)

@@ -2,7 +2,7 @@
 
 All of it touches the disk, so it runs in threads; a caller that is cut leaves the thread's work to end, and `close`
 waits for it before it lets go of the file. A call ends after its `close`, and a newer one of the peer begins after that
-(`calls.Calls`): of one peer, one thread at most is at work on its file, however often it comes and goes.
+(`open_calls.OpenCalls`): of one peer, one thread at most is at work on its file, however often it comes and goes.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ Submit = Callable[[Event], "asyncio.Future[StepResult]"]
 
 
 class SpoolUploadSession:
-    """One upload of a peer (`ports.Reception`)."""
+    """One upload of a peer (`ports.UploadSession`)."""
 
     def __init__(self, peer: str, announcement: Announcement, submit: Submit) -> None:
         """Nothing is opened before `open`."""
@@ -92,7 +92,7 @@ async def _done(work: asyncio.Future[Any] | None) -> asyncio.CancelledError | No
     """Waits for a thread's work whatever comes; the last cancellation that came meanwhile.
 
     Nothing stops a thread, and whoever is let in next works on the same file. One call is cancelled more than once: by
-    gRPC when the peer goes, and by the newer stream that the peer comes back with (`calls.Calls`).
+    gRPC when the peer goes, and by the newer stream that the peer comes back with (`open_calls.OpenCalls`).
     """
     cancelled = None
     while work is not None and not work.done():

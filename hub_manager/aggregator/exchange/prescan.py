@@ -2,7 +2,7 @@
 
 A part costs its sender two bytes and us some hundred, and a millionth of a second of everybody's event loop. A join and
 a report are counted in their bytes, because protobuf itself makes an object of each part; other messages are short
-(`Talk.only`).
+(`CallStream.only`).
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""The run's resource is told of its rounds: the newest state, as soon as it can be written, and no older one.
+"""Write the run's status: always the newest state, as soon as the API server accepts it.
 
-States that come while one is being written replace each other. An API server that can't be reached holds up no round;
-the last state of a run is written before the process ends, or not at all after a bounded time.
+States that arrive during a write replace each other. An unreachable API server delays no round. Before the process
+ends, it waits a limited time for the last state to be written.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ from hub_manager.aggregator.rounds.state import State
 
 FIELD_MANAGER: Final = "federated-learning-aggregator"
 PAUSE: Final = 1.0
-"""Seconds between two writes: joining sites and quick rounds make one."""
+"""Seconds between two writes, so that short rounds and simultaneous joins are written together."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 async def report_unusable(api: Api, run: AggregatorRun, reason: str, message: str) -> None:
-    """Says of a run that it can't even begin, in the place where the hub manager looks for it. Raises KubeError."""
+    """Set `status.failure` of a run that can't start, which the hub manager reads. Raises KubeError."""
     failure = msgspec.to_builtins(RunFailure(reason=reason, message=message))
     await _apply(api, run, {"failure": failure})
 
@@ -59,27 +59,27 @@ class Reporter:
         self._run = run
         self._clock = clock
         self._backoff = backoff or Backoff()
-        self._told = ReportInputs(location=run.location, seen={}, contributions={})
+        self._inputs = ReportInputs(location=run.location, seen={}, contributions={})
         self._newest: State | None = None
         self._news = asyncio.Event()
         self._current = asyncio.Event()
         self._paced: tuple[int, datetime] | None = None
 
     def report(self, state: State) -> None:
-        """Takes the state; returns at once."""
+        """Set the newest state, to be written by `run`; return at once."""
         now = self._clock()
-        seen = dict(self._told.seen or {}) | dict.fromkeys(state.connected, now)
+        seen = dict(self._inputs.seen or {}) | dict.fromkeys(state.connected, now)
         counted = {peer: (state.round, part.weight) for peer, part in state.parts.items()}
-        contributions = dict(self._told.contributions or {}) | counted
-        metrics = metrics_of(state, self._told.metrics)
-        self._told = replace(self._told, seen=seen, contributions=contributions, metrics=metrics)
+        contributions = dict(self._inputs.contributions or {}) | counted
+        metrics = metrics_of(state, self._inputs.metrics)
+        self._inputs = replace(self._inputs, seen=seen, contributions=contributions, metrics=metrics)
         self._measure(state, now)
         self._newest = state
         self._current.clear()
         self._news.set()
 
     async def run(self, pause: float = PAUSE) -> None:
-        """Writes until cancelled."""
+        """Write the newest state until cancelled."""
         failures = 0
         while True:
             await self._news.wait()
@@ -101,7 +101,7 @@ class Reporter:
             await asyncio.sleep(0 if state.ended is not None else pause)
 
     async def written(self, timeout: float) -> bool:
-        """Whether everything reported so far is written, waiting for it at most that many seconds."""
+        """Wait up to `timeout` seconds for the newest state to be written, and return whether it was."""
         try:
             async with asyncio.timeout(timeout):
                 await self._current.wait()
@@ -110,12 +110,12 @@ class Reporter:
         return True
 
     def _measure(self, state: State, now: datetime) -> None:
-        """The pace is that of the rounds since this process saw its first: what came before it is not known."""
+        """Measure the mean duration of the rounds since this process started; earlier times are unknown."""
         if self._paced is None or state.model_round < self._paced[0]:
             self._paced = (state.model_round, now)
         done = state.model_round - self._paced[0]
         if done > 0:
-            self._told = replace(self._told, pace=(now - self._paced[1]) / done)
+            self._inputs = replace(self._inputs, pace=(now - self._paced[1]) / done)
 
     async def _write(self, state: State) -> None:
-        await _apply(self._api, self._run, status_of(state, self._told, self._clock()))
+        await _apply(self._api, self._run, status_of(state, self._inputs, self._clock()))

@@ -1,7 +1,7 @@
-"""What a run's resource says of its rounds: the aggregator's part of `status`, made of the engine's state; pure.
+"""Build the aggregator's part of a run's `status` from the engine's state; pure.
 
-The hub manager owns the phase, the conditions and what it knows of clusters; here are the fields that
-`federation.api.run_status` calls the aggregator's, and no other, so that server-side apply keeps the two apart.
+The hub manager owns the phase, the conditions and its own fields of each cluster. This module sets only the fields
+that `federation.api.run_status` assigns to the aggregator, so that server-side apply keeps the two owners apart.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,22 +26,22 @@ from hub_manager.aggregator.rounds.state import Phase, State
 
 @dataclass(frozen=True, slots=True)
 class ReportInputs:
-    """What the status says beside the state, gathered while the process lives."""
+    """Values of the status that are not in the state, gathered while the process runs."""
 
     location: str = ""
     """The run's folder, relative to the volume's root."""
     seen: Mapping[str, datetime] | None = None
-    """When each cluster was last heard of."""
+    """Time of each cluster's last call."""
     metrics: tuple[Metric, ...] = ()
-    """Of the last round that is done."""
+    """Metrics of the last complete round."""
     contributions: Mapping[str, tuple[int, int]] | None = None
-    """The last round to which each cluster's update belongs, and its samples."""
+    """Round and samples of each cluster's last update."""
     pace: timedelta | None = None
-    """What a round takes, as far as it is known."""
+    """Mean duration of a round, if known."""
 
 
 def status_of(state: State, reported: ReportInputs, now: datetime) -> Json:
-    """The aggregator's part of the status, as structured data without empty fields."""
+    """Build the aggregator's part of the status, without empty fields."""
     rounds = state.parameters.rounds
     left = rounds - state.model_round
     going = state.ended is None and reported.pace is not None
@@ -60,11 +60,11 @@ def status_of(state: State, reported: ReportInputs, now: datetime) -> Json:
 
 
 def metrics_of(state: State, before: tuple[Metric, ...]) -> tuple[Metric, ...]:
-    """The metrics of the last round that is done: those of the round in work count once nobody is still to report.
+    """Return the metrics of the last complete round; an open round is complete once every member has reported.
 
     Args:
         state: The run.
-        before: What the status said last.
+        before: The metrics of the previous status.
     """
     measured = all(state.measured(peer) for peer in state.roster)
     if not state.metrics or (state.phase in {Phase.COLLECTING, Phase.EVALUATING} and not measured):
@@ -121,7 +121,7 @@ class RoundMetric:
 
 
 def round_metrics(reported: Iterable[MetricsCounted]) -> tuple[RoundMetric, ...]:
-    """The metrics of a round, sorted by task and name; summed in the order of clusters, so always to the same bits.
+    """Compute a round's metrics, sorted by task and name; cluster order makes the sums reproducible to the bit.
 
     Args:
         reported: As the state of a run has them, in any order.

@@ -1,6 +1,6 @@
-"""What the aggregator tells of its rounds and calls: metrics for Prometheus, and audit lines for refusals.
+"""Report rounds and calls: metrics for Prometheus, and audit lines for refusals.
 
-A label's value is a cluster in the cohort, or `other`: whoever else holds a certificate can't add series.
+A label has a cluster of the cohort or `other`, so that other certificate holders can't add series.
 """
 
 import time
@@ -24,7 +24,7 @@ class AggregatorTelemetry:
     """The metrics and the audit log of one aggregator."""
 
     def __init__(self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic) -> None:
-        """Metrics at nought, in that registry; `clock` has seconds."""
+        """Register the metrics; `clock` returns seconds."""
         self._clock = clock
         self._lines = LogSampler()
         self._received = Counter(
@@ -65,7 +65,7 @@ class AggregatorTelemetry:
         )
 
     def run_seen(self, state: State) -> None:
-        """The run has come to this state."""
+        """Set the gauges of the run from its state."""
         self._round.set(state.reported_round)
         self._final_evaluation.set(state.phase is Phase.EVALUATING)
         self._rounds.set(state.parameters.rounds)
@@ -73,43 +73,43 @@ class AggregatorTelemetry:
         self._counted.set(len(state.parts))
 
     def folded(self, seconds: float) -> None:
-        """A model was folded, or a first one stored."""
+        """Record the duration of a fold, or of storing the initial model."""
         self._fold.observe(seconds)
 
     def received(self, cluster: str, size: int) -> None:
-        """Model bytes of a member of the cohort have arrived."""
+        """Count model bytes received from a member of the cohort."""
         self._received.labels(cluster).inc(size)
 
     def sent(self, cluster: str, size: int) -> None:
-        """Model bytes went to a member of the cohort."""
+        """Count model bytes sent to a member of the cohort."""
         self._sent.labels(cluster).inc(size)
 
     def work_stream_opened(self, cluster: str) -> None:
-        """A collaborator waits for work."""
+        """Record that a collaborator has opened its stream of work."""
         self._connected.inc()
         _log.info("collaborator_connected", cluster=cluster)
 
     def work_stream_closed(self, cluster: str) -> None:
-        """A collaborator waits no longer."""
+        """Record that a collaborator's stream of work has ended."""
         self._connected.dec()
         _log.info("collaborator_disconnected", cluster=cluster)
 
     def certificate_shown(self, leaf: x509.Certificate) -> None:
-        """The aggregator shows this certificate from now on."""
+        """Record the expiry of the certificate that the aggregator presents."""
         self._expiry.set(leaf.not_valid_after_utc.timestamp())
 
     def refused(self, refusal: Refused, *, cluster: str | None, member: bool, method: str, address: str) -> bool:
-        """A call was refused: counted always, and written down unless the peer's refusals of this kind are too many.
+        """Count a refused call, and log it unless the peer's refusals of this kind exceed their rate limit.
 
         Args:
-            refusal: Why.
-            cluster: Who called, by its certificate; None where that is no collaborator's.
+            refusal: Reason and message.
+            cluster: The caller by its certificate; None without a collaborator certificate.
             member: Whether the cluster is in the cohort.
-            method: What was called.
+            method: Name of the method.
             address: Where the connection came from, as gRPC has it.
 
         Returns:
-            Whether it was written down.
+            Whether the refusal was logged.
         """
         label = cluster if member and cluster is not None else OTHER
         self._refused.labels(label, refusal.reason).inc()

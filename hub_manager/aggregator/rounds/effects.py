@@ -1,7 +1,7 @@
-"""What is to be done about a run: the words in which the round engine answers its shell.
+"""Effects: what the round machine asks its driver to do.
 
-The shell writes the facts of a step to the journal, then performs its effects in order, each at least once: a process
-that dies in between is told again by `Resumed`, so every effect can be done twice.
+The driver writes the records of a step to the journal, then performs its effects in order, each at least once. After a
+crash in between, `Resumed` yields the effects again, so every effect must be idempotent.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from hub_manager.aggregator.validation.refusal import UpdateRefusal
 
 @dataclass(frozen=True, slots=True)
 class SendWork:
-    """Push to the peer what is due now, in place of whatever was due before."""
+    """Send the peer its work order, which replaces the previous one."""
 
     peer: str
     round: int
@@ -26,7 +26,7 @@ class SendWork:
 
 @dataclass(frozen=True, slots=True)
 class RequestInitialModel:
-    """Push to the peer that the run's first model is its to give."""
+    """Ask the peer for the run's initial model."""
 
     peer: str
     deadline: float
@@ -34,7 +34,7 @@ class RequestInitialModel:
 
 @dataclass(frozen=True, slots=True)
 class SendWait:
-    """Push to the peer that nothing is due."""
+    """Ask the peer to wait."""
 
     peer: str
     round: int
@@ -42,7 +42,7 @@ class SendWait:
 
 @dataclass(frozen=True, slots=True)
 class SendRunEnded:
-    """Push to the peer that the run is over, and end its stream."""
+    """Send the peer the end of the run, and end its stream."""
 
     peer: str
     completed: bool
@@ -69,7 +69,7 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class StoreInitialModel:
-    """Make the spooled first model the checkpoint of `SEED_ROUND`; `ModelStored` is the answer."""
+    """Store the spooled initial model as the checkpoint of `INITIAL_ROUND`; answered by `ModelStored`."""
 
     part: CountedUpdate
     manifest: ModelManifest
@@ -77,7 +77,7 @@ class StoreInitialModel:
 
 @dataclass(frozen=True, slots=True)
 class FoldUpdates:
-    """Fold the parts, in this order, into the model and store it; `ModelStored` or `FoldDiverged` is the answer."""
+    """Fold the updates in this order and store the model; answered by `ModelStored` or `FoldDiverged`."""
 
     round: int
     digest: str
@@ -94,15 +94,15 @@ class DropSpool:
 
 @dataclass(frozen=True, slots=True)
 class SetTimer:
-    """Bring `Timer` at this time, in place of any time asked for before."""
+    """Send `Timer` at this time, which replaces any earlier request."""
 
     at: float
-    """Seconds since the epoch, in the terms of the `now` that every step gets."""
+    """Seconds since the epoch, on the clock of `now` in every step."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReportStatus:
-    """The state has changed in a way that a reader of the run's status would notice."""
+    """Report the state, which has changed in a way that is visible in the run's status."""
 
 
 Effect: TypeAlias = (

@@ -1,7 +1,6 @@
-"""What happens to a run: the words in which the shell tells the round engine what it saw.
+"""Inputs of the round machine: events that the driver observed.
 
-Peers are named by their certificate before an event is made; a name in a message is not known here. What the engine
-answers is in `effects`.
+A peer's name comes from its certificate, never from a message. The machine answers with `effects`.
 """
 
 from dataclasses import dataclass
@@ -17,12 +16,12 @@ class Resumed:
     """The process has started and the journal is read; nobody is connected."""
 
     stored: StoredModel | None
-    """The newest checkpoint that is whole; with a new journal, the first model, where one was brought."""
+    """The newest intact checkpoint; with a new journal, the workspace's initial model if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A peer holds a stream for its work; a peer that comes back says so again."""
+    """A peer has opened its stream of work, for the first time or again."""
 
     peer: str
     manifest: ModelManifest
@@ -46,7 +45,7 @@ class UpdateBegun:
 
 @dataclass(frozen=True, slots=True)
 class UpdateComplete:
-    """The announced update is whole, durable and sound."""
+    """The announced update is complete, durable and valid."""
 
     peer: str
     announcement: Announcement
@@ -54,7 +53,7 @@ class UpdateComplete:
 
 @dataclass(frozen=True, slots=True)
 class UpdateBroken:
-    """The stream of an update ended, or what came was refused; not told of a stream that a newer one replaced."""
+    """An upload ended early, or its bytes were refused; not sent for a stream that a newer one replaced."""
 
     peer: str
     announcement: Announcement
@@ -62,19 +61,19 @@ class UpdateBroken:
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """The time that `SetTimer` asked for may have come; fired early it is set again, fired twice it does no harm."""
+    """The time of `SetTimer` may have come; an early timer is set again, and a second one has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class CohortReceived:
-    """The hub says who takes part; it may have said something newer already."""
+    """The hub has sent a cohort, which may be older than the one applied."""
 
     cohort: Cohort
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStored:
-    """What `StoreSeed` or `FoldUpdates` asked for is done."""
+    """The model of `StoreInitialModel` or `FoldUpdates` is stored."""
 
     round: int
     digest: str
@@ -82,7 +81,7 @@ class ModelStored:
 
 @dataclass(frozen=True, slots=True)
 class FoldDiverged:
-    """The updates of the round, each finite, make a model that is not; another attempt would give the same."""
+    """The aggregate of the round's finite updates is not finite; a retry would give the same."""
 
     round: int
     message: str

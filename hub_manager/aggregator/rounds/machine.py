@@ -53,7 +53,7 @@ def advance(state: State, event: Event, now: float) -> StepResult:
         now: Seconds since the epoch.
 
     Raises:
-        ImpossibleFact: The engine contradicts itself; nothing of the step may be written or done.
+        ImpossibleRecord: The engine contradicts itself; nothing of the step may be written or done.
     """
     decision = decide(state, event, now)
     step = _followed(StepResult(state), decision.records)

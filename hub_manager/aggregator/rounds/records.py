@@ -1,8 +1,8 @@
-"""What has been decided in a run: the facts that its state is made of.
+"""Records of a run's decisions, from which its state is built.
 
-A durable fact is written to the journal before any effect of its step, and replaying the journal is the only way in
-which a state outlives a process. A passing fact is about streams, which no process outlives either: it is never
-written, and peers tell it anew when they reconnect.
+A durable record is written to the journal before any effect of its step. A restarted process rebuilds the state by
+replaying the journal. A transient record is about streams, which end with the process: it is never written, and peers
+cause it again when they reconnect.
 """
 
 from enum import Enum
@@ -15,20 +15,20 @@ from hub_manager.aggregator.domain import Announcement, Metric
 
 
 class RunFailureReason(Enum):
-    """Why a run ended without its model; each beside the wait in `round` that yields it."""
+    """Reason for which a run ended without a final model."""
 
     QUORUM_LOST = "QuorumLost"
-    """Too few sites came, or sent an update within a round's time and its extension, or are left to do so."""
+    """Too few clusters joined, sent an update before the extended deadline, or are left in the run."""
     NO_FIRST_MODEL = "NoFirstModel"
-    """The workspace has no first model, and no site gave one."""
+    """The workspace has no initial model, and no collaborator sent one."""
     DIVERGED = "Diverged"
-    """The updates of a round, each finite, make a model that is not."""
+    """The aggregate of a round's finite updates is not finite."""
     MODEL_LOST = "ModelLost"
-    """No checkpoint on the volume is whole, or none is the one that the journal speaks of."""
+    """The volume has no intact checkpoint, or only ones that differ from the journal."""
 
 
 class _Durable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="fact"):
-    """Goes into the journal as JSON; a field is never renamed without reading its old name too."""
+    """A record that the journal stores as JSON; a renamed field keeps its old name there."""
 
 
 class Started(_Durable, frozen=True, tag="Started"):
@@ -38,7 +38,7 @@ class Started(_Durable, frozen=True, tag="Started"):
 
 
 class WaitRenewed(_Durable, frozen=True, tag="WaitRenewed"):
-    """The process was away, which is no collaborator's fault: what was waited for has its whole time again."""
+    """The process restarted, so the current wait gets its full time again."""
 
     deadline: float
 
@@ -49,36 +49,36 @@ class ModelRecorded(_Durable, frozen=True, tag="ModelKnown"):
     round: int
     digest: str
     manifest: ModelManifest | None = None
-    """Said once, with the run's first model."""
+    """Set once, with the run's initial model."""
 
 
 class CohortApplied(_Durable, frozen=True, tag="CohortKnown"):
-    """What the hub said in this cohort is taken up, by the facts beside this one; an older one counts no more."""
+    """The cohort of this generation is applied; older generations are ignored."""
 
     generation: int
 
 
 class PeerAdmitted(_Durable, frozen=True, tag="PeerTaken"):
-    """A cluster joined the cohort after the start, or came back to it; the next round is its first."""
+    """A cluster joined the cohort after the start, or returned to it; it takes part from the next round."""
 
     peer: str
 
 
 class PeerDropped(_Durable, frozen=True, tag="PeerDropped"):
-    """A cluster is out, and off the open round's roster; its update of that round goes with it."""
+    """A cluster has left the run; its update of the open round is discarded."""
 
     peer: str
 
 
 class InitialModelRequested(_Durable, frozen=True, tag="SeedAsked"):
-    """The first model is this peer's to give."""
+    """This peer is asked for the initial model."""
 
     peer: str
     deadline: float
 
 
 class InitialModelCounted(_Durable, frozen=True, tag="SeedCounted"):
-    """The first model is whole in the spool."""
+    """The initial model is complete in the spool."""
 
     peer: str
     digest: str
@@ -86,7 +86,7 @@ class InitialModelCounted(_Durable, frozen=True, tag="SeedCounted"):
 
 
 class RoundOpened(_Durable, frozen=True, tag="RoundOpened"):
-    """Updates of these peers count; opened again with more peers, what counts already stays."""
+    """The round collects updates of these peers; if it is opened again with more peers, counted updates stay."""
 
     round: int
     roster: tuple[str, ...]
@@ -94,7 +94,7 @@ class RoundOpened(_Durable, frozen=True, tag="RoundOpened"):
 
 
 class UpdateCounted(_Durable, frozen=True, tag="UpdateCounted"):
-    """A peer's update of the open round is whole in the spool."""
+    """A peer's update of the open round is complete in the spool."""
 
     peer: str
     digest: str
@@ -102,7 +102,7 @@ class UpdateCounted(_Durable, frozen=True, tag="UpdateCounted"):
 
 
 class MetricsCounted(_Durable, frozen=True, tag="MetricsCounted"):
-    """What a task measured at a peer in the open round."""
+    """Metrics of a task at a peer in the open round."""
 
     peer: str
     task: str
@@ -111,30 +111,30 @@ class MetricsCounted(_Durable, frozen=True, tag="MetricsCounted"):
 
 
 class MetricsAwaited(_Durable, frozen=True, tag="MetricsAwaited"):
-    """Every update of the open round counts; metrics still out have until the deadline."""
+    """Every update of the open round is counted; missing metrics are awaited until the deadline."""
 
     deadline: float
 
 
 class RoundExtended(_Durable, frozen=True, tag="RoundExtended"):
-    """The round's time is up without a quorum; it closes with the quorum, or fails at this deadline."""
+    """The round reached its deadline without a quorum; it closes with the quorum, or fails at this deadline."""
 
     deadline: float
 
 
 class RoundClosed(_Durable, frozen=True, tag="RoundClosed"):
-    """What counts now is folded; nothing else is."""
+    """The round is closed; the counted updates are folded."""
 
 
 class EvaluationOpened(_Durable, frozen=True, tag="EvaluationOpened"):
-    """The final model is handed out to be validated."""
+    """The final evaluation has started."""
 
     roster: tuple[str, ...]
     deadline: float
 
 
 class RolledBack(_Durable, frozen=True, tag="RolledBack"):
-    """The newest checkpoint that is whole is an older one: its round's successor is done again."""
+    """The newest intact checkpoint is an older one; the round after it is repeated."""
 
     round: int
     digest: str
@@ -149,7 +149,7 @@ class RunEnded(_Durable, frozen=True, tag="RunEnded"):
 
 
 class Snapshot(_Durable, frozen=True, tag="Snapshot"):
-    """All facts so far in one, which stands in their place (`snapshot`); fields are those of `state.State`."""
+    """One record that replaces all earlier ones; its fields are those of `state.State`."""
 
     phase: str
     cohort: tuple[str, ...]
@@ -170,27 +170,27 @@ class Snapshot(_Durable, frozen=True, tag="Snapshot"):
 
 
 class PeerConnected(msgspec.Struct, frozen=True):
-    """A peer holds a stream, and this is its model."""
+    """A peer has opened its stream of work, with this model."""
 
     peer: str
     manifest: ModelManifest
 
 
 class PeerDisconnected(msgspec.Struct, frozen=True):
-    """A peer holds no stream."""
+    """A peer's stream of work has ended."""
 
     peer: str
 
 
 class UploadOpened(msgspec.Struct, frozen=True):
-    """A peer may send this update."""
+    """A peer's upload of this update is accepted."""
 
     peer: str
     announcement: Announcement
 
 
 class UploadEnded(msgspec.Struct, frozen=True):
-    """A peer sends nothing now."""
+    """A peer's upload has ended."""
 
     peer: str
 
@@ -220,5 +220,5 @@ Record: TypeAlias = DurableRecord | TransientRecord
 
 
 def is_durable(record: Record) -> TypeGuard[DurableRecord]:
-    """Whether the fact belongs into the journal."""
+    """Return whether the journal stores the record."""
     return isinstance(record, _Durable)

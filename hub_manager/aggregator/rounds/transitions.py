@@ -76,7 +76,7 @@ def replay(parameters: RunParameters, recorded: Iterable[Record]) -> State:
     """The state that the facts make, one after the other.
 
     Raises:
-        ImpossibleFact: They are not those of a run on these terms.
+        ImpossibleRecord: They are not those of a run on these terms.
     """
     state = new_run(parameters)
     for record in recorded:
@@ -88,7 +88,7 @@ def apply(state: State, record: Record) -> State:
     """The state after the fact.
 
     Raises:
-        ImpossibleFact: The fact can't follow, or leads to a state that can't be.
+        ImpossibleRecord: The fact can't follow, or leads to a state that can't be.
     """
     if isinstance(record, _ANY_TIME):
         phase = state.phase
@@ -204,7 +204,7 @@ def assert_sound(state: State) -> None:
     """Hold the state to what is true of every run.
 
     Raises:
-        ImpossibleFact: Something is not; the message says what was broken.
+        ImpossibleRecord: Something is not; the message says what was broken.
     """
     broken = next((name for name, holds in _invariants(state) if not holds), None)
     if broken is not None:

@@ -1,8 +1,8 @@
-"""A first model out of the user's workspace: a safetensors file, hostile until it is in the run's own store.
+"""Read the initial model of the user's workspace, a safetensors file that is hostile until it is in the run's store.
 
-The file was written in the user's image. Its header is bounded before it is read, nothing is allocated for what it
-announces, and its data have to lie as `federation.model` lays a model out, which is how the runtimes write them. The
-values are looked at as those of an update are: a model that is not finite is none to start from.
+The file was written in the user's image. The size of its header is checked before the header is read, and nothing is
+allocated for the sizes that it announces. Its bytes must have the layout of `federation.model`, which the runtimes
+write. As with an update, every value must be finite.
 """
 
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from federation.model import ModelManifest
+from federation.safetensors import DTYPES, HEADER_LENGTH, METADATA_KEY, TensorEntry
 from hub_manager.aggregator.domain import INITIAL_ROUND, Announcement
 from hub_manager.aggregator.storage.volume import FileSource
 from hub_manager.aggregator.validation.content import Inspection
@@ -18,52 +19,48 @@ from hub_manager.aggregator.validation.manifest import AnnouncedTensor, ModelLim
 from hub_manager.aggregator.validation.refusal import UpdateRefusal
 
 LARGEST_HEADER: Final = 32 << 20
-"""Bytes; 65,536 tensors with names of 300 characters."""
-_TYPES: Final = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""Bytes; enough for 65,536 tensors with names of 300 characters."""
 _READ: Final = 1 << 20
 """Bytes at a time."""
-_METADATA: Final = "__metadata__"
+
+
+MODEL_UNUSABLE: Final = "ModelUnusable"
+"""Reason in the run's status for a `ModelUnusable`."""
 
 
 class ModelUnusable(Exception):
-    """The workspace's first model can't be what a run starts from; the message says why."""
-
-
-class _Entry(msgspec.Struct, frozen=True):
-    dtype: str
-    shape: tuple[int, ...]
-    data_offsets: tuple[int, int]
+    """The run can't start from the workspace's initial model; the message has the cause."""
 
 
 def read_initial_model(path: Path, limits: ModelLimits) -> tuple[ModelManifest, FileSource]:
-    """The model's layout, and its values, to be closed by the caller.
+    """Check an initial model, and return its layout and an open source of its values; the caller closes the source.
 
     Args:
-        path: To the file.
+        path: Of the file.
         limits: Of the run.
 
     Raises:
-        ModelUnusable: The file is none that a run can start from.
-        OSError: It can't be read.
+        ModelUnusable: The file is invalid as an initial model.
+        OSError: The file can't be read.
     """
     with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
+        size = int.from_bytes(file.read(HEADER_LENGTH), "little")
         if size > LARGEST_HEADER:
             raise ModelUnusable(f"{path.name}: the header has {size} bytes; the limit is {LARGEST_HEADER}")
         text = file.read(size)
     try:
         raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        raw.pop(_METADATA, None)
-        entries = {name: msgspec.json.decode(entry, type=_Entry) for name, entry in raw.items()}
+        raw.pop(METADATA_KEY, None)
+        entries = {name: msgspec.json.decode(entry, type=TensorEntry) for name, entry in raw.items()}
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ModelUnusable(f"{path.name}: {error}") from error
     ordered = sorted(entries.items(), key=lambda entry: entry[1].data_offsets)
-    announced = [AnnouncedTensor(name, _TYPES.get(e.dtype, e.dtype), e.shape) for name, e in ordered]
+    announced = [AnnouncedTensor(name, _dtype_name(e.dtype), e.shape) for name, e in ordered]
     manifest = read_manifest(announced, limits)
     if isinstance(manifest, UpdateRefusal):
         raise ModelUnusable(f"{path.name}: {manifest.reason.value}: {manifest.message}")
     expected = [(offset, offset + tensor.nbytes) for tensor, offset in manifest.placed()]
-    source = FileSource(path, 8 + size)
+    source = FileSource(path, HEADER_LENGTH + size)
     whole = [entry.data_offsets for _, entry in ordered] == expected and source.size == manifest.nbytes
     wrong = (
         _not_finite(source, manifest)
@@ -74,6 +71,11 @@ def read_initial_model(path: Path, limits: ModelLimits) -> tuple[ModelManifest, 
         source.close()
         raise ModelUnusable(f"{path.name}: {wrong}")
     return manifest, source
+
+
+def _dtype_name(code: str) -> str:
+    """Return the element type's name, or the code itself, which the check of the manifest then rejects."""
+    return DTYPES[code].value if code in DTYPES else code
 
 
 def _not_finite(source: FileSource, manifest: ModelManifest) -> str:

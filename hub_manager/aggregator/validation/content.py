@@ -1,8 +1,7 @@
-"""An update's bytes as they arrive: counted, looked through for values that are no numbers, and hashed.
+"""Check an update's bytes as they arrive: count them, search them for NaN and infinity, and hash them.
 
-What comes is looked at once, while it is in the processor's cache, so a whole update needs no second reading. After an
-interruption the spool feeds what it has on disk again. Nothing is kept but the few bytes of an element that a chunk
-has cut in two.
+Each chunk is checked while it is in the processor's cache, so an update is read only once. After an interruption the
+spool feeds the bytes that are on disk again. The inspection keeps only the bytes of an element that a chunk has split.
 """
 
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefus
 
 
 class Inspection:
-    """The judgement of one update's bytes, fed in order and without gaps."""
+    """The check of one update's bytes, fed in order and without gaps."""
 
     def __init__(self, manifest: ModelManifest, announced: Announcement) -> None:
         self._manifest = manifest
@@ -25,13 +24,13 @@ class Inspection:
         self._hasher = blake3()
         self._cut = b""
         self.received = 0
-        """Bytes so far."""
+        """Number of bytes so far."""
 
     def feed(self, chunk: Bytes) -> UpdateRefusal | None:
-        """TooLong, NotANumber, Infinite: why the update can't count any more, whatever follows; or None.
+        """Check the next bytes; a refusal (TooLong, NotANumber, Infinite) is final for this update.
 
         Args:
-            chunk: What follows on the bytes so far, of any length.
+            chunk: The next bytes, of any length.
         """
         start, view = self.received, memoryview(chunk)
         if start + len(view) > self._announced.size:
@@ -46,7 +45,7 @@ class Inspection:
         return None
 
     def finish(self) -> UpdateRefusal | None:
-        """TooShort, WrongDigest: why the bytes are not the announced update, or None when it counts."""
+        """Check that the bytes are the announced update; refuse them with TooShort or WrongDigest otherwise."""
         if self.received < self._announced.size:
             return UpdateRefusal(
                 UpdateRefusalReason.TOO_SHORT, f"{self.received} of {self._announced.size} bytes arrived"
@@ -60,7 +59,7 @@ class Inspection:
         return None
 
     def _elements(self, start: int, view: memoryview) -> Iterator[tuple[Section, int, Bytes]]:
-        """The stretches of whole elements that the chunk completes, each with its section and the byte it begins at."""
+        """Yield the runs of whole elements that the chunk completes, each with its section and first byte."""
         end = start + len(view)
         for section in self._sections:
             here = max(start, section.offset)

@@ -1,8 +1,8 @@
-"""Which models a run takes: a stranger's list of tensors is read into a manifest, or refused by name.
+"""Validate an untrusted list of tensors, and build a manifest from it.
 
-The list may come from a workspace, a ConfigMap or a collaborator that gives the first model, and is hostile until it
-has passed. Nothing is allocated for what it announces. Bounds are on sums in Python's integers, which don't overflow;
-each dimension is bounded by itself, so that a dimension of nought can't hide one that no other program can hold.
+The list comes from a workspace or from a collaborator, and is hostile until it has passed every check. Nothing is
+allocated for the sizes that it announces. Sums are Python integers, which don't overflow. Each dimension is also
+limited by itself, because a dimension of 0 would hide one that other programs can't represent.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,29 +10,28 @@ from dataclasses import dataclass
 from typing import Final
 
 from federation.model import DType, ModelManifest, TensorSpec, manifest_of
+from federation.safetensors import METADATA_KEY
 from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason, short
 
 MAX_NAME_BYTES: Final = 1024
 MAX_TENSORS: Final = 65_536
-"""Of a model, whatever an administrator sets; a join with more is not even read (counts.py)."""
+"""Upper bound for any model; `exchange.prescan` rejects a join with more before it is parsed."""
 MAX_RANK: Final = 32
-"""Dimensions; NumPy before 2.0 knows no more, and collaborators may bring it."""
-RESERVED_NAME: Final = "__metadata__"
-"""A safetensors header keeps its own words under this name."""
+"""Dimensions; NumPy before 2.0, which collaborators may use, supports no more."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelLimits:
-    """What an administrator can set about the models of a run."""
+    """Limits for the models of a run."""
 
     max_bytes: int = 16 << 30
     max_tensors: int = MAX_TENSORS
-    """At most that."""
+    """At most `MAX_TENSORS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnnouncedTensor:
-    """One tensor as a stranger announces it; nothing about it holds yet."""
+    """One tensor as a peer announces it, not validated yet."""
 
     name: str
     dtype: str
@@ -40,7 +39,7 @@ class AnnouncedTensor:
 
 
 def read_manifest(announced: Sequence[AnnouncedTensor], limits: ModelLimits) -> ModelManifest | UpdateRefusal:
-    """The manifest of a model with these tensors, or the first refusal.
+    """Build the manifest of a model with these tensors, or return the first refusal.
 
     Args:
         announced: In the order of `federation.model.layout_order`, which is that of the values.
@@ -65,7 +64,7 @@ def read_manifest(announced: Sequence[AnnouncedTensor], limits: ModelLimits) -> 
 
 
 def ordered(announced: Sequence[AnnouncedTensor], manifest: ModelManifest) -> UpdateRefusal | None:
-    """TensorOrder: the values travel in the order of the layout, so whoever lists another would send another model."""
+    """TensorOrder: refuse tensors in another order than the layout, in which the values travel."""
     for found, expected in zip(announced, manifest.tensors, strict=True):
         if found.name != expected.name:
             message = (
@@ -77,16 +76,16 @@ def ordered(announced: Sequence[AnnouncedTensor], manifest: ModelManifest) -> Up
 
 
 def named(tensor: AnnouncedTensor, _: ModelLimits) -> UpdateRefusal | None:
-    """TensorName: printable, of 1 to 1024 bytes in UTF-8, and not the name that safetensors keeps for itself."""
+    """TensorName: require 1 to 1024 printable bytes in UTF-8, and not the name that safetensors reserves."""
     name = tensor.name
     # A name with a lone surrogate is not printable, so that encoding the others can't fail.
-    if name and name.isprintable() and len(name.encode()) <= MAX_NAME_BYTES and name != RESERVED_NAME:
+    if name and name.isprintable() and len(name.encode()) <= MAX_NAME_BYTES and name != METADATA_KEY:
         return None
     return UpdateRefusal(UpdateRefusalReason.TENSOR_NAME, f"the tensor name {short(name)} is invalid")
 
 
 def typed(tensor: AnnouncedTensor, _: ModelLimits) -> UpdateRefusal | None:
-    """TensorType: one of the element types that can be averaged."""
+    """TensorType: require a supported element type."""
     if tensor.dtype in {dtype.value for dtype in DType}:
         return None
     supported = ", ".join(dtype.value for dtype in DType)
@@ -97,9 +96,9 @@ def typed(tensor: AnnouncedTensor, _: ModelLimits) -> UpdateRefusal | None:
 
 
 def shaped(tensor: AnnouncedTensor, limits: ModelLimits) -> UpdateRefusal | None:
-    """TensorShape, ModelTooLarge: at most 32 dimensions, none negative, whose product stays within the bound.
+    """TensorShape, ModelTooLarge: require at most 32 dimensions, each 0 or more, within the limit on bytes.
 
-    The product of the dimensions above nought is bounded as well: other programs compute it in 64 bits.
+    The product of the dimensions above 0 is limited as well, because other programs compute it in 64 bits.
     """
     if len(tensor.shape) > MAX_RANK or any(dimension < 0 for dimension in tensor.shape):
         message = (
@@ -115,7 +114,7 @@ def shaped(tensor: AnnouncedTensor, limits: ModelLimits) -> UpdateRefusal | None
 
 
 def _duplicate(announced: Iterable[AnnouncedTensor]) -> UpdateRefusal | None:
-    """DuplicateTensor: a name stands for one tensor."""
+    """DuplicateTensor: require unique names."""
     seen: set[str] = set()
     for tensor in announced:
         if tensor.name in seen:

@@ -1,4 +1,4 @@
-"""Why something that a collaborator sent does not count: the words that reach it, the audit log and the metrics."""
+"""Reasons and messages for rejected input of a collaborator, as the peer, the audit log and the metrics show them."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,92 +6,92 @@ from typing import Final
 
 
 class UpdateRefusalReason(Enum):
-    """One member for each check of `model`, `checks`, `spool` and `round`, beside which it is explained."""
+    """Reason for which the aggregator rejects input of a collaborator."""
 
-    # The manifest of a model (model.py).
+    # The manifest of a model (manifest.py).
     NO_TENSORS = "NoTensors"
-    """The model has no tensors, or none but empty ones; or nobody has said yet which it has."""
+    """The model has no tensors or only empty ones, or the collaborator has not announced them."""
     TOO_MANY_TENSORS = "TooManyTensors"
-    """More tensors than a model may have, 65,536."""
+    """The model has more than 65,536 tensors."""
     TENSOR_NAME = "TensorName"
-    """A name that is empty, too long, not printable, or safetensors' own."""
+    """A tensor name is empty, too long, not printable or reserved by safetensors."""
     DUPLICATE_TENSOR = "DuplicateTensor"
-    """Two tensors of one name."""
+    """Two tensors have the same name."""
     TENSOR_TYPE = "TensorType"
-    """An element type that can't be averaged."""
+    """An element type is unsupported; the supported types are floating-point."""
     TENSOR_SHAPE = "TensorShape"
-    """Over 32 dimensions, or a negative one."""
+    """A shape has more than 32 dimensions, or a negative one."""
     MODEL_TOO_LARGE = "ModelTooLarge"
-    """More bytes than a model may have, 16 GiB."""
+    """The model is larger than 16 GiB."""
 
-    # Who sends, and when (round.py).
+    # Who sends, and when (rounds/decisions.py).
     NOT_IN_COHORT = "NotInCohort"
-    """The cluster takes no part in the run."""
+    """The cluster is not in the cohort of the run."""
     REMOVED = "Removed"
-    """The hub has taken the cluster out of the run."""
+    """The hub removed the cluster from the run."""
     NOT_EXPECTED = "NotExpected"
-    """Nothing is asked of the cluster now."""
+    """The aggregator has not requested this input from the cluster."""
     OTHER_ROUND = "OtherRound"
-    """An update, or metrics, of another round than the one in work."""
+    """The update or the metrics belong to another round than the current one."""
     REPEATED = "Repeated"
-    """The very same update counts already."""
+    """The same update is already counted."""
     REPLACED = "Replaced"
-    """Another update of the same cluster counts already in this round."""
+    """Another update of the cluster is already counted in this round."""
     ROUND_CLOSED = "RoundClosed"
-    """The round has closed without it."""
+    """The round closed before the update was complete."""
     RUN_OVER = "RunOver"
     """The run has ended."""
     NOT_JOINED = "NotJoined"
     """The cluster has not joined since the aggregator started."""
 
-    # What an update announces (checks.py).
+    # What an update announces (update.py).
     MISSING_TENSOR = "MissingTensor"
     """A tensor of the run's model is missing."""
     EXTRA_TENSOR = "ExtraTensor"
-    """A tensor that the run's model doesn't have."""
+    """A tensor is not in the run's model."""
     WRONG_SHAPE = "WrongShape"
     """A tensor has another shape than in the run's model."""
     WRONG_TYPE = "WrongType"
     """A tensor has another element type than in the run's model."""
     TENSOR_ORDER = "TensorOrder"
-    """The tensors stand in another order than the layout has."""
+    """The tensors are not in the order of the layout."""
     WRONG_SIZE = "WrongSize"
-    """Other bytes are announced than the model has."""
+    """The announced size differs from the size of the model."""
     MALFORMED_DIGEST = "MalformedDigest"
-    """The announced digest is none."""
+    """The announced digest is invalid."""
     WEIGHT_OUT_OF_BOUNDS = "WeightOutOfBounds"
     """The number of samples is below 1 or above the bound, which for updates is `spec.server.maxSamplesPerClient`."""
     TOO_MANY_METRICS = "TooManyMetrics"
-    """More than 64 metrics of one task."""
+    """A task reports more than 64 metrics."""
     UNKNOWN_TASK = "UnknownTask"
-    """No such task was handed out, or it doesn't train."""
+    """The task is not in the work order, or is not a training task."""
     METRIC_NAME = "MetricName"
-    """A metric's name is empty, over 128 bytes in UTF-8, or not printable."""
+    """A metric name is empty, longer than 128 bytes in UTF-8, or not printable."""
     METRIC_NOT_FINITE = "MetricNotFinite"
-    """A metric is no number, or infinite."""
+    """A metric is NaN or infinite."""
 
-    # What arrives (checks.py, spool.py).
+    # What arrives (content.py, spool.py).
     OUT_OF_PLACE = "OutOfPlace"
-    """Bytes that don't follow on those that are there."""
+    """The bytes do not follow the bytes received so far."""
     TOO_LONG = "TooLong"
-    """More bytes than announced."""
+    """The update has more bytes than announced."""
     TOO_SHORT = "TooShort"
-    """Fewer bytes than announced."""
+    """The update has fewer bytes than announced."""
     NOT_A_NUMBER = "NotANumber"
     """A value is not a number."""
     INFINITE = "Infinite"
     """A value is infinite."""
     WRONG_DIGEST = "WrongDigest"
-    """The bytes are not those that the digest names."""
+    """The digest of the bytes differs from the announced digest."""
 
     @property
     def counted(self) -> bool:
-        """Whether the very same update counts already, so that an honest sender has nothing left to do."""
+        """Return whether the same update is already counted, so that the sender is done."""
         return self is UpdateRefusalReason.REPEATED
 
     @property
     def resend(self) -> bool:
-        """Whether the same update, sent anew from its first byte or from the spool's offset, may yet count."""
+        """Return whether the same update may count when it is sent again, from the start or from the spool's offset."""
         return self in _RESEND
 
 
@@ -102,13 +102,13 @@ _RESEND: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class UpdateRefusal:
-    """One refusal; the message names what is at fault and the bound, shortened, and never holds a tensor's value."""
+    """One refusal; the message names the rejected field and its limit, and never has a value of a tensor."""
 
     reason: UpdateRefusalReason
     message: str
 
 
 def short(text: str) -> str:
-    """A stranger's text, escaped and cut, fit for a log and an error."""
+    """Escape and shorten untrusted text for a log line or an error."""
     quoted = repr(text)
     return quoted if len(quoted) <= 120 else f"{quoted[:117]}..."

@@ -1,8 +1,8 @@
-"""What an update and its metrics are held to: ordered lists of pure checks, each with its refusal.
+"""Check updates and metrics: ordered lists of pure checks, each with its refusal.
 
-An update is judged three times: its model when the peer joins (`layout_refusal`), what it announces before its first
-byte (`announcement_refusal`), and its bytes as they arrive (`inspection`). So a peer that announces a terabyte, or
-another model, is refused before anything is stored.
+An update is checked three times: its model when the peer joins (`layout_refusal`), its announcement before the first
+byte (`announcement_refusal`), and its bytes as they arrive (`content.Inspection`). So a peer that announces a terabyte
+or another model is refused before anything is stored.
 """
 
 import math
@@ -24,19 +24,20 @@ from hub_manager.aggregator.validation.manifest import AnnouncedTensor, ordered
 from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason, short
 
 MAX_METRICS: Final = 64
-"""Metrics of one task."""
+"""Number of metrics of one task."""
 MAX_METRIC_NAME: Final = 128
-"""Bytes in UTF-8, which the journal and the run's status keep: 8 KiB for a report of `MAX_METRICS`."""
+"""Bytes in UTF-8; the journal and the run's status store up to 8 KiB for a report of `MAX_METRICS`."""
 MAX_SAMPLES: Final = 1 << 40
-"""Samples that a metric is taken over: sums over any cohort stay exact in a float64."""
+"""Samples of a metric; sums over any cohort stay exact in a float64."""
 
 _DIGEST: Final = re.compile(re.escape(DIGEST_PREFIX) + "[0-9a-f]{64}")
 
 
 def layout_refusal(announced: Sequence[AnnouncedTensor], manifest: ModelManifest) -> UpdateRefusal | None:
-    """ExtraTensor, WrongType, WrongShape, MissingTensor, TensorOrder: a peer's model is the run's, tensor by tensor.
+    """Check that a peer's model is the run's model, tensor by tensor.
 
-    Shapes are compared whole: one that would broadcast is another shape.
+    The reasons are ExtraTensor, WrongType, WrongShape, MissingTensor and TensorOrder. A shape that would broadcast is
+    a different shape.
     """
     expected = {tensor.name: tensor for tensor in manifest.tensors}
     for tensor in announced:
@@ -72,14 +73,14 @@ def _tensor_refusal(found: AnnouncedTensor, expected: TensorSpec | None) -> Upda
 def announcement_refusal(
     announced: Announcement, parameters: RunParameters, manifest: ModelManifest
 ) -> UpdateRefusal | None:
-    """Why an update that is announced for the right round can't count, or None."""
+    """Return the first refusal of an update that is announced for the current round, or None."""
     return next(
         (found for check in _ANNOUNCEMENT if (found := check(announced, parameters, manifest)) is not None), None
     )
 
 
 def of_training_task(announced: Announcement, parameters: RunParameters, _: ModelManifest) -> UpdateRefusal | None:
-    """UnknownTask: the update was made by a task of the plan that trains; a first model by none."""
+    """UnknownTask: require a training task of the plan; an initial model has no task."""
     known = {task.name for task in parameters.tasks if task.kind is TaskKind.TRAIN}
     if announced.round == INITIAL_ROUND or announced.task in known:
         return None
@@ -89,7 +90,7 @@ def of_training_task(announced: Announcement, parameters: RunParameters, _: Mode
 
 
 def of_model_size(announced: Announcement, _: RunParameters, manifest: ModelManifest) -> UpdateRefusal | None:
-    """WrongSize: the announced bytes are the model's, neither more nor less, before one of them is taken."""
+    """WrongSize: require the size of the model before the first byte is read."""
     if announced.size == manifest.nbytes:
         return None
     return UpdateRefusal(
@@ -98,7 +99,7 @@ def of_model_size(announced: Announcement, _: RunParameters, manifest: ModelMani
 
 
 def digest_formed(announced: Announcement, _: RunParameters, __: ModelManifest) -> UpdateRefusal | None:
-    """MalformedDigest: a BLAKE3 digest as it is written everywhere; it becomes part of a file's name."""
+    """MalformedDigest: require a BLAKE3 digest in the usual form, because it becomes part of a file name."""
     if _DIGEST.fullmatch(announced.digest):
         return None
     return UpdateRefusal(
@@ -108,9 +109,10 @@ def digest_formed(announced: Announcement, _: RunParameters, __: ModelManifest) 
 
 
 def weight_bounded(announced: Announcement, parameters: RunParameters, _: ModelManifest) -> UpdateRefusal | None:
-    """WeightOutOfBounds: from 1 to the run's bound, or one site outweighs all others; a first model has none.
+    """WeightOutOfBounds: require 1 to the run's limit; an initial model has no weight.
 
-    A weight is the site's own word, so that only the run's owner can say what is too much (`maxSamplesPerClient`).
+    The site reports the weight itself and could outweigh all others, so the run's owner sets the limit
+    (`maxSamplesPerClient`).
     """
     if announced.round == INITIAL_ROUND or 1 <= announced.weight <= parameters.max_weight:
         return None
@@ -125,10 +127,9 @@ _ANNOUNCEMENT: Final[tuple[_AnnouncementCheck, ...]] = (of_training_task, of_mod
 
 
 def metrics_refusal(reported: MetricsReported, tasks: Sequence[Task]) -> UpdateRefusal | None:
-    """Why metrics that are reported for the right round can't count, or None.
+    """Return the first refusal of metrics that are reported for the current round, or None.
 
-    UnknownTask: the task is one of those that were handed out. TooManyMetrics: at most 64. WeightOutOfBounds: taken
-    over at least one sample.
+    UnknownTask: the task must be in the work order. TooManyMetrics: at most 64. WeightOutOfBounds: at least one sample.
     """
     if reported.task not in {task.name for task in tasks}:
         return UpdateRefusal(
@@ -147,7 +148,7 @@ def metrics_refusal(reported: MetricsReported, tasks: Sequence[Task]) -> UpdateR
 
 
 def _metric_refusal(metric: Metric) -> UpdateRefusal | None:
-    """MetricName, MetricNotFinite: printable, short, and a number that a mean can be taken of."""
+    """MetricName, MetricNotFinite: require a short printable name and a finite value."""
     name = metric.name
     # A name with a lone surrogate is not printable, so that encoding the others can't fail.
     if not name or not name.isprintable() or len(name.encode()) > MAX_METRIC_NAME:
