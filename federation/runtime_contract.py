@@ -1,25 +1,12 @@
-"""The image contract: what the agent and the process in a collaborator's image agree on. Pure values.
+"""Contract between the spoke agent and the process in a collaborator's image; docs/reference/runtime-contract.md.
 
-An image derives from its runtime's base and keeps the entry point. The process finds the site's data, its certificate
-and the authorities in mounted folders, all read-only, and everything else in these variables; it may write below
-`SCRATCH` alone. It has no Kubernetes token. How it ends is its exit status, and why it failed a JSON object in the
-termination message file (`Told`), or else the end of its log.
-
-| variable | what it is |
-|---|---|
-| `FL_RUN` | the run, as `NAMESPACE/NAME` on the hub |
-| `FL_RUN_ID` | what names this attempt at the run in the exchange |
-| `FL_CLUSTER` | the ManagedCluster's name, which is the one in the certificate |
-| `FL_AGGREGATORS` | where to dial: each a `HOST:PORT`, separated by commas, the first choice first |
-| `FL_SERVER_NAME` | the DNS name that the aggregator's certificate has to have, whatever is dialled |
-| `FL_PLAN` | the plan, as a file or relative to the workspace; not set where the image's own counts |
-| `FL_DATA` | the folder of the site's dataset |
-| `FL_TLS` | the folder with `tls.crt`, `tls.key` and `ca.crt` (the authorities), renewed while it runs |
-| `FL_DEADLINE_SECONDS` | how long the aggregator may be out of reach before the process gives up |
-| `FL_TERMINATION_LOG` | the termination message file |
-| `HOME` | a folder that can be written |
+An image derives from its runtime's base and keeps the entry point. The agent mounts the dataset, the certificate and
+the trust bundle read-only, sets the variables of `Variable` and gives no Kubernetes token. The process may write below
+`SCRATCH` only. It reports failure by `ExitCode` and a `TerminationMessage`; without one the agent reads the end of the
+log. `federation.api.collaborator.RESERVED_PREFIX` keeps users from setting the agent's variables.
 """
 
+from enum import IntEnum, StrEnum
 from typing import Final
 
 from federation.api.meta import Struct
@@ -29,23 +16,73 @@ DATA_FOLDER: Final = "/data"
 TLS_FOLDER: Final = "/tls"
 PLAN_FOLDER: Final = "/plan"
 PLAN_FILE: Final = "plan.yaml"
-SCRATCH: Final = "/tmp"  # noqa: S108 - the pod's own, the root is read-only
+SCRATCH: Final = "/tmp"  # noqa: S108 - an emptyDir of the pod; the root file system is read-only
 TERMINATION_LOG: Final = "/dev/termination-log"
 
-FATAL_EXITS: Final = (2, 3, 4, 5)
-"""Exit statuses after which another try would end the same: settings, plan or workspace at fault, or the aggregator
-has refused this collaborator. All others are tried again, within the Job's limit."""
+
+class Variable(StrEnum):
+    """Environment variables by which the agent, or the aggregator's Job, configures the process."""
+
+    RUN = "FL_RUN"
+    """The run, as `NAMESPACE/NAME` on the hub."""
+    RUN_ID = "FL_RUN_ID"
+    """The ID of this attempt of the run in the exchange."""
+    CLUSTER = "FL_CLUSTER"
+    """The ManagedCluster's name, as in the certificate."""
+    AGGREGATORS = "FL_AGGREGATORS"
+    """The aggregator's addresses: `HOST:PORT`, separated by commas, in order of preference."""
+    SERVER_NAME = "FL_SERVER_NAME"
+    """The DNS name to verify in the aggregator's certificate, for every address."""
+    PLAN = "FL_PLAN"
+    """The plan's path, absolute or relative to the workspace; unset if the image's own applies."""
+    DATA = "FL_DATA"
+    """The folder of the dataset."""
+    TLS = "FL_TLS"
+    """The folder with `tls.crt`, `tls.key` and `ca.crt`; the kubelet renews them while the process runs."""
+    DEADLINE_SECONDS = "FL_DEADLINE_SECONDS"
+    """How long to retry an unreachable aggregator before the process exits."""
+    TERMINATION_LOG = "FL_TERMINATION_LOG"
+    """The file for the termination message."""
+    WORKSPACE = "FL_WORKSPACE"
+    """The folder of the user's workspace. Set by the image; neither the agent nor the hub sets it."""
 
 
-class Told(Struct, frozen=True, rename=None):
-    """What the runtime says of its failure; every field may be missing."""
+class ExitCode(IntEnum):
+    """Exit status of the process."""
+
+    DONE = 0
+    INTERNAL = 1
+    SETTINGS_REFUSED = 2
+    PLAN_REFUSED = 3
+    WORKSPACE_FAILED = 4
+    AGGREGATOR_REFUSED = 5
+    AGGREGATOR_LOST = 6
+    TERMINATED = 143
+    """128 + SIGTERM: the kubelet stopped the pod."""
+
+
+FATAL_EXPORT_EXITS: Final = (
+    int(ExitCode.SETTINGS_REFUSED),
+    int(ExitCode.PLAN_REFUSED),
+    int(ExitCode.WORKSPACE_FAILED),
+)
+"""Exit statuses of `export` that a retry would repeat, because settings, plan or workspace are invalid."""
+
+FATAL_EXITS: Final = (*FATAL_EXPORT_EXITS, int(ExitCode.AGGREGATOR_REFUSED))
+"""Exit statuses of a collaborator that a retry would repeat; the Job retries all others, up to its limit."""
+
+
+class TerminationMessage(Struct, frozen=True, rename=None):
+    """Failure of the process, as JSON in the termination message file; every field is optional."""
 
     reason: str = ""
     message: str = ""
     exception: str = ""
+    """The class of the exception."""
     file: str = ""
+    """Where it was raised: relative to the workspace for the user's code."""
     line: int = 0
     task: str = ""
     round: int | None = None
     log: str = ""
-    """The last lines of its log, where the runtime keeps them."""
+    """The last lines of the log, if the runtime keeps them."""

@@ -26,6 +26,7 @@ from typing import Final
 
 from federation.api.dns_names import DNS_LABEL, DNS_NAME
 from federation.logging import LOG_LEVELS, LogLevel
+from federation.runtime_contract import DATA_FOLDER, TERMINATION_LOG, TLS_FOLDER, Variable
 
 _RUN: Final = re.compile(rf"{DNS_LABEL}/{DNS_NAME}")
 _RUN_ID: Final = re.compile(r"[0-9A-Za-z]([-._0-9A-Za-z]{0,126}[0-9A-Za-z])?")
@@ -34,7 +35,6 @@ _CLUSTER: Final = re.compile(DNS_LABEL)
 _ADDRESS: Final = r"(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9.-]{1,253}):[0-9]{1,5}"
 _ADDRESSES: Final = re.compile(rf"{_ADDRESS}(,{_ADDRESS}){{0,63}}")
 _SECONDS: Final = re.compile(r"[1-9][0-9]{0,6}")
-TERMINATION_LOG: Final = "/dev/termination-log"
 
 
 class ConfigError(Exception):
@@ -75,15 +75,15 @@ def workspace_from(environment: Mapping[str, str]) -> WorkspaceConfig:
     """
     level = environment.get("LOG_LEVEL", "info").lower()
     known = next((name for name in LOG_LEVELS if name == level), None)
-    workspace = Path(environment.get("FL_WORKSPACE", "/workspace"))
+    workspace = Path(environment.get(Variable.WORKSPACE, "/workspace"))
     if known is None:
         raise ConfigError(f"LOG_LEVEL={level[:80]!r}: write one of {', '.join(LOG_LEVELS)}")
     if not workspace.is_absolute():
-        raise ConfigError(f"FL_WORKSPACE={str(workspace)[:80]!r}: write an absolute path")
+        raise ConfigError(f"{Variable.WORKSPACE}={str(workspace)[:80]!r}: write an absolute path")
     return WorkspaceConfig(
         workspace=workspace,
-        plan=workspace / environment.get("FL_PLAN", "plan/plan.yaml"),
-        termination_log=Path(environment.get("FL_TERMINATION_LOG", TERMINATION_LOG)),
+        plan=workspace / environment.get(Variable.PLAN, "plan/plan.yaml"),
+        termination_log=Path(environment.get(Variable.TERMINATION_LOG, TERMINATION_LOG)),
         log_level=known,
     )
 
@@ -102,14 +102,14 @@ def config_from(environment: Mapping[str, str]) -> Config:
             wrong.append(f"{name}={value[:80]!r}: {remedy}")
         return value
 
-    run = text("FL_RUN", "", _RUN, "write the run as NAMESPACE/NAME")
-    run_id = text("FL_RUN_ID", "", _RUN_ID, "write what names the run in the exchange")
-    cluster = text("FL_CLUSTER", "", _CLUSTER, "write the ManagedCluster's name")
+    run = text(Variable.RUN, "", _RUN, "write the run as NAMESPACE/NAME")
+    run_id = text(Variable.RUN_ID, "", _RUN_ID, "write what names the run in the exchange")
+    cluster = text(Variable.CLUSTER, "", _CLUSTER, "write the ManagedCluster's name")
     aggregators = text(
-        "FL_AGGREGATORS", "", _ADDRESSES, "write the aggregator's addresses as HOST:PORT, separated by commas"
+        Variable.AGGREGATORS, "", _ADDRESSES, "write the aggregator's addresses as HOST:PORT, separated by commas"
     )
-    server_name = text("FL_SERVER_NAME", "", _NAME, "write the DNS name in the aggregator's certificate")
-    deadline = text("FL_DEADLINE_SECONDS", "600", _SECONDS, "write whole seconds from 1 up")
+    server_name = text(Variable.SERVER_NAME, "", _NAME, "write the DNS name in the aggregator's certificate")
+    deadline = text(Variable.DEADLINE_SECONDS, "600", _SECONDS, "write whole seconds from 1 up")
     if wrong:
         raise ConfigError("; ".join(wrong))
     return Config(
@@ -118,8 +118,8 @@ def config_from(environment: Mapping[str, str]) -> Config:
         cluster=cluster,
         aggregators=tuple(aggregators.split(",")),
         server_name=server_name,
-        data=Path(environment.get("FL_DATA", "/data")),
-        tls=Path(environment.get("FL_TLS", "/tls")),
+        data=Path(environment.get(Variable.DATA, DATA_FOLDER)),
+        tls=Path(environment.get(Variable.TLS, TLS_FOLDER)),
         deadline=float(deadline),
         of_workspace=workspace_from(environment),
     )

@@ -7,11 +7,13 @@ hub, so an exception's own text is cut: a stack of tensors in it would be data l
 
 import os
 import traceback
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import msgspec
+
+from federation.runtime_contract import ExitCode
 
 MESSAGE_LIMIT: Final = 500
 """Characters of an exception's text that are kept."""
@@ -34,20 +36,6 @@ class Reason(StrEnum):
     """The aggregator was out of reach for longer than the deadline; a new try may reach it."""
     INTERNAL = "Internal"
     """A fault of ours."""
-
-
-class ExitCode(IntEnum):
-    """The process's exit status; only `AGGREGATOR_LOST` and a signal are worth another try."""
-
-    DONE = 0
-    INTERNAL = 1
-    SETTINGS_REFUSED = 2
-    PLAN_REFUSED = 3
-    WORKSPACE_FAILED = 4
-    AGGREGATOR_REFUSED = 5
-    AGGREGATOR_LOST = 6
-    TERMINATED = 143
-    """128 and SIGTERM: the pod was asked to stop."""
 
 
 EXIT_CODES: Final = {reason: ExitCode[reason.name] for reason in Reason}

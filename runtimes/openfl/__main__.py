@@ -1,7 +1,7 @@
 """`python -m runtimes.openfl`: takes part in a run; `… export FOLDER` writes the plan for the hub.
 
-The image's entry point. `config` documents the environment, `failure.ExitCode` the exit status. The process is the
-first of its container, for which the kernel ignores SIGTERM unless it is handled.
+The entry point of the image. `config` documents the environment, `runtime_contract.ExitCode` the exit status. It is the
+first process of its container, for which the kernel ignores SIGTERM unless it is handled.
 """
 
 import argparse
@@ -16,9 +16,10 @@ from typing import NoReturn
 import structlog
 
 from federation.logging import configure_logging
+from federation.runtime_contract import TERMINATION_LOG, ExitCode, Variable
 from runtimes.kit import failure
-from runtimes.kit.config import TERMINATION_LOG, Config, ConfigError, WorkspaceConfig, config_from, workspace_from
-from runtimes.kit.failure import EXIT_CODES, ExitCode, Failure, Reason
+from runtimes.kit.config import Config, ConfigError, WorkspaceConfig, config_from, workspace_from
+from runtimes.kit.failure import EXIT_CODES, Failure, Reason
 
 
 class _Arguments(argparse.ArgumentParser):
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed = _run(config_from(os.environ))
     except ConfigError as error:
         failed = Failure(reason=Reason.SETTINGS_REFUSED, message=str(error))
-        failure.write(failed, Path(os.environ.get("FL_TERMINATION_LOG", TERMINATION_LOG)))
+        failure.write(failed, Path(os.environ.get(Variable.TERMINATION_LOG, TERMINATION_LOG)))
         structlog.stdlib.get_logger(__name__).error("settings_refused", error=str(error))
     return ExitCode.DONE if failed is None else EXIT_CODES[failed.reason]
 

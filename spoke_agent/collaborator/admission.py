@@ -26,7 +26,7 @@ from typing import Final
 
 import msgspec
 
-from federation.api.collaborator import APPROVAL_PREFIX, APPROVED, Collaborator
+from federation.api.collaborator import APPROVAL_PREFIX, APPROVED, RESERVED_PREFIX, Collaborator
 from federation.api.dataset import Dataset
 from federation.api.dns_names import is_dns_label
 from federation.api.kubernetes.quantity import parse_quantity
@@ -36,8 +36,6 @@ from spoke_agent.collaborator import training_plan
 from spoke_agent.collaborator.image_reference import admits, image_of
 from spoke_agent.collaborator.network import destination_of
 
-RESERVED_PREFIX: Final = "FL_"
-"""Of the variables by which the agent tells the collaborator what it needs."""
 _SEE_STATUS: Final = "its own condition Published tells the site's administrator more"
 """In the place of the Dataset's own fault: that speaks of the site's terms, and this goes to the hub."""
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -11,7 +11,7 @@ import msgspec
 
 from federation.api.collaborator import VALUE_LIMIT, CollaboratorExit
 from federation.api.kubernetes.site_workloads import CollaboratorPod, ContainerTerminated
-from federation.runtime_contract import CONTAINER, Told
+from federation.runtime_contract import CONTAINER, TerminationMessage
 
 _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
 _PLACE: Final = re.compile(r'^\s*File "([^"\n]{1,512})", line ([0-9]{1,9})', re.MULTILINE)
@@ -78,7 +78,7 @@ def reason_of(text: str, otherwise: str) -> str:
 def _exit(ended: ContainerTerminated) -> CollaboratorExit:
     reason = reason_of(ended.reason, "Error")
     try:
-        told = msgspec.json.decode(ended.message, type=Told)
+        told = msgspec.json.decode(ended.message, type=TerminationMessage)
     except msgspec.DecodeError:
         return _from_log(ended, reason)
     return CollaboratorExit(

@@ -28,7 +28,15 @@ from federation.api.meta import FEDERATION_GROUP
 from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY
 from federation.kube.resource import Json, Kind
 from federation.pki.names import aggregator_dns
-from federation.runtime_contract import CONTAINER, DATA_FOLDER, FATAL_EXITS, SCRATCH, TERMINATION_LOG, TLS_FOLDER
+from federation.runtime_contract import (
+    CONTAINER,
+    DATA_FOLDER,
+    FATAL_EXITS,
+    SCRATCH,
+    TERMINATION_LOG,
+    TLS_FOLDER,
+    Variable,
+)
 from spoke_agent.claims.validation import expiry
 from spoke_agent.collaborator import training_plan
 from spoke_agent.collaborator.network import destination_of, egress_rules
@@ -218,15 +226,15 @@ def _environment(collaborator: Collaborator, aggregator: AggregatorAddress, site
     run = collaborator.spec.run
     asked = {"HOME": SCRATCH} | {variable.name: variable.value for variable in collaborator.spec.env}
     told = {
-        "FL_RUN": f"{run.namespace}/{run.name}",
-        "FL_RUN_ID": run.attempt,
-        "FL_CLUSTER": site.cluster,
-        "FL_AGGREGATORS": ",".join(aggregator.addresses),
-        "FL_SERVER_NAME": aggregator_dns(run.name, run.namespace),
-        "FL_DATA": DATA_FOLDER,
-        "FL_TLS": TLS_FOLDER,
-        "FL_DEADLINE_SECONDS": str(aggregator.patience_seconds),
-        "FL_TERMINATION_LOG": TERMINATION_LOG,
+        Variable.RUN.value: f"{run.namespace}/{run.name}",
+        Variable.RUN_ID.value: run.attempt,
+        Variable.CLUSTER.value: site.cluster,
+        Variable.AGGREGATORS.value: ",".join(aggregator.addresses),
+        Variable.SERVER_NAME.value: aggregator_dns(run.name, run.namespace),
+        Variable.DATA.value: DATA_FOLDER,
+        Variable.TLS.value: TLS_FOLDER,
+        Variable.DEADLINE_SECONDS.value: str(aggregator.patience_seconds),
+        Variable.TERMINATION_LOG.value: TERMINATION_LOG,
     }
     told |= training_plan.variables(collaborator.spec.plan)
     return [{"name": name, "value": value} for name, value in (asked | told).items()]

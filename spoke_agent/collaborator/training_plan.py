@@ -9,7 +9,7 @@ from typing import Final
 from federation.api.collaborator import PLAN_LIMIT, RunPlan
 from federation.api.meta import FEDERATION_GROUP
 from federation.kube.resource import Json
-from federation.runtime_contract import PLAN_FILE, PLAN_FOLDER
+from federation.runtime_contract import PLAN_FILE, PLAN_FOLDER, Variable
 
 ANNOTATION: Final = f"{FEDERATION_GROUP}/plan"
 """On a pod: the plan's text."""
@@ -35,8 +35,10 @@ def variables(plan: RunPlan | None) -> dict[str, str]:
     if plan is None:
         return {}
     if plan.text:
-        return {"FL_PLAN": f"{PLAN_FOLDER}/{PLAN_FILE}"}
-    return {"FL_PLAN": plan.file.replace("$", "$$")}  # Kubernetes puts another variable's value in place of $(NAME)
+        return {Variable.PLAN.value: f"{PLAN_FOLDER}/{PLAN_FILE}"}
+    return {
+        Variable.PLAN.value: plan.file.replace("$", "$$")
+    }  # Kubernetes puts another variable's value in place of $(NAME)
 
 
 def annotations(plan: RunPlan | None) -> dict[str, str]:

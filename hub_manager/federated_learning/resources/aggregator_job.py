@@ -22,6 +22,7 @@ from federation.api.federated_learning import FederatedLearning, Resources
 from federation.api.run_names import AGGREGATOR_CONTAINER, WORKSPACE_CONTAINER
 from federation.kube.kinds import JOB
 from federation.kube.resource import Json
+from federation.runtime_contract import FATAL_EXPORT_EXITS, Variable
 from hub_manager.federated_learning.resources.aggregator import mount_path, pod_labels
 from hub_manager.federated_learning.resources.names import (
     ATTEMPT_LABEL,
@@ -36,8 +37,6 @@ from hub_manager.federated_learning.resources.names import (
 from hub_manager.federated_learning.settings import Images
 
 TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where clients look for it
-WORKSPACE_REFUSED: Final = (2, 3, 4)
-"""Exit codes of a runtime's `export` that another try would not change: settings, plan or workspace refused."""
 RESTARTS: Final = 50
 """A pod that a node takes along does not count; one that fails by itself does, with a back-off of up to six minutes."""
 SCRATCH: Final = "/tmp"  # noqa: S108 - the pod's own, the root is read-only
@@ -107,7 +106,7 @@ def _failure_rules() -> list[Json]:
         },
         {
             "action": "FailJob",
-            "onExitCodes": {"containerName": WORKSPACE_CONTAINER, "operator": "In", "values": list(WORKSPACE_REFUSED)},
+            "onExitCodes": {"containerName": WORKSPACE_CONTAINER, "operator": "In", "values": list(FATAL_EXPORT_EXITS)},
         },
     ]
 
@@ -150,11 +149,11 @@ def _workspace(run: FederatedLearning) -> Json:
     ]
     environment: list[Json] = []
     if plan is not None and plan.config_map:
-        environment = [{"name": "FL_PLAN", "value": f"{PLAN_FOLDER}/{plan.key}"}]
+        environment = [{"name": Variable.PLAN.value, "value": f"{PLAN_FOLDER}/{plan.key}"}]
         mounts.append({"name": "plan", "mountPath": PLAN_FOLDER, "readOnly": True})
     elif plan is not None and plan.path:
         # Kubernetes puts another variable's value in place of $(NAME).
-        environment = [{"name": "FL_PLAN", "value": plan.path.replace("$", "$$")}]
+        environment = [{"name": Variable.PLAN.value, "value": plan.path.replace("$", "$$")}]
     return {
         "name": WORKSPACE_CONTAINER,
         "image": run.spec.client.image,

@@ -11,9 +11,9 @@ import pytest
 
 from federation.model import DType, TensorSpec, digest_of, manifest_of
 from federation.rpc.tls import Files
+from federation.runtime_contract import ExitCode
 from hub_manager.aggregator.domain import Task, TaskKind
 from hub_manager.aggregator.rounds.effects import SendRunEnded, SendWork
-from runtimes.kit.failure import ExitCode
 from tests.support.builders.workspaces import DIGITS
 from tests.support.exchange import exchange as support
 from tests.support.exchange import reference_run

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtimes.kit.failure import ExitCode
+from federation.runtime_contract import ExitCode
 from tests.support.builders.workspaces import DIGITS, copy_of_digits
 
 pytestmark = pytest.mark.openfl

@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from federation.runtime_contract import ExitCode
 from runtimes.kit import failure
-from runtimes.kit.failure import EXIT_CODES, ExitCode, Failure, Reason, failure_of
+from runtimes.kit.failure import EXIT_CODES, Failure, Reason, failure_of
 
 KUBELET_LIMIT = 4096
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtimes.kit.failure import ExitCode
+from federation.runtime_contract import ExitCode
 
 REPOSITORY = Path(__file__).parents[4]
 

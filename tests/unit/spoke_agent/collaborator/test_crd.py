@@ -8,10 +8,16 @@ import msgspec
 import pytest
 import yaml
 
-from federation.api.collaborator import DEFAULT_PATIENCE, FEEDBACK, Collaborator, CollaboratorSpec, CollaboratorStatus
+from federation.api.collaborator import (
+    DEFAULT_PATIENCE,
+    FEEDBACK,
+    RESERVED_PREFIX,
+    Collaborator,
+    CollaboratorSpec,
+    CollaboratorStatus,
+)
 from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
 from federation.kube.kinds import COLLABORATOR
-from spoke_agent.collaborator.admission import RESERVED_PREFIX
 from tests.support.api_server.schema_shapes import shape_of_schema, shape_of_struct, walk
 
 CRD: dict[str, Any] = yaml.safe_load(Path("addon-templates/crds/collaborators.yaml").read_text(encoding="utf-8"))

@@ -3,7 +3,7 @@
 import re
 
 from federation.api.collaborator import AggregatorAddress, CollaboratorState
-from federation.runtime_contract import Told
+from federation.runtime_contract import TerminationMessage
 from spoke_agent.collaborator.job import job
 from tests.support.builders.collaborator_objects import SITE, collaborator, open_dataset
 from tests.support.documentation import code, text
@@ -29,7 +29,7 @@ def test_every_mount_is_documented() -> None:
 
 
 def test_every_field_of_the_termination_message_is_documented() -> None:
-    assert set(Told.__struct_fields__) <= set(code(text(CONTRACT)))
+    assert set(TerminationMessage.__struct_fields__) <= set(code(text(CONTRACT)))
 
 
 def test_every_state_is_documented() -> None:

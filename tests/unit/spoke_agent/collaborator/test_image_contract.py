@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from federation.api.collaborator import AggregatorAddress
-from federation.runtime_contract import FATAL_EXITS, TERMINATION_LOG, TLS_FOLDER
+from federation.runtime_contract import FATAL_EXITS, TERMINATION_LOG, TLS_FOLDER, ExitCode
 from runtimes.kit.config import config_from
-from runtimes.kit.failure import ExitCode, Failure, Reason
+from runtimes.kit.failure import Failure, Reason
 from spoke_agent.collaborator.container_exit import exit_of, in_words
 from spoke_agent.collaborator.job import job
 from tests.support.builders.collaborator_objects import SITE, collaborator, failed_state, open_dataset, pod_of_job
