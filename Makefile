@@ -111,6 +111,7 @@ PROSE := \
 	hub_manager/aggregator/rounds/records.py \
 	hub_manager/aggregator/validation \
 	kubectl_fl \
+	proto \
 	reference \
 	tests/contract \
 	tests/e2e \

@@ -75,44 +75,44 @@ class ExchangeServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Join(self, request, context):
-        """Takes part in the run. May be called again at any time, with the same manifest.
+        """Joins the run. May be repeated at any time with the same manifest.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Work(self, request, context):
-        """Pushes work as it comes due, from what is due now on. One stream a collaborator: a newer one ends the older with
-        SUPERSEDED. The stream ends after RunEnded.
+        """Pushes work as it falls due, starting with what is due now. A collaborator has one stream: a newer one ends the
+        older with SUPERSEDED. The stream ends after RunEnded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Download(self, request, context):
-        """The global model of a round, from an offset on.
+        """Sends the global model of a round, starting at an offset.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def QueryOffset(self, request, context):
-        """How much of an upload the aggregator holds, and whether the whole of it counts already.
+        """Returns how much of an upload the aggregator has, and whether the complete upload is already counted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Upload(self, request_iterator, context):
-        """An upload, or what is missing of it. The first message is the header, all others carry data. The reply says that
-        the upload is whole, durable and passed every check.
+        """Receives an upload, or the missing part of it. The first message is the header; all others carry data. The reply
+        confirms that the upload is complete, durable and has passed every check.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportMetrics(self, request, context):
-        """The metrics of one task. Repeating a task's metrics for a round changes nothing.
+        """Receives the metrics of one task. Repeating a task's metrics for a round changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
