@@ -26,7 +26,7 @@ _PYTHON: Final = REPOSITORY / ".venv-openfl" / "bin" / "python"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HeldOutAccuracy:
     """Accuracies on the held-out digits."""
 
     federation: float
@@ -85,11 +85,11 @@ def kubectl_fl(fleet: Fleet | ExistingFleet, *words: str) -> tuple[str, ...]:
     return ("env", f"KUBECTL={fleet.kubectl_program}", _KUBECTL_FL, *words, f"--kubeconfig={fleet.kubeconfig(HUB)}")
 
 
-async def judge(shards: Path, model: Path) -> Verdict:
+async def judge(shards: Path, model: Path) -> HeldOutAccuracy:
     """The federated model beside what each site would have come to alone."""
     lines = [json.loads(line) for line in (await _script("judge.py", str(shards), str(model))).splitlines()]
     found = {line["model"]: float(line["accuracy"]) for line in lines}
-    return Verdict(found.pop("federation"), found)
+    return HeldOutAccuracy(found.pop("federation"), found)
 
 
 def dataset(volume: Json, **terms: Any) -> Json:

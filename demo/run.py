@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from demo import digits, images, install
-from demo.digits import NAME, Verdict
+from demo.digits import NAME, HeldOutAccuracy
 from fleet import lifecycle, requirements
 from fleet.fleet import Fleet
 from fleet.layout import HUB, Layout
@@ -19,7 +19,7 @@ from fleet.layout import HUB, Layout
 SPOKES: Final = 2
 
 
-async def demo(layout: Layout) -> Verdict:
+async def demo(layout: Layout) -> HeldOutAccuracy:
     """Everything, said step by step with its seconds.
 
     Raises:
@@ -69,7 +69,7 @@ async def _watch(fleet: Fleet) -> None:
         raise SystemExit(status)
 
 
-def _told(fleet: Fleet, verdict: Verdict, model: Path) -> str:
+def _told(fleet: Fleet, verdict: HeldOutAccuracy, model: Path) -> str:
     rows = [("all sites together", verdict.federation), *((f"{name} alone", v) for name, v in verdict.alone.items())]
     table = "\n".join(f"  {name:<20} {value:.4f}" for name, value in rows)
     kubectl = f"KUBECONFIG={fleet.kubeconfig(HUB)} {_kubectl_of(fleet)}"

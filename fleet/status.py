@@ -13,7 +13,7 @@ _AVAILABLE = "ManagedClusterConditionAvailable"
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterStatus:
+class ClusterHealth:
     """The node, membership and resource usage of one cluster."""
 
     name: str
@@ -25,7 +25,7 @@ class ClusterStatus:
     dead: tuple[str, ...]
 
 
-async def cluster_status(fleet: Fleet, name: str) -> ClusterStatus:
+async def cluster_status(fleet: Fleet, name: str) -> ClusterHealth:
     """Return the status of a cluster; fields are `?` if its API server does not answer."""
     layout = fleet.layout.cluster(name)
     dead = tuple(d.name for d in daemons.recorded(layout) if not d.alive)
@@ -37,7 +37,7 @@ async def cluster_status(fleet: Fleet, name: str) -> ClusterStatus:
     except CommandFailed:
         node, ready = "?", "?"
     memory, cpu = cgroups.memory_bytes(layout.cgroup), cgroups.cpu_seconds(layout.cgroup)
-    return ClusterStatus(name, node, await _membership(fleet, name), ready, memory // 2**20, cpu, dead)
+    return ClusterHealth(name, node, await _membership(fleet, name), ready, memory // 2**20, cpu, dead)
 
 
 async def _membership(fleet: Fleet, name: str) -> str:

@@ -18,7 +18,7 @@ from federation.api.ocm.claims import (
     datasets_in,
     required_amounts,
 )
-from federation.api.ocm.cluster import ManagedCluster, Taint
+from federation.api.ocm.cluster import ClusterTaint, ManagedCluster
 from federation.api.ocm.work import APPLIED
 from federation.api.run_names import work_name
 from kubectl_fl.doctor.findings import (
@@ -219,7 +219,7 @@ def _selected(case: ObservedCluster) -> Iterator[Finding]:
     yield unknown("selected", "not selected by the Placement", remedy)
 
 
-def _tolerated(taint: Taint, tolerations: tuple[dict[str, Any], ...] | list[dict[str, Any]]) -> bool:
+def _tolerated(taint: ClusterTaint, tolerations: tuple[dict[str, Any], ...] | list[dict[str, Any]]) -> bool:
     """Report whether the taint excludes no cluster or is tolerated (OCM API `cluster/v1beta1`, Toleration)."""
     if taint.effect == "PreferNoSelect":
         return True

@@ -18,13 +18,13 @@ from federation.kube.kinds import COLLABORATOR
 from federation.kube.resource import Kind
 
 
-class PodSpec(Struct, frozen=True):
+class RunPodSpec(Struct, frozen=True):
     """The node of a pod."""
 
     node_name: str = ""
 
 
-class PodStatus(Struct, frozen=True):
+class RunPodStatus(Struct, frozen=True):
     """The phase, conditions and containers of a pod."""
 
     phase: str = ""
@@ -36,8 +36,8 @@ class PodStatus(Struct, frozen=True):
 class RunPod(Resource, frozen=True):
     """A pod of the aggregator or of a collaborator."""
 
-    spec: PodSpec = PodSpec()
-    status: PodStatus = PodStatus()
+    spec: RunPodSpec = RunPodSpec()
+    status: RunPodStatus = RunPodStatus()
 
 
 class Container(Struct, frozen=True):

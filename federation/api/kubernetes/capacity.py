@@ -10,7 +10,7 @@ import msgspec
 from federation.api.meta import Resource, Struct
 
 
-class Taint(Struct, frozen=True):
+class NodeTaint(Struct, frozen=True):
     """A taint of a node."""
 
     key: str = ""
@@ -21,7 +21,7 @@ class NodeSpec(Struct, frozen=True):
     """The scheduling settings of a node."""
 
     unschedulable: bool = False
-    taints: tuple[Taint, ...] = ()
+    taints: tuple[NodeTaint, ...] = ()
 
 
 class NodeCondition(Struct, frozen=True):

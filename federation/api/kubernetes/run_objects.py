@@ -167,7 +167,7 @@ class NetworkPolicy(Resource, frozen=True):
     """The allowed ingress and egress of a pod."""
 
 
-class Endpoint(Struct, frozen=True):
+class SliceEndpoint(Struct, frozen=True):
     """One backend of a Service, with its addresses."""
 
     addresses: tuple[str, ...] = ()
@@ -182,7 +182,7 @@ class EndpointPort(Struct, frozen=True):
 class EndpointSlice(Resource, frozen=True):
     """A part of the backends of a Service."""
 
-    endpoints: tuple[Endpoint, ...] = ()
+    endpoints: tuple[SliceEndpoint, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
 
 

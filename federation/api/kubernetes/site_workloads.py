@@ -1,13 +1,13 @@
 """The objects of a collaborator on the spoke, with the fields that the agent's report reads.
 
-Sources: k8s.io/api `batch/v1` (JobStatus), `core/v1` (PodStatus, ContainerStatus), `networking/v1`.
+Sources: k8s.io/api `batch/v1` (SiteJobStatus), `core/v1` (PodStatus, ContainerStatus), `networking/v1`.
 """
 
 from federation.api.dataset import DatasetVolume
 from federation.api.meta import Condition, Resource, Struct
 
 
-class JobStatus(Struct, frozen=True):
+class SiteJobStatus(Struct, frozen=True):
     """The status of a Job."""
 
     active: int = 0
@@ -19,7 +19,7 @@ class JobStatus(Struct, frozen=True):
 class SiteJob(Resource, frozen=True):
     """A Job in the install namespace, of the agent or of another owner."""
 
-    status: JobStatus = JobStatus()
+    status: SiteJobStatus = SiteJobStatus()
 
 
 class ContainerWaiting(Struct, frozen=True):

@@ -13,14 +13,14 @@ AVAILABLE: Final = "ManagedClusterConditionAvailable"
 JOINED: Final = "ManagedClusterJoined"
 
 
-class ClusterClaim(Struct, frozen=True):
+class ReportedClaim(Struct, frozen=True):
     """One claim of the spoke."""
 
     name: str = ""
     value: str = ""
 
 
-class Taint(Struct, frozen=True):
+class ClusterTaint(Struct, frozen=True):
     """A taint that keeps Placements away from the cluster."""
 
     key: str
@@ -38,14 +38,14 @@ class ManagedClusterSpec(Struct, frozen=True):
     """The hub administrator's settings for the cluster."""
 
     hub_accepts_client: bool = False
-    taints: tuple[Taint, ...] = ()
+    taints: tuple[ClusterTaint, ...] = ()
 
 
 class ManagedClusterStatus(Struct, frozen=True):
     """The status that the spoke reports; it may not be trusted."""
 
     conditions: tuple[Condition, ...] = ()
-    cluster_claims: tuple[ClusterClaim, ...] = ()
+    cluster_claims: tuple[ReportedClaim, ...] = ()
     version: ClusterVersion = ClusterVersion()
 
 
