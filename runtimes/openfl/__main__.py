@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -68,7 +69,7 @@ def _run(config: Config) -> TerminationMessage | None:
     from runtimes.openfl.process import take_part  # noqa: PLC0415
 
     os.chdir(config.of_workspace.workspace)
-    return take_part(config, connect)
+    return take_part(config, partial(connect, framework="openfl"))
 
 
 def _export(config: WorkspaceConfig, folder: Path) -> TerminationMessage | None:
