@@ -42,14 +42,14 @@ def tensors_start(first: bytes) -> int:
     return HEADER_LENGTH + int.from_bytes(first, "little")
 
 
-def header(manifest: ModelManifest, metadata: dict[str, str]) -> bytes:
+def header(manifest: ModelManifest, metadata: Mapping[str, str] | None = None) -> bytes:
     """Encode the header with its length, padded so that the tensors begin at a multiple of 8 bytes.
 
     Args:
         manifest: The tensors, in the order of their bytes.
-        metadata: Free text.
+        metadata: Free text; without it the header has no `METADATA_KEY`.
     """
-    entries: dict[str, object] = {METADATA_KEY: metadata}
+    entries: dict[str, object] = {} if metadata is None else {METADATA_KEY: metadata}
     for tensor, offset in manifest.placed():
         place = (offset, offset + tensor.nbytes)
         entries[tensor.name] = TensorEntry(DTYPE_CODES[tensor.dtype], tensor.shape, place)

@@ -39,9 +39,9 @@ _SITE_REASONS: Final = (
     (site, "NOT_APPLIED"),
 )
 _OF_EXPORT: Final = (
-    failure.Reason.SETTINGS_REFUSED,
-    failure.Reason.PLAN_REFUSED,
-    failure.Reason.WORKSPACE_FAILED,
+    failure.RuntimeFailureReason.SETTINGS_REFUSED,
+    failure.RuntimeFailureReason.PLAN_REFUSED,
+    failure.RuntimeFailureReason.WORKSPACE_FAILED,
 )
 """Reasons of a failed export of the workspace, which runs on the hub before the aggregator."""
 
@@ -88,7 +88,7 @@ def _run() -> Iterator[str]:
 def _ends() -> Meanings:
     """Return the reasons for which an aggregator ends a run, and those of a failed export of the workspace."""
     unusable = {error.__name__: summary(error) for error in (ConfigError, ModelUnusable)}
-    exporting = member_meanings(failure.Reason)
+    exporting = member_meanings(failure.RuntimeFailureReason)
     return (
         member_meanings(RunFailureReason)
         | unusable
@@ -118,7 +118,9 @@ def _collaborator() -> Iterator[str]:
     )
     rows = [
         (code(reason.value), str(int(failure.EXIT_CODES[reason])), sentence(text))
-        for reason, text in zip(failure.Reason, member_meanings(failure.Reason).values(), strict=True)
+        for reason, text in zip(
+            failure.RuntimeFailureReason, member_meanings(failure.RuntimeFailureReason).values(), strict=True
+        )
     ]
     yield table(("reason", "exit status", "meaning"), rows)
 

@@ -1,6 +1,6 @@
-"""What the collaborator asks of its connection to the aggregator, and nothing of how that is made.
+"""Define the collaborator's interface to the aggregator, independent of the transport.
 
-A model travels as one run of bytes, laid out as `federation.model` says.
+A model is one block of bytes in the layout of `federation.model`.
 """
 
 from collections.abc import Mapping
@@ -12,21 +12,23 @@ from federation.model import ModelManifest
 
 @dataclass(frozen=True, slots=True)
 class RoundWork:
-    """These tasks, in this order, from the global model of this round. Handed out until the round's update is in."""
+    """The tasks of a round, in order. The exchange returns them again until the aggregator has the round's update."""
 
     round: int
-    """From 1 up."""
+    """From 1 up; the final evaluation has the number after the last round."""
     tasks: tuple[str, ...]
+    final_evaluation: bool = False
+    """Whether these tasks evaluate the final model, after the last round."""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstModelWanted:
-    """The aggregator has no model to begin with, and asks this member of the cohort for its own."""
+    """The aggregator has no initial model and requests this collaborator's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The run is over, well or not; there is nothing left to do here."""
+    """The run has ended, successfully or not."""
 
     reason: str = ""
 
@@ -35,37 +37,37 @@ Work = RoundWork | FirstModelWanted | Ended
 
 
 class ExchangeRefused(Exception):
-    """The aggregator won't have this collaborator or what it sent; another try would be refused as well."""
+    """The aggregator rejects this collaborator or its data; a retry would be rejected too."""
 
 
 class AggregatorLost(Exception):
-    """The aggregator was not reached within the time that the connection is given."""
+    """The aggregator was unreachable for longer than the connection's time budget."""
 
 
 class RoundClosed(Exception):
-    """What was sent doesn't count: the round has closed without it, or it was refused by name; the next order does."""
+    """The round closed without this data, or the aggregator rejected the data; continue with the next work."""
 
 
 class Exchange(Protocol):
-    """A connection that reconnects by itself. All calls block.
+    """Connection to the aggregator, which reconnects by itself. All methods block.
 
-    Every one raises `ExchangeRefused` or `AggregatorLost`; those that name a round raise `RoundClosed` as well.
+    Every method raises `ExchangeRefused` and `AggregatorLost`; those with a round number also raise `RoundClosed`.
     """
 
     def join(self, manifest: ModelManifest) -> None:
-        """Takes part in the run with such a model."""
+        """Join the run with a model of these tensors."""
 
     def next_work(self) -> Work:
-        """Waits until there is something to do."""
+        """Wait for work and return it."""
 
     def download(self, round_number: int) -> bytes | bytearray | memoryview:
-        """The global model that this round starts from, checked against its digest."""
+        """Return the global model at the start of the round, checked against its digest."""
 
     def upload(self, round_number: int, task: str, samples: int, model: bytes | bytearray) -> None:
-        """Sends the round's update, which this task has made from so many samples: its weight."""
+        """Send the update that this task trained; its weight is the number of samples."""
 
     def upload_first_model(self, model: bytes | bytearray) -> None:
-        """Sends the model that the run begins with."""
+        """Send the run's initial model."""
 
     def report(self, round_number: int, task: str, samples: int, metrics: Mapping[str, float]) -> None:
-        """Sends a task's metrics, each the mean over so many samples; a repeated report replaces the first."""
+        """Send a task's metrics, each the mean over that many samples; a second report replaces the first."""

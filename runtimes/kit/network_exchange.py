@@ -1,4 +1,4 @@
-"""The exchange over the network: what OpenFL's collaborator asks, in the words of `federation.rpc`."""
+"""Implement the collaborator's interface to the aggregator over gRPC, with the client of `federation.rpc`."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,8 +26,13 @@ from runtimes.kit.exchange import (
 
 
 @contextmanager
-def connect(config: Config) -> Iterator[Exchange]:
-    """The connection to the run's aggregator, closed at the end."""
+def connect(config: Config, *, framework: str) -> Iterator[Exchange]:
+    """Connect to the run's aggregator; close the connection on exit.
+
+    Args:
+        config: The collaborator's settings.
+        framework: The framework's name, which is also its distribution's name.
+    """
     endpoint = Endpoint(
         addresses=config.aggregators,
         server_name=config.server_name,
@@ -36,27 +41,28 @@ def connect(config: Config) -> Iterator[Exchange]:
         files=Files(config.tls / "tls.key", config.tls / "tls.crt", config.tls / "ca.crt"),
     )
     patience = replace(PATIENCE, budget=config.deadline)
-    with ExchangeClient(endpoint, framework="openfl", version=version("openfl"), patience=patience) as client:
+    with ExchangeClient(endpoint, framework=framework, version=version(framework), patience=patience) as client:
         yield NetworkExchange(client)
 
 
 class NetworkExchange:
-    """An `Exchange` over a client of the aggregator.
+    """Exchange over a client of the aggregator.
 
-    An order that has been carried out is not carried out again: the aggregator repeats it until it has taken notice.
+    The aggregator repeats an order until it has the result; `next_work` returns each order once.
     """
 
     def __init__(self, client: ExchangeClient) -> None:
         self._client = client
         self._order: Order | None = None
+        self._rounds: int | None = None
 
     def join(self, manifest: ModelManifest) -> None:
-        """Takes part in the run with such a model."""
+        """Join the run with a model of these tensors."""
         with _translated():
-            self._client.join(manifest)
+            self._rounds = self._client.join(manifest).rounds
 
     def next_work(self) -> Work:
-        """Waits until there is something to do; as long as the aggregator can be reached at all."""
+        """Wait for work and return it; the wait has no limit while the aggregator is reachable."""
         while True:
             with _translated():
                 self._order = self._client.next_order(self._order)
@@ -66,24 +72,28 @@ class NetworkExchange:
                 case ProvideModel():
                     return FirstModelWanted()
                 case Round(round=number, tasks=tasks):
-                    return RoundWork(number, tuple(task.name for task in tasks))
+                    return RoundWork(
+                        number,
+                        tuple(task.name for task in tasks),
+                        final_evaluation=self._rounds is not None and number > self._rounds,
+                    )
                 case RunEnded(message=message):
                     return Ended(message)
 
     def download(self, round_number: int) -> bytearray:
-        """The global model of the round that is being worked on."""
+        """Return the global model at the start of the current round."""
         if not isinstance(self._order, Round) or self._order.round != round_number:
-            raise RoundClosed(f"round {round_number} is not the one that was handed out")
+            raise RoundClosed(f"round {round_number} is not the current round")
         with _translated():
             return self._client.download(self._order.model)
 
     def upload(self, round_number: int, task: str, samples: int, model: bytes | bytearray) -> None:
-        """Sends the round's update; returns when it is durable at the aggregator, and counts."""
+        """Send the round's update; return when the aggregator has stored and accepted it."""
         with _translated():
             self._client.upload(Update(round_number, task, samples), model)
 
     def upload_first_model(self, model: bytes | bytearray) -> None:
-        """Sends the model that the run begins with; too late is no fault, another one is then there."""
+        """Send the run's initial model; ignored if the run already has one."""
         try:
             with _translated():
                 self._client.upload(Update(0, "", 0), model)
@@ -91,14 +101,14 @@ class NetworkExchange:
             return
 
     def report(self, round_number: int, task: str, samples: int, metrics: Mapping[str, float]) -> None:
-        """Sends a task's metrics."""
+        """Send a task's metrics."""
         with _translated():
             self._client.report(round_number, task, samples, metrics)
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turns what the client raises into what the collaborator knows."""
+    """Convert the client's exceptions into those of `runtimes.kit.exchange`."""
     try:
         yield
     except Refused as error:

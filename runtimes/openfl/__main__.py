@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -16,10 +17,10 @@ from typing import NoReturn
 import structlog
 
 from federation.logging import configure_logging
-from federation.runtime_contract import TERMINATION_LOG, ExitCode, Variable
+from federation.runtime_contract import TERMINATION_LOG, ExitCode, TerminationMessage, Variable
 from runtimes.kit import failure
 from runtimes.kit.config import Config, ConfigError, WorkspaceConfig, config_from, workspace_from
-from runtimes.kit.failure import EXIT_CODES, Failure, Reason
+from runtimes.kit.failure import EXIT_CODES, RuntimeFailureReason
 
 
 class _Arguments(argparse.ArgumentParser):
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             failed = _run(config_from(os.environ))
     except ConfigError as error:
-        failed = Failure(reason=Reason.SETTINGS_REFUSED, message=str(error))
+        failed = TerminationMessage(reason=RuntimeFailureReason.SETTINGS_REFUSED, message=str(error))
         failure.write(failed, Path(os.environ.get(Variable.TERMINATION_LOG, TERMINATION_LOG)))
         structlog.stdlib.get_logger(__name__).error("settings_refused", error=str(error))
     return ExitCode.DONE if failed is None else EXIT_CODES[failed.reason]
@@ -60,7 +61,7 @@ def _understood(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _run(config: Config) -> Failure | None:
+def _run(config: Config) -> TerminationMessage | None:
     configure_logging(config.of_workspace.log_level)
     # Both take seconds to import, and what refuses the settings needs neither. `federation.rpc`, which says what TLS is
     # spoken, comes before OpenFL, which imports gRPC.
@@ -68,10 +69,10 @@ def _run(config: Config) -> Failure | None:
     from runtimes.openfl.process import take_part  # noqa: PLC0415
 
     os.chdir(config.of_workspace.workspace)
-    return take_part(config, connect)
+    return take_part(config, partial(connect, framework="openfl"))
 
 
-def _export(config: WorkspaceConfig, folder: Path) -> Failure | None:
+def _export(config: WorkspaceConfig, folder: Path) -> TerminationMessage | None:
     configure_logging(config.log_level)
     from runtimes.openfl.process import export  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
 """The two things that the process does: take part in a run, and export what the hub needs of the plan.
 
-Whatever goes wrong becomes one `Failure`, which names the user's file and line where it is their code.
+Whatever goes wrong becomes one `TerminationMessage`, which names the user's file and line where it is their code.
 """
 
 from collections.abc import Callable
@@ -11,10 +11,11 @@ import msgspec
 import structlog
 
 from federation.exported_plan import MODEL_FILE, PLAN_FILE, encode
+from federation.runtime_contract import TerminationMessage
 from runtimes.kit import failure, model_file
 from runtimes.kit.config import Config, WorkspaceConfig
 from runtimes.kit.exchange import AggregatorLost, Exchange, ExchangeRefused
-from runtimes.kit.failure import Failure, Reason, failure_of
+from runtimes.kit.failure import RuntimeFailureReason, message_of
 from runtimes.openfl.round_client import RoundClient
 from runtimes.openfl.workspace import Model, PlanRefused, Workspace, collaborator_of, model_of, open_workspace
 
@@ -23,7 +24,7 @@ Connect = Callable[[Config], AbstractContextManager[Exchange]]
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def take_part(config: Config, connect: Connect) -> Failure | None:
+def take_part(config: Config, connect: Connect) -> TerminationMessage | None:
     """Does this site's part of the run to its end.
 
     Args:
@@ -49,7 +50,7 @@ def take_part(config: Config, connect: Connect) -> Failure | None:
     return None
 
 
-def export(config: WorkspaceConfig, folder: Path) -> Failure | None:
+def export(config: WorkspaceConfig, folder: Path) -> TerminationMessage | None:
     """Writes `plan.json` and, where the workspace can give one, the first global model into a folder.
 
     Returns:
@@ -80,21 +81,21 @@ def _first_model(workspace: Workspace) -> tuple[Model | None, str]:
     try:
         return model_of(workspace.task_runner_over(None)), ""
     except Exception as error:  # noqa: BLE001 - most data loaders need data, and say so in ways of their own
-        told = failure_of(Reason.WORKSPACE_FAILED, error, workspace.folder)
+        told = message_of(RuntimeFailureReason.WORKSPACE_FAILED, error, workspace.folder)
         return None, f"without data the workspace builds no model: {told.exception}, {told.file}:{told.line}"
 
 
-def _failed(error: Exception, config: WorkspaceConfig, client: RoundClient | None) -> Failure:
+def _failed(error: Exception, config: WorkspaceConfig, client: RoundClient | None) -> TerminationMessage:
     match error:
         case PlanRefused():
-            reason = Reason.PLAN_REFUSED
+            reason = RuntimeFailureReason.PLAN_REFUSED
         case ExchangeRefused():
-            reason = Reason.AGGREGATOR_REFUSED
+            reason = RuntimeFailureReason.AGGREGATOR_REFUSED
         case AggregatorLost():
-            reason = Reason.AGGREGATOR_LOST
+            reason = RuntimeFailureReason.AGGREGATOR_LOST
         case _:
-            reason = Reason.WORKSPACE_FAILED
-    told = failure_of(
+            reason = RuntimeFailureReason.WORKSPACE_FAILED
+    told = message_of(
         reason,
         error,
         config.workspace,

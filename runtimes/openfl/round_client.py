@@ -119,11 +119,12 @@ class RoundClient(AggregatorClientInterface):  # type: ignore[misc]  # openfl ha
         try:
             model = memoryview(self._exchange.download(work.round)).cast("B").toreadonly()
         except RoundClosed as closed:
-            _log.warning("round_missed", round=work.round, reason=str(closed))
+            _log.warning("round_missed", **_log_context(work), reason=str(closed))
             return []
         self._round = _Round(work, model)
         self.current_task = work.tasks[0] if work.tasks else ""
-        _log.info("round_begun", round=work.round, tasks=list(work.tasks))
+        event = "final_evaluation_begun" if work.final_evaluation else "round_begun"
+        _log.info(event, **_log_context(work), tasks=list(work.tasks))
         return list(work.tasks)
 
     def get_aggregated_tensor(
@@ -176,22 +177,22 @@ class RoundClient(AggregatorClientInterface):  # type: ignore[misc]  # openfl ha
         try:
             self._send(current, task_name, data_size, metrics)
         except RoundClosed as closed:
-            _log.warning("round_missed", round=current.work.round, task=task_name, reason=str(closed))
+            _log.warning("round_missed", **_log_context(current.work), task=task_name, reason=str(closed))
 
-    def _report(self, number: int, task: str, samples: int, metrics: Mapping[str, float]) -> None:
-        """Metrics that are refused are no reason to hold back the update, which counts without them.
+    def _report(self, work: RoundWork, task: str, samples: int, metrics: Mapping[str, float]) -> None:
+        """Send the metrics; if the aggregator rejects them, only log it, because the update counts without them.
 
-        If it is the round that has closed, the aggregator says so again before a byte of the update is sent.
+        If the round has closed, the aggregator also rejects the update, before any of its bytes are sent.
         """
         try:
-            self._exchange.report(number, task, samples, metrics)
+            self._exchange.report(work.round, task, samples, metrics)
         except RoundClosed as refused:
-            _log.warning("metrics_refused", round=number, task=task, reason=str(refused))
+            _log.warning("metrics_refused", **_log_context(work), task=task, reason=str(refused))
 
     def _send(self, current: _Round, task: str, samples: int, metrics: Mapping[str, float]) -> None:
         number, tasks = current.work.round, current.work.tasks
         if metrics:
-            self._report(number, task, samples, metrics)
+            self._report(current.work, task, samples, metrics)
         if task != tasks[-1]:
             self.current_task = tasks[tasks.index(task) + 1]
         elif current.update is not None:
@@ -220,6 +221,11 @@ class RoundClient(AggregatorClientInterface):  # type: ignore[misc]  # openfl ha
         """
         del openfl_message, collaborator_name
         raise WorkspaceFault(NO_BRIDGE)
+
+
+def _log_context(work: RoundWork) -> dict[str, int | bool]:
+    """Return the log keys of this work; the final evaluation is not a round, so it has no number."""
+    return {"final_evaluation": True} if work.final_evaluation else {"round": work.round}
 
 
 def _is_metric(tensor: Any) -> bool:

@@ -49,7 +49,7 @@ class RoundEngine:
         self.journal.append(result.durable_records)
         self.state = result.state
         if is_due(result.durable_records, self.snapshot_rounds):
-            self.journal.begin_anew(snapshot_of(self.state))
+            self.journal.compact(snapshot_of(self.state))
         return result
 
     def perform(self, effect: StoreInitialModel | FoldUpdates) -> ModelStored | FoldDiverged:

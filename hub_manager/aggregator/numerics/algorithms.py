@@ -1,11 +1,11 @@
-"""How updates become the next model: the combination of what the sites sent, and the server's step from it.
+"""Aggregation algorithms: the combination of the sites' updates, and the server's step from it to the next model.
 
-All arithmetic is in float64, coordinate by coordinate, in the order of the cohort, and each result is rounded once to
-the model's own type. No operation here depends on where a block begins or how long it is, so the result is the same to
-the last bit for any block size. Zero is always +0: a negative zero would make a minimum depend on its position.
+All arithmetic is in float64, coordinate by coordinate, in the order of the cohort. Each result is rounded once to the
+model's element type. No operation depends on the start or the length of a block, so the result is the same to the last
+bit for any block size. Zero is always +0: with a negative zero, a minimum would depend on its position.
 
-Combinations: `WeightedMean` (McMahan et al. 2017, FedAvg); `Median` and `TrimmedMean` of each coordinate (Yin et al.
-2018), in which every site has one voice whatever its weight. Server steps: `Momentum` (Hsu et al. 2019, FedAvgM),
+Combinations: `WeightedMean` (McMahan et al. 2017, FedAvg); coordinate-wise `Median` and `TrimmedMean` (Yin et al.
+2018), which ignore the weights. Server steps: `Momentum` (Hsu et al. 2019, FedAvgM),
 `Adam` and `Yogi` (Reddi et al. 2021, Adaptive Federated Optimization, Algorithm 2, without bias correction; the first
 moment starts at 0 and the second at tau squared).
 """
@@ -36,13 +36,13 @@ class Median:
 
 @dataclass(frozen=True, slots=True)
 class TrimmedMean:
-    """The mean of what is left when the smallest and the largest values are dropped."""
+    """The mean of the values without the smallest and the largest ones."""
 
     ratio: float
-    """Of the values, how many are dropped at either end, rounded down; from 0 to below 0.5."""
+    """Share of the values to drop at either end, rounded down; from 0 to below 0.5."""
 
     def dropped(self, values: int) -> int:
-        """Values dropped at either end; at least one is left."""
+        """Return the number of values to drop at either end; at least one value is left."""
         return min(math.floor(self.ratio * values), (values - 1) // 2)
 
 
@@ -51,7 +51,7 @@ Combination: TypeAlias = WeightedMean | Median | TrimmedMean
 
 @dataclass(frozen=True, slots=True)
 class Momentum:
-    """`m = beta m + d`, `x = x + rate m`, where `d` is the combination less the model."""
+    """`m = beta m + d`, `x = x + rate m`, where `d` is the combination minus the model."""
 
     rate: float = 1.0
     beta: float = 0.9
@@ -82,7 +82,7 @@ Optimizer: TypeAlias = Momentum | Adam | Yogi
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:
-    """What a run does with a round's updates."""
+    """Aggregation of a run: a combination and an optional server step."""
 
     combination: Combination = WeightedMean()
     optimizer: Optimizer | None = None
@@ -90,7 +90,7 @@ class Aggregation:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """What the optimizer keeps from round to round, each a float64 for every element of the model."""
+        """Names of the optimizer's slots, each of which keeps a float64 for every element of the model."""
         match self.optimizer:
             case None:
                 return ()
@@ -101,23 +101,23 @@ class Aggregation:
         assert_never(self.optimizer)
 
     def initial(self, slot: str) -> float:
-        """What every coordinate of a slot starts from."""
+        """Return the value of a slot's coordinates before the first round."""
         adaptive = isinstance(self.optimizer, Adam | Yogi) and slot == "second-moment"
         return self.optimizer.tau**2 if adaptive and not isinstance(self.optimizer, Momentum | None) else 0.0
 
 
 def combined(combination: Combination, rows: Iterable[Floats], weights: Sequence[int], scratch: Doubles) -> Doubles:
-    """One block of all updates, combined.
+    """Combine one block of all updates.
 
     Args:
-        combination: How.
+        combination: The combination to compute.
         rows: For each update, in the cohort's order, `[block] float32` or `float64`, all finite; a row may be
-            overwritten once the next one is asked for.
-        weights: For each update, at least 1; used by `WeightedMean` alone.
-        scratch: `[2, block] float64`, overwritten: what a mean allocates for each block costs more than the mean.
+            overwritten once the next one is read.
+        weights: For each update, at least 1; only `WeightedMean` uses them.
+        scratch: `[2, block] float64`, overwritten; allocating it for each block would cost more than the mean itself.
 
     Returns:
-        `[block] float64`, maybe in `scratch`; infinite where a sum overflows.
+        `[block] float64`, which may share memory with `scratch`; infinite where a sum overflows.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         match combination:
@@ -134,11 +134,11 @@ def combined(combination: Combination, rows: Iterable[Floats], weights: Sequence
 
 def _weighted_mean(rows: Iterable[Floats], weights: Sequence[int], scratch: Doubles) -> Doubles:
     if not weights:
-        raise ValueError("there is nothing to combine")
+        raise ValueError("no updates to combine")
     total: Doubles = scratch[0]
     term: Doubles = scratch[1]
     for index, (row, weight) in enumerate(zip(rows, weights, strict=True)):
-        # Widened first and multiplied in place: NumPy is a third slower when it does both at once.
+        # Widen first and multiply in place: in one step, NumPy is a third slower.
         np.copyto(term, row)
         np.multiply(term, np.float64(weight), out=term)
         np.add(term, total if index else 0.0, out=total)
@@ -146,7 +146,7 @@ def _weighted_mean(rows: Iterable[Floats], weights: Sequence[int], scratch: Doub
 
 
 def _mean_of_ranks(rows: Iterable[Floats], count: int, ranks: range) -> Doubles:
-    """The mean, summed from the smallest on, of the values of these ranks in sorted order."""
+    """Compute the mean of the values with these ranks in sorted order, summed from the smallest to the largest."""
     wires: list[NDArray[Any]] = [row + row.dtype.type(0) for row in rows]
     spare = np.empty_like(wires[0])
     for low, high in selecting_network(count, frozenset(ranks)):
@@ -160,13 +160,13 @@ def _mean_of_ranks(rows: Iterable[Floats], count: int, ranks: range) -> Doubles:
 
 
 def stepped(optimizer: Optimizer, base: Doubles, aggregate: Doubles, slots: Sequence[Doubles]) -> list[Doubles]:
-    """The server's step for one block.
+    """Take the server's step for one block.
 
     Args:
-        optimizer: Which.
+        optimizer: The optimizer to apply.
         base: `[block] float64`, the model that the round started from.
         aggregate: `[block] float64`, the combination of the updates.
-        slots: For each of `Aggregation.slots`, `[block] float64` as the round before left it.
+        slots: For each of `Aggregation.slots`, `[block] float64` from the previous round.
 
     Returns:
         The next model, then each slot, all `[block] float64`.

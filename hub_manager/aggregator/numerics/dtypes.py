@@ -1,7 +1,7 @@
-"""The element types as arithmetic sees them: bytes to floats that hold every value exactly, and back by rounding once.
+"""Element types: decode bytes to floats without loss, and encode float64 values with one rounding.
 
-float16 and bfloat16 become float32, of which both are a subset. Going back, values are rounded to the nearest, ties to
-even, as IEEE 754 has it; to bfloat16 by way of float32. NumPy has no bfloat16, so its bits are shifted.
+float16 and bfloat16 are decoded to float32, which represents all their values. Encoding rounds to nearest, ties to even
+(IEEE 754); bfloat16 is rounded through float32. NumPy has no bfloat16, so this module shifts its bits.
 """
 
 from typing import Any, Final, TypeAlias
@@ -21,18 +21,18 @@ _RAW: Final[dict[DType, str]] = {
     DType.BFLOAT16: "<u2",
 }
 _EXPONENT: Final[dict[DType, int]] = {DType.FLOAT16: 0x7C00, DType.BFLOAT16: 0x7F80}
-"""The bits of a 16-bit type that are all set in NaN and infinity, and in nothing else."""
+"""The exponent bits of a 16-bit type, all of which are set in NaN and infinity only."""
 
 
 def decoded(raw: Bytes, dtype: DType) -> Floats:
-    """The elements' values; for the two wider types a view of the bytes.
+    """Decode elements to floats; for float32 and float64 the result is a view of the bytes.
 
     Args:
         raw: Whole elements, little-endian.
         dtype: Their type.
 
     Returns:
-        `[elements] float64` of float64, else `[elements] float32`.
+        `[elements] float64` for float64, else `[elements] float32`.
     """
     stored: NDArray[Any] = np.frombuffer(raw, _RAW[dtype])
     match dtype:
@@ -45,14 +45,14 @@ def decoded(raw: Bytes, dtype: DType) -> Floats:
 
 
 def encoded(values: NDArray[np.float64], dtype: DType) -> NDArray[Any]:
-    """The values as elements of the type, rounded; one too large becomes infinite, which the caller has to look for.
+    """Round values to the element type; a value out of range becomes infinite, which the caller must check.
 
     Args:
         values: `[elements] float64`
         dtype: The type to round to.
 
     Returns:
-        `[elements]`, little-endian and contiguous, whose bytes are the layout's.
+        `[elements]`, little-endian and contiguous, in the layout of the model.
     """
     with np.errstate(over="ignore"):
         if dtype is not DType.BFLOAT16:
@@ -62,10 +62,11 @@ def encoded(values: NDArray[np.float64], dtype: DType) -> NDArray[Any]:
 
 
 def all_finite(raw: Bytes, dtype: DType) -> bool:
-    """Whether no element is NaN or infinite.
+    """Return whether every element is finite.
 
-    Of the two wider types by their sum, several times faster than looking at each: NaN and infinity never leave a sum
-    again. A sum that is not finite may also have overflowed; only then is each element looked at.
+    For float32 and float64 this checks the sum first, which is several times faster than checking each element: a NaN
+    or an infinity always makes the sum non-finite. As the sum may also overflow, a non-finite sum leads to a check of
+    each element.
 
     Args:
         raw: Whole elements, little-endian.
@@ -80,7 +81,7 @@ def all_finite(raw: Bytes, dtype: DType) -> bool:
 
 
 def first_not_finite(raw: Bytes, dtype: DType) -> tuple[int, bool] | None:
-    """The index of the first element that is NaN or infinite, and whether it is NaN."""
+    """Return the index of the first element that is NaN or infinite, and whether it is NaN; None if all are finite."""
     values = decoded(raw, dtype)
     wrong = np.flatnonzero(~np.isfinite(values))
     return (int(wrong[0]), bool(np.isnan(values[wrong[0]]))) if wrong.size else None

@@ -1,9 +1,9 @@
-"""A round's updates folded into the next model, block by block over all of them at once.
+"""Fold a round's updates into the next model, block by block.
 
-For each block, every update is read in the cohort's order, combined, stepped and rounded, and the block of the next
-model is written. So memory is a few blocks whatever the size of the model and the number of sites, every byte is read
-and written once, and the blocks fit the processor's cache. The arithmetic is `aggregation`'s; where the bytes come
-from and go to is the caller's.
+For each block, the fold reads every update in the cohort's order, combines and rounds the values, and writes the block
+of the next model. Memory is limited to a few blocks for any model size and number of sites. Every byte is read and
+written once, and the blocks fit into the processor's cache. `algorithms` has the arithmetic; the caller provides the
+sources and the sinks.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,14 +25,14 @@ from hub_manager.aggregator.numerics.algorithms import (
 from hub_manager.aggregator.numerics.dtypes import Floats, all_finite, decoded, encoded
 
 BLOCK_BYTES: Final = 1 << 18
-"""Of one update in a weighted mean: with a sum and a term of float64, what a second-level cache just holds. Smaller
-blocks cost more calls."""
+"""Block size of one update in a weighted mean. With a float64 sum and term, it just fits into a second-level cache;
+smaller blocks need more calls."""
 OPTIMIZED_BYTES: Final = 1 << 17
-"""The same where an optimizer steps, whose eight arrays of a block come and go with it."""
+"""Block size with an optimizer, which needs eight more arrays for each block."""
 NETWORK_BYTES: Final = 1 << 20
-"""Of all updates together, in a sorting network."""
+"""Block size of all updates together in a sorting network."""
 SLOT_TYPE: Final = DType.FLOAT64
-"""Of everything that an optimizer keeps."""
+"""Element type of the optimizer's slots."""
 
 
 class Source(Protocol):
@@ -44,7 +44,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What an optimizer keeps of one kind, as the round before left it."""
+    """One optimizer slot from the previous round."""
 
     source: Source | None
     """None before the first round."""
@@ -55,7 +55,7 @@ Write = Callable[[memoryview], None]
 
 @dataclass(frozen=True, slots=True)
 class Folding:
-    """All that a fold reads."""
+    """Inputs of a fold."""
 
     manifest: ModelManifest
     aggregation: Aggregation
@@ -66,20 +66,20 @@ class Folding:
     base: Source
     """The model that the round started from."""
     slots: Sequence[Slot] = ()
-    """One for each of the aggregation's."""
+    """In the order of `Aggregation.slots`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diverged:
-    """A value of the next model, or of what the optimizer keeps, is not finite."""
+    """Outcome of a fold in which a value of the next model or of a slot is not finite."""
 
     tensor: str
 
 
 def slot_manifest(manifest: ModelManifest) -> ModelManifest:
-    """The layout of one slot: a flat tensor of float64 for each section of the model.
+    """Return the layout of one slot: a flat float64 tensor for each section of the model.
 
-    Whatever the model's types: a second moment is a sum of squares, and that of a float32 may be no float32.
+    Slots are float64 for every model type: a second moment is a sum of squares, which may exceed float32.
     """
     sections = enumerate(manifest.sections())
     return manifest_of(TensorSpec(f"section-{index}", SLOT_TYPE, (section.size,)) for index, section in sections)
@@ -88,28 +88,28 @@ def slot_manifest(manifest: ModelManifest) -> ModelManifest:
 def fold(
     folding: Folding, model: Write, slots: Sequence[Write] = (), *, block_bytes: int | None = None
 ) -> Diverged | None:
-    """Write the next model, and what the optimizer keeps, from first byte to last.
+    """Write the next model and the optimizer's slots, from first byte to last.
 
     Args:
-        folding: What to fold.
-        model: Takes the model's bytes in order; each buffer is only good until it returns.
-        slots: The same, for each slot.
-        block_bytes: Of one update, read at a time; the result does not depend on it.
+        folding: The inputs.
+        model: Receives the model's bytes in order; each buffer is valid only during the call.
+        slots: Receive the bytes of each slot in the same way.
+        block_bytes: Bytes of one update to read at a time; the result does not depend on it.
 
     Returns:
-        None when all is written, else where the fold stopped; what was written then is of no use.
+        None on success, else the tensor at which the fold stopped; the caller must then discard the output.
 
     Raises:
         OSError: A source or a sink failed.
     """
     size = block_bytes or _block_bytes(folding)
-    room = _room(folding.manifest, size)
+    buffers = _buffers(folding.manifest, size)
     slot_offset = 0
     for section in folding.manifest.sections():
         step = _step(section, size)
         for first in range(0, section.size, step):
             block = _Block(section, first, min(step, section.size - first), slot_offset)
-            outputs = _folded(folding, block, room)
+            outputs = _folded(folding, block, buffers)
             types = [section.dtype, *[SLOT_TYPE] * len(slots)]
             for values, dtype, write in zip(outputs, types, (model, *slots), strict=True):
                 raw = encoded(values, dtype).data.cast("B")
@@ -124,10 +124,10 @@ def fold(
 class _Block:
     section: Section
     first: int
-    """Of the section's elements."""
+    """Index of the block's first element in the section."""
     size: int
     slot_offset: int
-    """Bytes of a slot before the section."""
+    """Offset of the section in a slot, in bytes."""
 
     @property
     def offset(self) -> int:
@@ -135,20 +135,20 @@ class _Block:
 
 
 @dataclass(frozen=True, slots=True)
-class _Room:
-    """Memory that every block uses again."""
+class _Buffers:
+    """Buffers that all blocks share."""
 
     read: memoryview
-    """For a block of an update, of any element type."""
+    """Holds one block of one update, in any element type."""
     scratch: Doubles
     """`[2, elements] float64`, for the arithmetic."""
 
 
-def _room(manifest: ModelManifest, size: int) -> _Room:
-    """For blocks of so many bytes, or of one element where that is more."""
+def _buffers(manifest: ModelManifest, size: int) -> _Buffers:
+    """Allocate the buffers for blocks of `size` bytes, or of one element if that is larger."""
     steps = [(section.dtype.width, min(_step(section, size), section.size)) for section in manifest.sections()]
-    bytes_ = max((width * step for width, step in steps), default=0)
-    return _Room(memoryview(bytearray(bytes_)), np.empty((2, max((step for _, step in steps), default=0))))
+    read_bytes = max((width * step for width, step in steps), default=0)
+    return _Buffers(memoryview(bytearray(read_bytes)), np.empty((2, max((step for _, step in steps), default=0))))
 
 
 def _step(section: Section, size: int) -> int:
@@ -164,27 +164,27 @@ def _block_bytes(folding: Folding) -> int:
             return min(max(NETWORK_BYTES // len(folding.updates), 1 << 12), largest)
 
 
-def _folded(folding: Folding, block: _Block, room: _Room) -> list[Doubles]:
+def _folded(folding: Folding, block: _Block, buffers: _Buffers) -> list[Doubles]:
     section, aggregation = block.section, folding.aggregation
-    buffer = room.read[: block.size * section.dtype.width]
+    buffer = buffers.read[: block.size * section.dtype.width]
 
     def read(source: Source) -> Floats:
         source.read_into(block.offset, buffer)
         return decoded(buffer, section.dtype)
 
     rows = (read(update) for update in folding.updates)
-    aggregate = combined(aggregation.combination, rows, folding.weights, room.scratch[:, : block.size])
+    aggregate = combined(aggregation.combination, rows, folding.weights, buffers.scratch[:, : block.size])
     if aggregation.optimizer is None:
         return [aggregate]
     base = read(folding.base).astype(np.float64)
-    kept = [
-        _kept(aggregation.initial(name), slot, block)
+    previous_slots = [
+        _slot_values(aggregation.initial(name), slot, block)
         for name, slot in zip(aggregation.slots, folding.slots, strict=True)
     ]
-    return stepped(aggregation.optimizer, base, aggregate, kept)
+    return stepped(aggregation.optimizer, base, aggregate, previous_slots)
 
 
-def _kept(initial: float, slot: Slot, block: _Block) -> Doubles:
+def _slot_values(initial: float, slot: Slot, block: _Block) -> Doubles:
     if slot.source is None:
         return np.full(block.size, initial)
     buffer = bytearray(block.size * SLOT_TYPE.width)

@@ -1,9 +1,9 @@
-"""Sorting networks: which pairs to put in order, so that a few positions of the sorted sequence are known.
+"""Sorting networks that select a few positions of the sorted sequence.
 
-A network compares the same pairs whatever the values, so each comparison is one minimum and one maximum over a whole
-block of coordinates: `np.median` of eight models takes some twelve times the processor's time. Batcher's merge
-exchange (Knuth, The Art of Computer Programming 3, 5.2.2, Algorithm M) works for any number of wires; comparisons on
-which no wanted position depends are left out.
+A network compares the same pairs for all values, so each comparison is one minimum and one maximum over a whole block
+of coordinates. For eight models, `np.median` takes about twelve times the processor time. Batcher's merge exchange
+(Knuth, The Art of Computer Programming 3, 5.2.2, Algorithm M) works for any number of wires. Comparisons that no
+wanted position depends on are omitted.
 """
 
 from collections.abc import Collection, Iterator
@@ -11,7 +11,7 @@ from functools import cache
 
 
 def merge_exchange(wires: int) -> Iterator[tuple[int, int]]:
-    """The comparisons that sort, in order: the smaller value to the first of each pair.
+    """Yield the comparisons that sort all wires, in order; each puts the smaller value on the first wire of its pair.
 
     Args:
         wires: Values to sort; at least 1.
@@ -30,13 +30,13 @@ def merge_exchange(wires: int) -> Iterator[tuple[int, int]]:
 
 @cache
 def selecting_network(wires: int, wanted: frozenset[int]) -> tuple[tuple[int, int], ...]:
-    """The comparisons after which the wanted positions hold what they hold in sorted order."""
+    """Return the comparisons after which the wanted positions have the values of the sorted order."""
     return tuple(reversed(list(_needed(wires, wanted))))
 
 
 def _needed(wires: int, wanted: Collection[int]) -> Iterator[tuple[int, int]]:
-    alive = set(wanted)
+    needed = set(wanted)
     for low, high in reversed(list(merge_exchange(wires))):
-        if low in alive or high in alive:
-            alive |= {low, high}
+        if low in needed or high in needed:
+            needed |= {low, high}
             yield low, high

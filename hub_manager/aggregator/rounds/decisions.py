@@ -1,7 +1,7 @@
-"""What an event means for a run: the facts that it establishes, or the refusal of whoever caused it.
+"""Decisions on events: the records that an event adds to a run, or the refusal that its peer receives.
 
-Everything that a peer caused is judged here against the state: is it a member, is it asked, is it this round. What it
-sent is judged by `checks`. A refusal changes nothing, so an honest resend finds the round as it was.
+This module validates a peer's event against the state: the peer must be a member, be asked for the input, and name the
+open round. The `validation` package validates the input itself. A refusal changes nothing, so a peer may resend.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,24 +33,24 @@ from hub_manager.aggregator.validation.update import announcement_refusal, layou
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What an event comes to, before anything that falls due through it."""
+    """Decision on one event, without the records that become due because of it."""
 
     records: Sequence[Record] = ()
     effects: Sequence[Effect] = ()
-    """To be done after those of the facts."""
+    """Effects to perform after those of the records."""
     refusals: Mapping[str, UpdateRefusal] = field(default_factory=lambda: MappingProxyType({}))
-    """Why an input of the peer was rejected."""
+    """By peer, the reason for which its input was rejected."""
 
 
 NOTHING = Decision()
 
 
 def decide(state: State, event: Event, now: float) -> Decision:  # noqa: C901, PLR0911 -- a case for each event
-    """The answer to one event.
+    """Decide one event.
 
     Args:
-        state: The run as it is.
-        event: What the shell saw.
+        state: The current state of the run.
+        event: The event that the driver observed.
         now: Seconds since the epoch.
     """
     match event:
@@ -61,21 +61,21 @@ def decide(state: State, event: Event, now: float) -> Decision:  # noqa: C901, P
         case inputs.Left():
             return Decision([records.PeerDisconnected(event.peer)]) if event.peer in state.connected else NOTHING
         case inputs.UpdateBegun():
-            return _begun(state, event)
+            return _upload_begun(state, event)
         case inputs.UpdateComplete():
-            return _complete(state, event)
+            return _upload_complete(state, event)
         case inputs.UpdateBroken():
             current = state.uploads.get(event.peer) == event.announcement
             return Decision([records.UploadEnded(event.peer)]) if current else NOTHING
         case domain.MetricsReported():
-            return _measured(state, event)
+            return _metrics_reported(state, event)
         case inputs.CohortReceived():
             return Decision(cohort_records(state, event.cohort)) if state.phase is not Phase.ENDED else NOTHING
         case inputs.ModelStored():
             if state.phase is not Phase.STORING or event.round != state.round:
                 return NOTHING
-            first = state.manifest if event.round == INITIAL_ROUND else None
-            return Decision([records.ModelRecorded(event.round, event.digest, first)])
+            manifest = state.manifest if event.round == INITIAL_ROUND else None
+            return Decision([records.ModelRecorded(event.round, event.digest, manifest)])
         case inputs.FoldDiverged():
             current = state.phase is Phase.STORING and event.round == state.round
             return Decision([records.RunEnded(RunFailureReason.DIVERGED, event.message)]) if current else NOTHING
@@ -87,23 +87,23 @@ def decide(state: State, event: Event, now: float) -> Decision:  # noqa: C901, P
 def _resumed(state: State, event: inputs.Resumed, now: float) -> Decision:
     stored = event.stored
     if state.phase is Phase.NEW:
-        known = [records.ModelRecorded(stored.round, stored.digest, stored.manifest)] if stored is not None else []
-        return Decision([*known, records.Started(now + state.parameters.gather_seconds)])
+        initial = [records.ModelRecorded(stored.round, stored.digest, stored.manifest)] if stored is not None else []
+        return Decision([*initial, records.Started(now + state.parameters.gather_seconds)])
     if state.phase is Phase.ENDED or state.model is None:
         return Decision(_renewed(state, now), list(pending(state)))
     if stored is None or stored.manifest != state.manifest:
-        return _lost("the volume has no intact checkpoint of the run")
+        return _model_lost("the volume has no intact checkpoint of the run")
     if stored.round < state.model_round and state.phase is not Phase.GATHERING:
         return Decision([records.RolledBack(stored.round, stored.digest)])
-    # A process may have died between the checkpoint and the journal: then the round is folded again, to the same bits.
+    # The process may have crashed between checkpoint and journal. The round is then folded again, to the same bits.
     ahead = state.phase is Phase.STORING and stored.round == state.round
     if not ahead and (stored.round, stored.digest) != (state.model_round, state.model):
-        return _lost(f"the newest intact checkpoint, of round {stored.round}, differs from the journal")
+        return _model_lost(f"the newest intact checkpoint, of round {stored.round}, differs from the journal")
     return Decision(_renewed(state, now), list(pending(state)))
 
 
-def _lost(message: str) -> Decision:
-    """ModelLost: the volume doesn't hold the model that the journal speaks of; training on would be another run."""
+def _model_lost(message: str) -> Decision:
+    """Fail with ModelLost: the volume lacks the model that the journal names, so the run can't continue from it."""
     return Decision([records.RunEnded(RunFailureReason.MODEL_LOST, message)])
 
 
@@ -131,7 +131,7 @@ def _joined(state: State, event: inputs.Joined) -> Decision:
 
 
 def _membership(state: State, peer: str) -> UpdateRefusal | None:
-    """NotInCohort, Removed: the run takes part with the clusters that the hub chose, and those that are still in."""
+    """Reject a cluster that the hub has not selected (NotInCohort) or has removed (Removed)."""
     if peer in state.removed:
         return UpdateRefusal(UpdateRefusalReason.REMOVED, f"cluster {peer} was removed from the run")
     if peer not in state.cohort:
@@ -140,7 +140,7 @@ def _membership(state: State, peer: str) -> UpdateRefusal | None:
 
 
 def update_refusal(state: State, peer: str, announced: Announcement) -> UpdateRefusal | None:
-    """Why the peer's update can't come in now, or None; its bytes are judged later."""
+    """Return the reason for which the peer may not send this update now, or None; its bytes are validated later."""
     declared = state.declared.get(peer)
     refusal = _membership(state, peer) or _timing(state, peer, announced)
     if refusal is not None:
@@ -161,15 +161,15 @@ def _model_refusal(declared: ModelManifest, manifest: ModelManifest) -> UpdateRe
 
 
 def _timing(state: State, peer: str, announced: Announcement) -> UpdateRefusal | None:
-    """RunOver, OtherRound, Repeated, Replaced, RoundClosed, NotExpected: the update of now, once, of whoever is asked.
+    """Reject an update that is not due: RunOver, OtherRound, Repeated, Replaced, RoundClosed or NotExpected.
 
-    A round's number is all that tells a replay of an older update from a new one; the same update sent twice in one
+    Only the round number distinguishes a replayed older update from a new one. An update that is sent twice in one
     round counts once.
     """
     if state.phase is Phase.ENDED:
         return UpdateRefusal(UpdateRefusalReason.RUN_OVER, "the run is over")
-    seeding = state.phase is Phase.AWAITING_INITIAL_MODEL
-    if announced.round != state.round or (announced.round == INITIAL_ROUND and not (seeding or state.parts)):
+    awaits_model = state.phase is Phase.AWAITING_INITIAL_MODEL
+    if announced.round != state.round or (announced.round == INITIAL_ROUND and not (awaits_model or state.parts)):
         return UpdateRefusal(
             UpdateRefusalReason.OTHER_ROUND,
             f"the update is for {_round_name(state, announced.round)}; the run is in {_round_name(state, state.round)}",
@@ -181,7 +181,9 @@ def _timing(state: State, peer: str, announced: Announcement) -> UpdateRefusal |
         return UpdateRefusal(UpdateRefusalReason.REPEATED if same else UpdateRefusalReason.REPLACED, message)
     if state.phase is Phase.STORING:
         return UpdateRefusal(UpdateRefusalReason.ROUND_CLOSED, f"round {announced.round} is closed")
-    requested_from = state.requested_from[-1:] if seeding else state.roster if state.phase is Phase.COLLECTING else ()
+    requested_from = (
+        state.requested_from[-1:] if awaits_model else state.roster if state.phase is Phase.COLLECTING else ()
+    )
     if peer not in requested_from:
         return UpdateRefusal(
             UpdateRefusalReason.NOT_EXPECTED,
@@ -195,15 +197,15 @@ def _round_name(state: State, number: int) -> str:
     return "the final evaluation" if number == state.parameters.rounds + 1 else f"round {number}"
 
 
-def _begun(state: State, event: inputs.UpdateBegun) -> Decision:
+def _upload_begun(state: State, event: inputs.UpdateBegun) -> Decision:
     refusal = update_refusal(state, event.peer, event.announcement)
     if refusal is not None:
         return Decision(refusals={event.peer: refusal})
     return Decision([records.UploadOpened(event.peer, event.announcement)])
 
 
-def _complete(state: State, event: inputs.UpdateComplete) -> Decision:
-    """An update that was let in counts, unless the round has closed or the peer was removed while it came."""
+def _upload_complete(state: State, event: inputs.UpdateComplete) -> Decision:
+    """Count an accepted update, unless the round was closed or the peer removed during the upload."""
     peer, announced = event.peer, event.announcement
     refusal = update_refusal(state, peer, announced)
     if refusal is None and state.uploads.get(peer) != announced:
@@ -215,7 +217,7 @@ def _complete(state: State, event: inputs.UpdateComplete) -> Decision:
     return Decision([records.UploadEnded(peer), records.UpdateCounted(peer, announced.digest, announced.weight)])
 
 
-def _measured(state: State, event: domain.MetricsReported) -> Decision:
+def _metrics_reported(state: State, event: domain.MetricsReported) -> Decision:
     refusal = _membership(state, event.peer)
     if refusal is None and (event.round != state.round or state.phase not in {Phase.COLLECTING, Phase.EVALUATING}):
         refusal = UpdateRefusal(
@@ -236,19 +238,22 @@ def _measured(state: State, event: domain.MetricsReported) -> Decision:
 
 
 def cohort_records(state: State, cohort: Cohort) -> tuple[DurableRecord, ...]:
-    """What a cohort changes in the run; nothing, where it is none newer than the run knows.
+    """Return the records by which a cohort changes the run; an old or repeated generation yields none.
 
-    Whoever is revoked is out, and in again from the next round on once a newer cohort has it as a member that is not.
-    A cluster that is gone from the members without being revoked was deselected: with joinPolicy NextRound nobody waits
-    for it any more, and it may be selected again; a run with a frozen cohort is not changed by a Placement that moves.
+    A revoked cluster is dropped. It is admitted again from the next round on once a newer cohort lists it as a member
+    that is not revoked. A cluster that is no longer a member but not revoked was deselected. With joinPolicy NextRound
+    it is dropped, and may be selected again. With joinPolicy Frozen a changed Placement has no effect on the run.
     """
     if cohort.generation <= state.generation:
         return ()
     revoked, members = frozenset(cohort.revoked), frozenset(state.members)
     wanted = frozenset(cohort.members) - revoked
     if state.parameters.join_policy is JoinPolicy.NEXT_ROUND:
-        out, back = members - wanted, wanted - members
+        dropped, admitted = members - wanted, wanted - members
     else:
-        out, back = members & revoked, wanted & state.removed
-    dropped, taken = map(PeerDropped, sorted(out)), map(PeerAdmitted, sorted(back))
-    return (CohortApplied(cohort.generation), *dropped, *taken)
+        dropped, admitted = members & revoked, wanted & state.removed
+    return (
+        CohortApplied(cohort.generation),
+        *map(PeerDropped, sorted(dropped)),
+        *map(PeerAdmitted, sorted(admitted)),
+    )

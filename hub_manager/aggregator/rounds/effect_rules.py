@@ -1,7 +1,7 @@
-"""What each fact asks the shell to do: the effects that follow from a decision, whatever event led to it.
+"""Effect rules: the effects that follow from each record, independent of the event that caused it.
 
-Work is pushed by one rule, `work_for`, to a peer that connects and to all of them when something comes due, so that a
-peer that was away finds what everybody else was told.
+`work_for` decides the work order of a peer. It serves both a peer that connects and all peers when new work is due, so
+a peer that reconnects receives the same order as the others.
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,28 +39,28 @@ _ONLY_REPORTED: Final = (
     records.UploadEnded,
     records.Snapshot,
 )
-"""What the shell does nothing about, but for a report of what is durable."""
+"""Records without effects, except for the status report of the durable ones."""
 
 
 def effects_of(before: State, record: Record, after: State) -> Iterator[Effect]:  # noqa: C901 -- one case for each fact
-    """The effects of one fact, in order.
+    """Yield the effects of one record, in order.
 
     Args:
-        before: The state that the fact came to.
-        record: The decision.
-        after: The state that it made.
+        before: The state before the record.
+        record: The decided record.
+        after: The state after the record.
     """
     yield from _uploads_cut(before, record)
     match record:
         case records.PeerConnected():
             yield work_for(after, record.peer)
         case records.InitialModelRequested() | records.EvaluationOpened():
-            yield from _handed(after, after.connected)
+            yield from _orders_for(after, after.connected)
         case records.UpdateCounted() | records.InitialModelCounted():
             yield from pending(after)
         case records.RoundOpened():
             reopened = before.phase is Phase.COLLECTING
-            yield from _handed(after, after.connected.difference(before.roster if reopened else ()))
+            yield from _orders_for(after, after.connected.difference(before.roster if reopened else ()))
         case records.RoundClosed():
             yield from pending(after)
         case records.ModelRecorded():
@@ -69,7 +69,7 @@ def effects_of(before: State, record: Record, after: State) -> Iterator[Effect]:
             yield DropSpool(before.round)
         case records.RunEnded():
             yield DropSpool(before.round)
-            yield from _handed(after, after.connected)
+            yield from _orders_for(after, after.connected)
         case records.PeerDropped():
             yield Disconnect(record.peer)
         case _:
@@ -80,7 +80,7 @@ def effects_of(before: State, record: Record, after: State) -> Iterator[Effect]:
 
 
 def pending(state: State) -> Iterator[Effect]:
-    """The work of the aggregator itself that the state waits for; asked again by a process that takes over."""
+    """Yield the aggregator's own work that the state waits for; a restarted process performs it again."""
     if state.phase is not Phase.STORING:
         return
     parts = tuple(state.parts[peer] for peer in sorted(state.parts))
@@ -91,25 +91,25 @@ def pending(state: State) -> Iterator[Effect]:
 
 
 def work_for(state: State, peer: str) -> Effect:
-    """What the peer should be doing now."""
+    """Return the peer's current work order."""
     if state.ended is not None:
         return SendRunEnded(peer, state.ended.failure is None, state.ended.message, state.model)
     if state.deadline is not None and state.phase is Phase.AWAITING_INITIAL_MODEL and peer == state.requested_from[-1]:
         return RequestInitialModel(peer, state.deadline)
     open_round = state.deadline is not None and state.phase in {Phase.COLLECTING, Phase.EVALUATING}
-    # Whose update counts is not asked again: a collaborator that has started anew would train another one.
+    # A peer whose update is counted gets no order: a restarted collaborator would train a second update.
     if open_round and state.model is not None and peer in state.roster and peer not in state.parts:
         assert state.deadline is not None  # noqa: S101 -- part of open_round
         return SendWork(peer, state.round, state.due_tasks, state.model, state.deadline)
     return SendWait(peer, state.round)
 
 
-def _handed(state: State, peers: Iterable[str]) -> Iterator[Effect]:
+def _orders_for(state: State, peers: Iterable[str]) -> Iterator[Effect]:
     return (work_for(state, peer) for peer in sorted(peers))
 
 
 def _uploads_cut(before: State, record: Record) -> Iterator[Effect]:
-    """The uploads that the fact leaves without a use, each with what its peer is told."""
+    """Yield the cuts of uploads that the record makes useless, each with the refusal for its peer."""
     match record:
         case records.InitialModelRequested():
             yield from _cut(

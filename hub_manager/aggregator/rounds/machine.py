@@ -1,14 +1,17 @@
-"""The rounds of a run as a pure state machine: an event and the time in, facts and effects out.
+"""The rounds of a run as a pure state machine, which turns an event and the time into records and effects.
 
-One step is: what the event means (`answers`), then whatever has fallen due, one fact after the other, until nothing
-is (`due`), each with its effects (`effects_of`). What is due depends on the state and the time alone, so a step that
-was cut short by the end of a process is completed by the next step of its successor, and a timer that comes twice or
-not at the right moment does no harm.
+A step first decides the event's records (`decisions`). It then adds the records that are due, one after the other,
+until none is left (`due`). `effects_of` derives the effects of each record. Because `due` depends on the state and the
+time only, a restarted process completes an interrupted step with its next step. A repeated or mistimed timer has no
+effect.
 
-Guarantees: a round closes with at least a quorum of updates, each checked and durable; the parts of a round are folded
-in the order of their clusters' names; replaying the durable facts gives the state without its streams. Assumptions:
-the shell writes the facts of a step to the journal, as one, before any of its effects. Caveat: `now` is the wall
-clock, because waits outlive a process; a clock that jumps ends a wait early or late, and changes nothing else.
+Guarantees: a round closes with at least a quorum of updates, each validated and durable. The updates of a round are
+folded in the order of their clusters' names. Replaying the durable records restores the state without its streams.
+
+Assumption: the driver writes the records of a step to the journal in one line, before it performs any effect.
+
+Caveat: `now` is the wall clock, because a wait can outlive a process. A clock that jumps ends a wait early or late,
+and changes nothing else.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,48 +33,49 @@ from hub_manager.aggregator.validation.refusal import UpdateRefusal
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one event led to."""
+    """The result of one event."""
 
     state: State
     records: tuple[Record, ...] = ()
     effects: tuple[Effect, ...] = ()
     refusals: Mapping[str, UpdateRefusal] = field(default_factory=lambda: MappingProxyType({}))
-    """Why an input of the peer was rejected; a rejected input changes nothing."""
+    """By peer, the reason for which its input was rejected; a rejected input changes nothing."""
 
     @property
     def durable_records(self) -> tuple[DurableRecord, ...]:
-        """What the journal has to hold before the first effect is performed."""
+        """The records that the driver writes to the journal before it performs the first effect."""
         return tuple(record for record in self.records if records.is_durable(record))
 
 
 def advance(state: State, event: Event, now: float) -> StepResult:
-    """One step of the run.
+    """Advance the run by one step.
 
     Args:
-        state: As the step before left it, or as the journal's facts make it.
-        event: What the shell saw.
+        state: The state after the previous step, or after the replay of the journal.
+        event: The event that the driver observed.
         now: Seconds since the epoch.
 
     Raises:
-        ImpossibleRecord: The engine contradicts itself; nothing of the step may be written or done.
+        ImpossibleRecord: The engine contradicts itself; the caller must discard the step.
     """
     decision = decide(state, event, now)
-    step = _followed(StepResult(state), decision.records)
+    step = _with_records(StepResult(state), decision.records)
     step = replace(step, effects=(*step.effects, *decision.effects))
     while (record := due(step.state, now)) is not None:
-        step = _followed(step, [record])
+        step = _with_records(step, [record])
     effects: list[Effect] = [effect for effect in step.effects if not isinstance(effect, ReportStatus)]
     if len(effects) < len(step.effects):
         effects.append(ReportStatus())
     deadline = step.state.deadline
-    # Timers run on the monotonic clock: one that comes while its deadline is ahead has seen the wall clock put back.
+    # Timers run on the monotonic clock. One that fires before its deadline shows that the wall clock was set back.
     if deadline is not None and (deadline != state.deadline or isinstance(event, Resumed | Timer)):
         effects.append(SetTimer(deadline))
     return replace(step, effects=tuple(effects), refusals=decision.refusals)
 
 
-def _followed(step: StepResult, coming: Iterable[Record]) -> StepResult:
-    for record in coming:
+def _with_records(step: StepResult, added: Iterable[Record]) -> StepResult:
+    """Apply the records to the step's state, and add their effects."""
+    for record in added:
         after = apply(step.state, record)
         effects = effects_of(step.state, record, after)
         step = replace(step, state=after, records=(*step.records, record), effects=(*step.effects, *effects))
@@ -79,14 +83,14 @@ def _followed(step: StepResult, coming: Iterable[Record]) -> StepResult:
 
 
 def due(state: State, now: float) -> DurableRecord | None:
-    """The fact that state and time ask for by themselves, if any."""
+    """Return the record that is due in this state at this time, if any."""
     match state.phase:
         case Phase.GATHERING:
-            return _gathered(state, now)
+            return _gathering_due(state, now)
         case Phase.AWAITING_INITIAL_MODEL:
             return _initial_model_due(state, now)
         case Phase.COLLECTING:
-            return _collected(state, now)
+            return _collecting_due(state, now)
         case Phase.BETWEEN:
             return _next_round(state, now)
         case Phase.EVALUATING:
@@ -100,34 +104,36 @@ def due(state: State, now: float) -> DurableRecord | None:
 _COMPLETED = "all rounds are done"
 
 
-def _gathered(state: State, now: float) -> DurableRecord | None:
-    """QuorumLost: too few collaborators came in their time, or are left to come."""
-    members, here = state.members, len(state.connected)
+def _gathering_due(state: State, now: float) -> DurableRecord | None:
+    """Start the first round or request the initial model; fail with QuorumLost if too few collaborators connect."""
+    members, connected = state.members, len(state.connected)
     waiting = now < _deadline(state)
     if len(members) < state.parameters.quorum and not _may_grow(state, now):
-        return _quorum_lost(state, f"{len(members)} clusters are left in the run")
-    if here < state.parameters.quorum:
-        return None if waiting else _quorum_lost(state, f"{here} of {len(members)} collaborators came in time")
-    if waiting and here < len(members):
+        return _quorum_lost(state, f"clusters left in the run: {len(members)}")
+    if connected < state.parameters.quorum:
+        return (
+            None if waiting else _quorum_lost(state, f"{connected} of {len(members)} collaborators connected in time")
+        )
+    if waiting and connected < len(members):
         return None
     return _initial_model_requested(state, now) if state.model is None else _next_round(state, now)
 
 
 def _initial_model_due(state: State, now: float) -> DurableRecord | None:
-    """The next one is asked when time is up, or in place of one that is out as soon as another is there.
+    """Ask the next collaborator after the deadline, or once the asked one is removed and another is connected.
 
-    Another may be on its way, so an aggregator that has just been started anew doesn't give up for want of one.
+    Right after a restart other collaborators may still be reconnecting, so their absence doesn't end the run yet.
     """
     if now < _deadline(state):
         unasked = frozenset(state.members).difference(state.requested_from)
-        hoped_for = bool(unasked) or _may_grow(state, now)
-        if state.requested_from[-1] not in state.removed or (hoped_for and not state.connected & unasked):
+        may_connect = bool(unasked) or _may_grow(state, now)
+        if state.requested_from[-1] not in state.removed or (may_connect and not state.connected & unasked):
             return None
     return _initial_model_requested(state, now)
 
 
 def _initial_model_requested(state: State, now: float) -> DurableRecord:
-    """NoFirstModel: nobody who is connected gave one; asked in the order of names, each for a round's time."""
+    """Ask the next connected collaborator by name, for a round's time; fail with NoFirstModel if none is left."""
     candidates = sorted(state.connected.difference(state.requested_from))
     if not candidates:
         message = f"no collaborator sent the initial model; asked: {', '.join(state.requested_from)}"
@@ -135,53 +141,53 @@ def _initial_model_requested(state: State, now: float) -> DurableRecord:
     return records.InitialModelRequested(candidates[0], now + state.parameters.round_seconds)
 
 
-def _collected(state: State, now: float) -> DurableRecord | None:
-    """QuorumLost: too few updates came in the round's time and its extension, or clusters are left to send them."""
+def _collecting_due(state: State, now: float) -> DurableRecord | None:
+    """Close, extend or refill the round; fail with QuorumLost if the quorum can't be reached in time."""
     parameters, roster, counted = state.parameters, state.roster, len(state.parts)
     late = now >= _deadline(state)
     if counted >= parameters.quorum:
-        whole = counted == len(roster)
-        if late or state.overdue or (whole and all(state.measured(peer) for peer in roster)):
+        complete = counted == len(roster)
+        if late or state.overdue or (complete and all(state.measured(peer) for peer in roster)):
             return records.RoundClosed()
-        if whole and not state.awaiting_metrics:
+        if complete and not state.awaiting_metrics:
             return records.MetricsAwaited(min(_deadline(state), now + parameters.metrics_seconds))
     if len(roster) < parameters.quorum and (record := _refilled(state, now)) is not None:
         return record
     if not late:
         return None
     if state.overdue:
-        return _quorum_lost(state, f"{counted} of {len(roster)} updates of round {state.round} came in time")
+        return _quorum_lost(state, f"{counted} of {len(roster)} updates of round {state.round} arrived in time")
     return records.RoundExtended(now + parameters.extension_seconds)
 
 
 def _refilled(state: State, now: float) -> DurableRecord | None:
-    """A round that can't reach its quorum takes in whoever was admitted since it opened, or the run is lost."""
+    """Reopen a round without enough clusters for those admitted since; without any, fail with QuorumLost."""
     if len(state.members) > len(state.roster):
         return records.RoundOpened(state.round, state.members, now + state.parameters.round_seconds)
     if _may_grow(state, now):
         return None
-    return _quorum_lost(state, f"{len(state.roster)} clusters are left in round {state.round}")
+    return _quorum_lost(state, f"clusters left in round {state.round}: {len(state.roster)}")
 
 
 def _next_round(state: State, now: float) -> DurableRecord:
     parameters = state.parameters
-    coming = state.model_round + 1
-    if coming <= parameters.rounds:
-        return records.RoundOpened(coming, state.members, now + parameters.round_seconds)
+    next_round = state.model_round + 1
+    if next_round <= parameters.rounds:
+        return records.RoundOpened(next_round, state.members, now + parameters.round_seconds)
     if parameters.evaluate and parameters.evaluation and state.members:
         return records.EvaluationOpened(state.members, now + parameters.round_seconds)
     return records.RunEnded(None, _COMPLETED)
 
 
 def _may_grow(state: State, now: float) -> bool:
-    """Whether clusters may still be admitted in place of those that were removed."""
+    """Return whether clusters may still be admitted in place of removed ones."""
     return state.parameters.join_policy is JoinPolicy.NEXT_ROUND and now < _deadline(state)
 
 
-def _quorum_lost(state: State, what: str) -> DurableRecord:
-    return records.RunEnded(RunFailureReason.QUORUM_LOST, f"{what}; {state.parameters.quorum} are needed")
+def _quorum_lost(state: State, cause: str) -> DurableRecord:
+    return records.RunEnded(RunFailureReason.QUORUM_LOST, f"{cause}; {state.parameters.quorum} are needed")
 
 
 def _deadline(state: State) -> float:
-    """The end of the present wait; evolution holds that there is one in every phase that asks."""
+    """Return the deadline of the current wait; `transitions` ensures that every phase with a wait has one."""
     return state.deadline if state.deadline is not None else float("inf")

@@ -1,4 +1,4 @@
-"""A state as one fact, for a journal that begins anew: what a state holds of its past is all that it needs of it."""
+"""Snapshots: a state as one record, which replaces all earlier records when the journal is compacted."""
 
 from types import MappingProxyType
 from typing import Final
@@ -8,18 +8,18 @@ from hub_manager.aggregator.rounds.records import DurableRecord, ModelRecorded, 
 from hub_manager.aggregator.rounds.state import Phase, State
 
 SNAPSHOT_ROUNDS: Final = 64
-"""Rounds between two snapshots: what a process reads that takes over is at most twice as many."""
+"""Rounds between two snapshots. A restarted process replays at most twice as many rounds."""
 
 
 def is_due(recorded: tuple[DurableRecord, ...], rounds: int) -> bool:
-    """Whether the facts of a step are of one after which the journal begins anew: every so many rounds."""
+    """Return whether the journal is compacted after a step with these records, which is every `rounds` rounds."""
     return any(
         isinstance(record, ModelRecorded) and record.round > 0 and record.round % rounds == 0 for record in recorded
     )
 
 
 def snapshot_of(state: State) -> Snapshot:
-    """What is durable of the state: from a new run of the same terms, the fact leads to it."""
+    """Build a snapshot of the durable part of the state."""
     return Snapshot(
         phase=state.phase.value,
         cohort=state.cohort,
@@ -41,10 +41,10 @@ def snapshot_of(state: State) -> Snapshot:
 
 
 def restored(parameters: RunParameters, snapshot: Snapshot) -> State:
-    """The state that the snapshot was made of, without its streams.
+    """Restore the state from its snapshot, without its streams.
 
     Raises:
-        ValueError: There is no such phase.
+        ValueError: The phase of the snapshot is unknown.
     """
     parts = {part.peer: CountedUpdate(part.peer, part.digest, part.weight) for part in snapshot.parts}
     return State(

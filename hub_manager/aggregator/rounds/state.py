@@ -1,4 +1,4 @@
-"""The state of a run: a value, made of facts by `evolution` and read by `round` and by whoever reports."""
+"""The immutable state of a run, built from records by `transitions`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from hub_manager.aggregator.rounds import records
 
 
 class Phase(Enum):
-    """Where a run stands between two facts."""
+    """Phase of a run between two records; its value is stored in snapshots."""
 
     NEW = "New"
     GATHERING = "Gathering"
@@ -26,40 +26,40 @@ class Phase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A run at one moment. Everything up to `ended` is durable; the rest is about streams."""
+    """State of a run. The fields up to `ended` are durable; the others are about streams."""
 
     parameters: RunParameters
     phase: Phase = Phase.NEW
     cohort: tuple[str, ...] = ()
     removed: frozenset[str] = frozenset()
-    """Of the cohort, those that the hub has taken out; they may come back."""
+    """Clusters of the cohort that have left the run; the hub may admit them again."""
     generation: int = 0
-    """Of the newest cohort that the hub has said."""
+    """Generation of the applied cohort."""
     manifest: ModelManifest | None = None
     model: str | None = None
-    """The digest of the global model."""
+    """Digest of the global model."""
     model_round: int = INITIAL_ROUND
-    """The round after which it is."""
+    """Round whose result the global model is."""
     round: int = INITIAL_ROUND
-    """The round in work; after the last one, that of the evaluation."""
+    """Current round; the final evaluation is numbered as one more than the last round."""
     roster: tuple[str, ...] = ()
-    """Whose updates the round takes; while it is open, of members alone."""
+    """Peers whose updates the round collects; while the round is open, all are members."""
     parts: Mapping[str, CountedUpdate] = field(default_factory=lambda: MappingProxyType({}))
-    """The updates of the round that count, by peer."""
+    """Counted updates of the round, by peer."""
     metrics: Mapping[tuple[str, str], records.MetricsCounted] = field(default_factory=lambda: MappingProxyType({}))
-    """Of the round in work or just done, by peer and task."""
+    """Metrics of the current or just closed round, by peer and task."""
     requested_from: tuple[str, ...] = ()
-    """Who was asked for the first model, the latest last."""
+    """Peers that were asked for the initial model, the latest last."""
     deadline: float | None = None
     awaiting_metrics: bool = False
-    """Every update counts, only metrics are out."""
+    """Set while every update is counted and only metrics are missing."""
     overdue: bool = False
-    """The round's time is up without a quorum."""
+    """Set once the round has passed its deadline without a quorum."""
     ended: records.RunEnded | None = None
 
     connected: frozenset[str] = frozenset()
     declared: Mapping[str, ModelManifest] = field(default_factory=lambda: MappingProxyType({}))
-    """What each peer that was connected once says its model is."""
+    """Model layout that each peer declared when it connected; kept after it disconnects."""
     uploads: Mapping[str, Announcement] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -69,31 +69,31 @@ class State:
 
     @property
     def is_final_evaluation(self) -> bool:
-        """Whether `round` stands for the final evaluation, which is numbered as one more than the last round."""
+        """Whether `round` is the final evaluation, which is numbered as one more than the last round."""
         return self.round > self.parameters.rounds
 
     @property
     def reported_round(self) -> int:
-        """The current or last round, which for users stays the last one in the final evaluation."""
+        """Round to show to users, which stays the last one in the final evaluation."""
         return min(self.round, self.parameters.rounds)
 
     @property
     def due_tasks(self) -> tuple[Task, ...]:
-        """The tasks of the round in work."""
+        """The tasks of the current round."""
         return self.parameters.evaluation if self.phase is Phase.EVALUATING else self.parameters.tasks
 
     def measured(self, peer: str) -> bool:
-        """Whether every validation of the round is in from the peer."""
+        """Return whether the peer has reported every validation of the round."""
         validations = (task.name for task in self.due_tasks if task.kind is not TaskKind.TRAIN)
         return all((peer, name) in self.metrics for name in validations)
 
 
 def new_run(parameters: RunParameters) -> State:
-    """A run of which nothing is known but its terms."""
+    """Return the state of a run that has not started."""
     return State(parameters, cohort=parameters.cohort)
 
 
 def durable(state: State) -> State:
-    """What a process finds that replays the journal: the state without its streams."""
+    """Return the state without its streams, as a replay of the journal restores it."""
     nothing = MappingProxyType[str, Any]({})
     return replace(state, connected=frozenset(), declared=nothing, uploads=nothing)

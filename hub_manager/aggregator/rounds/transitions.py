@@ -1,8 +1,8 @@
-"""How a run's state comes from its facts, and what can't be.
+"""Transitions: `apply` builds a run's state from its records and rejects impossible ones.
 
-`apply` applies one fact. Which fact may follow in which phase is the table `TRANSITIONS`, and what holds of every
-state is `assert_sound`; both are asked after each fact, so a mistake of `round` ends the process before it reaches the
-journal or a peer. The picture, with facts on the arrows:
+The table `TRANSITIONS` lists the records that may follow in each phase, and `assert_sound` checks the invariants of
+every state. `apply` checks both for each record, so an error of `machine` or `decisions` ends the process before it
+reaches the journal or a peer. The diagram shows the records, by their names in the journal, on the arrows:
 
     New -Started-> Gathering -SeedAsked-> Seeding -SeedCounted-> Storing -ModelKnown-> Between
                    Gathering -RoundOpened-> Collecting -RoundClosed-> Storing -ModelKnown-> Between
@@ -54,8 +54,7 @@ TRANSITIONS: Final[Mapping[Move, Phase]] = {
     (Phase.EVALUATING, records.RolledBack): Phase.BETWEEN,
     (Phase.EVALUATING, records.RunEnded): Phase.ENDED,
 }
-"""Where each fact leads from each phase; a snapshot says itself where. A fact about who is in or connected may come at
-any time and leads nowhere."""
+"""The next phase for each phase and record; a snapshot contains its phase. Records in `_ANY_TIME` keep the phase."""
 
 _ANY_TIME: Final = (
     records.CohortApplied,
@@ -69,14 +68,14 @@ _ANY_TIME: Final = (
 
 
 class ImpossibleRecord(Exception):
-    """A fact that can't follow, or a state that can't be: a mistake of the engine, or a journal of something else."""
+    """Record that can't follow, or that leads to an impossible state: a bug of the engine, or a foreign journal."""
 
 
 def replay(parameters: RunParameters, recorded: Iterable[Record]) -> State:
-    """The state that the facts make, one after the other.
+    """Build the state from all records of a run, in order.
 
     Raises:
-        ImpossibleRecord: They are not those of a run on these terms.
+        ImpossibleRecord: The records are not from a run with these parameters.
     """
     state = new_run(parameters)
     for record in recorded:
@@ -85,10 +84,10 @@ def replay(parameters: RunParameters, recorded: Iterable[Record]) -> State:
 
 
 def apply(state: State, record: Record) -> State:
-    """The state after the fact.
+    """Apply one record to the state.
 
     Raises:
-        ImpossibleRecord: The fact can't follow, or leads to a state that can't be.
+        ImpossibleRecord: The record can't follow, or leads to an impossible state.
     """
     if isinstance(record, _ANY_TIME):
         phase = state.phase
@@ -115,13 +114,13 @@ def _changed(state: State, record: Record) -> State:  # noqa: C901, PLR0911, PLR
             return restored(state.parameters, record)
         case records.ModelRecorded() | records.RolledBack():
             manifest = record.manifest if isinstance(record, records.ModelRecorded) else None
-            known = replace(state, model=record.digest, model_round=record.round, manifest=manifest or state.manifest)
-            return replace(_idle(known), round=record.round)
+            updated = replace(state, model=record.digest, model_round=record.round, manifest=manifest or state.manifest)
+            return replace(_idle(updated), round=record.round)
         case records.InitialModelRequested():
             return replace(_idle(state), requested_from=(*state.requested_from, record.peer), deadline=record.deadline)
         case records.InitialModelCounted():
-            seed = {record.peer: CountedUpdate(record.peer, record.digest, 0)}
-            return replace(_idle(state), manifest=record.manifest, parts=MappingProxyType(seed))
+            parts = {record.peer: CountedUpdate(record.peer, record.digest, 0)}
+            return replace(_idle(state), manifest=record.manifest, parts=MappingProxyType(parts))
         case records.RoundOpened() | records.EvaluationOpened():
             return _opened(state, record)
         case records.UpdateCounted():
@@ -136,7 +135,7 @@ def _changed(state: State, record: Record) -> State:  # noqa: C901, PLR0911, PLR
         case records.CohortApplied():
             return replace(state, generation=record.generation)
         case records.PeerAdmitted() | records.PeerDropped() | records.PeerConnected() | records.PeerDisconnected():
-            return _peopled(state, record)
+            return _membership_changed(state, record)
         case records.UploadOpened():
             return replace(state, uploads=MappingProxyType({**state.uploads, record.peer: record.announcement}))
         case records.UploadEnded():
@@ -145,17 +144,17 @@ def _changed(state: State, record: Record) -> State:  # noqa: C901, PLR0911, PLR
 
 
 def _idle(state: State) -> State:
-    """Nothing is waited for and nothing is received."""
+    """Clear the wait and the uploads."""
     return replace(state, deadline=None, awaiting_metrics=False, overdue=False, uploads=MappingProxyType({}))
 
 
 def _emptied(state: State) -> State:
-    """Nothing counts yet."""
+    """Clear the wait, the uploads, and everything counted in the round."""
     return replace(_idle(state), parts=MappingProxyType({}), metrics=MappingProxyType({}))
 
 
 def _opened(state: State, record: records.RoundOpened | records.EvaluationOpened) -> State:
-    """The roster is waited for; what counts already in a round that is opened again goes on counting."""
+    """Open a round or the evaluation; a round that is opened again keeps its counted updates."""
     match record:
         case records.RoundOpened():
             fresh = state if state.round == record.round else _emptied(state)
@@ -167,7 +166,7 @@ def _opened(state: State, record: records.RoundOpened | records.EvaluationOpened
     assert_never(record)
 
 
-def _peopled(
+def _membership_changed(
     state: State, record: records.PeerAdmitted | records.PeerDropped | records.PeerConnected | records.PeerDisconnected
 ) -> State:
     peer = record.peer
@@ -181,14 +180,14 @@ def _peopled(
         case records.PeerDisconnected():
             return replace(state, connected=state.connected - {peer})
         case records.PeerDropped():
-            gone = replace(state, removed=state.removed | {peer}, connected=state.connected - {peer})
-            gone = replace(gone, declared=_without(state.declared, peer), uploads=_without(state.uploads, peer))
+            after = replace(state, removed=state.removed | {peer}, connected=state.connected - {peer})
+            after = replace(after, declared=_without(state.declared, peer), uploads=_without(state.uploads, peer))
             if state.phase not in _OPEN:
-                return gone  # What is closed stays as it was closed.
+                return after  # A closed round is not changed.
             roster = tuple(other for other in state.roster if other != peer)
             kept = {key: counted for key, counted in state.metrics.items() if key[0] != peer}
-            gone = replace(gone, roster=roster, parts=_without(state.parts, peer))
-            return replace(gone, metrics=MappingProxyType(kept))
+            after = replace(after, roster=roster, parts=_without(state.parts, peer))
+            return replace(after, metrics=MappingProxyType(kept))
     assert_never(record)
 
 
@@ -201,10 +200,10 @@ _WAITING: Final = frozenset({Phase.GATHERING, Phase.AWAITING_INITIAL_MODEL, Phas
 
 
 def assert_sound(state: State) -> None:
-    """Hold the state to what is true of every run.
+    """Check the invariants that hold in every state of a run.
 
     Raises:
-        ImpossibleRecord: Something is not; the message says what was broken.
+        ImpossibleRecord: An invariant is broken; the message names it.
     """
     broken = next((name for name, holds in _invariants(state) if not holds), None)
     if broken is not None:
@@ -213,29 +212,32 @@ def assert_sound(state: State) -> None:
 
 def _invariants(state: State) -> Iterable[tuple[str, bool]]:
     phase, members = state.phase, frozenset(state.members)
-    seeding = state.model is None
-    yield "names are sorted and unique", state.cohort == tuple(sorted(set(state.cohort)))
-    yield "the roster is of the cohort", set(state.roster) <= set(state.cohort)
-    yield "nobody who is out is waited for", phase not in _OPEN or set(state.roster) <= members
-    yield "only members are connected or send", {*state.connected, *state.declared, *state.uploads} <= members
-    yield "every wait has a deadline, and nothing else has", (state.deadline is not None) == (phase in _WAITING)
-    yield "only an open round receives", not state.uploads or phase in {Phase.AWAITING_INITIAL_MODEL, Phase.COLLECTING}
-    yield "the end is known at the end", (state.ended is not None) == (phase is Phase.ENDED)
-    yield "metrics are of the roster", {peer for peer, _ in state.metrics} <= set(state.roster)
+    has_model = state.model is not None
+    yield "the cohort is sorted and unique", state.cohort == tuple(sorted(set(state.cohort)))
+    yield "the round collects from clusters of the cohort", set(state.roster) <= set(state.cohort)
+    yield "an open round waits for members only", phase not in _OPEN or set(state.roster) <= members
+    yield "only members connect or upload", {*state.connected, *state.declared, *state.uploads} <= members
+    yield "exactly the waiting phases have a deadline", (state.deadline is not None) == (phase in _WAITING)
+    yield (
+        "only an open round receives uploads",
+        not state.uploads or phase in {Phase.AWAITING_INITIAL_MODEL, Phase.COLLECTING},
+    )
+    yield "exactly an ended run has its outcome", (state.ended is not None) == (phase is Phase.ENDED)
+    yield "metrics are from clusters of the round", {peer for peer, _ in state.metrics} <= set(state.roster)
     match phase:
         case Phase.COLLECTING:
-            yield "a model to start from", not seeding and state.manifest is not None
+            yield "a round starts from a model", has_model and state.manifest is not None
             yield "the round follows the model", state.round == state.model_round + 1 <= state.parameters.rounds
-            yield "what counts is of members on the roster", set(state.parts) <= set(state.roster)
-            yield "what counts is not received again", not set(state.parts) & set(state.uploads)
-        case Phase.STORING if seeding:
-            yield "one first model", state.round == INITIAL_ROUND and len(state.parts) == 1
+            yield "counted updates are from clusters of the round", set(state.parts) <= set(state.roster)
+            yield "a counted update is not received again", not set(state.parts) & set(state.uploads)
+        case Phase.STORING if not has_model:
+            yield "one initial model is counted", state.round == INITIAL_ROUND and len(state.parts) == 1
         case Phase.STORING:
-            yield "a quorum was there", state.parameters.quorum <= len(state.parts)
+            yield "a closed round has a quorum", state.parameters.quorum <= len(state.parts)
             yield "the round follows the model", state.round == state.model_round + 1
         case Phase.BETWEEN | Phase.EVALUATING:
-            yield "a model is known", not seeding and state.manifest is not None
+            yield "the global model is recorded", has_model and state.manifest is not None
         case Phase.ENDED if state.ended is not None and state.ended.failure is None:
-            yield "completed after the last round", state.model_round >= state.parameters.rounds
+            yield "a completed run has its last round", state.model_round >= state.parameters.rounds
         case _:
             pass

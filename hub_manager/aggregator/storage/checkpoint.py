@@ -1,12 +1,12 @@
-"""Checkpoints: the model after each round, where a run goes on and where its result is found.
+"""Checkpoints: the model after each round, from which a restarted run continues and users read the result.
 
-One folder a round: the model, what the optimizer keeps, each a safetensors file that any tool reads without running
-anything, and `manifest.json`, which says what they are and their digests. A folder is written under another name,
-synchronised file by file, and renamed, so under its own name it is whole. The newest two are kept: should the newest
-not be what its manifest says, the one before is.
+Each round has one folder. It contains the model and the optimizer's slots, each as a safetensors file, and
+`manifest.json` with their layout and digests. The store writes a folder under a temporary name, synchronises each file,
+and then renames the folder, so a folder with its final name is complete. The newest two are kept, in case the newest is
+damaged.
 
-The digest of a model is that of its tensors' bytes, as collaborators get them; `fileDigest` is that of the file, as
-`b3sum` prints it.
+The digest of a model covers the bytes of its tensors, as collaborators receive them. `fileDigest` covers the whole
+file, as `b3sum` prints it.
 """
 
 import os
@@ -34,7 +34,7 @@ from hub_manager.aggregator.storage.volume import (
 
 KEPT: Final = 2
 _COPIED: Final = 1 << 20
-"""Bytes at a time, of a file that is read or copied."""
+"""Bytes to read or copy at a time."""
 
 
 class Checkpoint(CheckpointManifest, frozen=True):
@@ -42,7 +42,7 @@ class Checkpoint(CheckpointManifest, frozen=True):
 
     @property
     def stored(self) -> StoredModel:
-        """The model in the engine's terms."""
+        """The model as the round engine uses it."""
         return StoredModel(self.round, self.model.digest, self.tensors)
 
 
@@ -50,11 +50,11 @@ class CheckpointStore:
     """The checkpoints of one run, below one folder; written by one thread at a time."""
 
     def __init__(self, folder: Path, run: str) -> None:
-        """Use the folder.
+        """Set the folder.
 
         Args:
-            folder: Made when the first checkpoint is written.
-            run: The run's unique id, which every file names.
+            folder: Created with the first checkpoint.
+            run: The run's unique ID, which every file contains.
         """
         self._folder = folder
         self._run = run
@@ -66,17 +66,20 @@ class CheckpointStore:
         slots: Sequence[str],
         produce: Callable[[Write, Sequence[Write]], Diverged | None],
     ) -> StoredModel | Diverged:
-        """Write the checkpoint of a round, durable on return; older ones than the one before it are removed.
+        """Write the checkpoint of a round durably, and remove all but the newest two.
 
         Args:
-            round_number: The round after which it is the global model.
+            round_number: The round whose result the model is.
             manifest: The model's layout.
-            slots: The names of what the optimizer keeps, each laid out as `slot_manifest` has it.
-            produce: Writes the model and each slot; what it returns but None is returned, and nothing is stored.
+            slots: The names of the optimizer's slots, each laid out as `slot_manifest` describes.
+            produce: Writes the model and each slot. If it returns `Diverged`, nothing is stored.
+
+        Returns:
+            The stored model, or the `Diverged` that `produce` returned.
 
         Raises:
-            OSError: The volume is full, or failed; nothing is stored then.
-            ValueError: `produce` wrote more or less than the layouts have.
+            OSError: The volume is full, or failed; nothing is stored.
+            ValueError: `produce` wrote more or fewer bytes than the layouts have.
         """
         partial = self._folder / f".round-{round_number:06}.partial"
         remove_folder(partial)
@@ -92,8 +95,8 @@ class CheckpointStore:
             if diverged is not None:
                 remove_folder(partial)
                 return diverged
-            model, *kept = [writer.finish() for writer in writers]
-        checkpoint = Checkpoint(FORMAT, self._run, round_number, model, manifest, tuple(kept))
+            model, *slot_files = [writer.finish() for writer in writers]
+        checkpoint = Checkpoint(FORMAT, self._run, round_number, model, manifest, tuple(slot_files))
         _write_durably(partial / MANIFEST_FILE, msgspec.json.format(msgspec.json.encode(checkpoint)) + b"\n")
         self._put_in_place(partial, round_number)
         for older in self._rounds()[KEPT:]:
@@ -101,10 +104,10 @@ class CheckpointStore:
         return checkpoint.stored
 
     def store_initial_model(self, manifest: ModelManifest, source: Source) -> StoredModel:
-        """Write a model, as it is, as the one that the run starts from.
+        """Store a copy of a model as the run's initial model.
 
         Raises:
-            OSError: The volume is full, or failed, or the source ends before its last byte.
+            OSError: The volume is full or failed, or the source is too short.
         """
 
         def copy(write: Write, _: Sequence[Write]) -> None:
@@ -118,7 +121,7 @@ class CheckpointStore:
         return stored
 
     def recover(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole: every file has the digest that its manifest says. Reads all of it.
+        """Return the newest intact checkpoint, whose files all match the digests of its manifest; reads all its files.
 
         Raises:
             OSError: The volume failed.
@@ -127,10 +130,10 @@ class CheckpointStore:
         return next((checkpoint for checkpoint in found if checkpoint is not None), None)
 
     def source(self, round_number: int) -> FileSource:
-        """The bytes of a checkpoint's model, to be closed by the caller.
+        """Open the tensors of a checkpoint's model; the caller closes the source.
 
         Raises:
-            OSError: There is no such checkpoint.
+            OSError: The checkpoint is missing.
         """
         path = self.path(round_number)
         return FileSource(path, _start(path))
@@ -143,27 +146,27 @@ class CheckpointStore:
             name: Of the slot.
 
         Raises:
-            OSError: There is no such checkpoint, or it has no such slot.
+            OSError: The checkpoint or the slot is missing.
         """
         path = self._path(round_number) / f"{name}.safetensors"
         return FileSource(path, _start(path))
 
     def path(self, round_number: int) -> Path:
-        """The file with the model of a round, for whoever wants it whole."""
+        """Return the path of the file with a round's model."""
         return self._path(round_number) / f"{MODEL}.safetensors"
 
-    def _put_in_place(self, whole: Path, round_number: int) -> None:
-        sync_folder(whole)
+    def _put_in_place(self, complete: Path, round_number: int) -> None:
+        sync_folder(complete)
         folder = self._path(round_number)
-        remove_folder(folder)  # Of a process that died before it could tell the journal: to be the same again.
-        whole.rename(folder)
+        remove_folder(folder)  # A process that crashed before it wrote the journal left an equal one.
+        complete.rename(folder)
         sync_folder(self._folder)
 
     def _path(self, round_number: int) -> Path:
         return self._folder / f"round-{round_number:06}"
 
     def _rounds(self) -> list[int]:
-        """Newest first."""
+        """Return the rounds that have a checkpoint, newest first."""
         names = (path.name.removeprefix("round-") for path in self._folder.glob("round-*"))
         return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
@@ -180,7 +183,7 @@ class CheckpointStore:
 
 
 class _TensorWriter:
-    """One safetensors file that is being written."""
+    """Writer of one safetensors file."""
 
     def __init__(self, folder: Path, name: str, manifest: ModelManifest, run: str, round_number: int) -> None:
         self._name = name
@@ -200,7 +203,7 @@ class _TensorWriter:
 
     def finish(self) -> TensorFile:
         if self._written != self._expected:
-            raise ValueError(f"{self._name}: {self._written} bytes were written, the layout has {self._expected}")
+            raise ValueError(f"{self._name}: {self._written} bytes were written; the layout has {self._expected}")
         os.fsync(self._file)
         digests = (DIGEST_PREFIX + hasher.hexdigest() for hasher in (self._tensors, self._whole))
         return TensorFile(self._name, self._expected, *digests)

@@ -61,15 +61,15 @@ def read_initial_model(path: Path, limits: ModelLimits) -> tuple[ModelManifest, 
         raise ModelUnusable(f"{path.name}: {manifest.reason.value}: {manifest.message}")
     expected = [(offset, offset + tensor.nbytes) for tensor, offset in manifest.placed()]
     source = FileSource(path, HEADER_LENGTH + size)
-    whole = [entry.data_offsets for _, entry in ordered] == expected and source.size == manifest.nbytes
-    wrong = (
-        _not_finite(source, manifest)
-        if whole
+    contiguous = [entry.data_offsets for _, entry in ordered] == expected and source.size == manifest.nbytes
+    problem = (
+        _content_problem(source, manifest)
+        if contiguous
         else "the tensors' bytes are not contiguous and in the order of the header"
     )
-    if wrong:
+    if problem:
         source.close()
-        raise ModelUnusable(f"{path.name}: {wrong}")
+        raise ModelUnusable(f"{path.name}: {problem}")
     return manifest, source
 
 
@@ -78,7 +78,7 @@ def _dtype_name(code: str) -> str:
     return DTYPES[code].value if code in DTYPES else code
 
 
-def _not_finite(source: FileSource, manifest: ModelManifest) -> str:
+def _content_problem(source: FileSource, manifest: ModelManifest) -> str:
     inspection = Inspection(manifest, Announcement(INITIAL_ROUND, "", manifest.nbytes, "", 0))
     for offset in range(0, manifest.nbytes, _READ):
         piece = bytearray(min(_READ, manifest.nbytes - offset))

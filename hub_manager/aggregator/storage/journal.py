@@ -1,13 +1,14 @@
-"""The journal of a run: the durable facts, one step a line, only ever added to, or begun anew as a whole.
+"""The journal of a run: an append-only file with the durable records, one line for each step.
 
-A line is the BLAKE3 digest of its text, cut to 16 digits, a space, and the text: JSON with the line's number and the
-step's facts. A step is one line, so it is there whole or not at all. A line is durable before `append` returns.
+A line consists of the first 16 digits of the BLAKE3 digest of its text, a space, and the text. The text is JSON with
+the line's number and the step's records. As each step is one line, it is stored completely or not at all. A line is
+durable before `append` returns.
 
-A process that dies while it writes leaves at most a torn last line: nothing of its step was done yet, so it is cut off.
-A line that is broken anywhere else is damage that nobody can mend by guessing, and is an error.
+A process that crashes while it writes leaves at most a torn last line. No effect of that step was performed yet, so
+`open_journal` cuts the line off. A damaged line anywhere else can't be repaired, and is an error.
 
-A journal begins anew in a file of its own, which takes the other's name once it is durable: at any moment one of the
-two is there, whole. Its first line holds a snapshot, and is never torn.
+To compact the journal, `compact` writes a snapshot to a new file, which replaces the old one once it is durable. At any
+time one complete journal exists.
 """
 
 import os
@@ -29,22 +30,22 @@ T = TypeVar("T")
 
 
 class JournalDamaged(Exception):
-    """The journal is not what was written, or is another run's; the run can't go on from it."""
+    """The journal is damaged or belongs to another run, so the run can't continue from it."""
 
 
 class _Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     number: int
     records: tuple[DurableRecord, ...] = msgspec.field(name="facts", default=())
     run: str | None = None
-    """In the first line alone, with the format."""
+    """Set in the first line only, as is the format."""
     format: int | None = None
 
 
 class Journal:
-    """A run's journal, open for adding."""
+    """The journal of a run, open for appending."""
 
     def __init__(self, path: Path, run: str, file: int, lines: int) -> None:
-        """Take over an open file; `open_journal` is the way to one."""
+        """Take over an open file; use `open_journal` to create an instance."""
         self._path = path
         self._run = run
         self._file = file
@@ -52,11 +53,11 @@ class Journal:
         self._failed = False
 
     def append(self, records: Sequence[DurableRecord]) -> None:
-        """Write the facts of one step; durable on return. None is written for no facts.
+        """Write the records of one step durably; does nothing without records.
 
         Raises:
-            OSError: The volume failed. The journal takes nothing more: what is on disk is known again only to the
-                process that reads it from there.
+            OSError: The volume failed. The journal then rejects all further writes, because only a new process, which
+                reads the file, can determine its content.
         """
         if not records:
             return
@@ -68,11 +69,11 @@ class Journal:
         self._lines += 1
         self._failed = False
 
-    def begin_anew(self, snapshot: Snapshot) -> None:
-        """Put a snapshot in the place of everything that was appended; durable on return.
+    def compact(self, snapshot: Snapshot) -> None:
+        """Replace all records by a snapshot, durably.
 
         Raises:
-            OSError: As above.
+            OSError: The volume failed; see `append`.
         """
         if self._failed:
             raise OSError("the journal failed before")
@@ -96,36 +97,39 @@ class Journal:
 
 
 def open_journal(path: Path, run: str, start: T, take: Callable[[T, DurableRecord], T]) -> tuple[Journal, T]:
-    """The run's journal, and what its facts come to; a new one where there is none.
+    """Open the run's journal, or create it, and reduce its records to one value.
 
     Args:
         path: The journal's file.
-        run: The run's unique id.
-        start: What no facts come to.
-        take: What one more fact makes of what those before it came to; the facts themselves are not kept.
+        run: The run's unique ID.
+        start: The value before the first record.
+        take: Returns the value after one more record.
+
+    Returns:
+        The journal, and the value after its last record.
 
     Raises:
-        JournalDamaged: The file is another run's, of another format, or broken before its end.
+        JournalDamaged: The file belongs to another run, has another format, or is damaged before its last line.
         OSError: The volume failed.
     """
     make_folder(path.parent)
     file = os.open(path, _FLAGS, PRIVATE)
     try:
-        found, lines, good = _read(path, run, start, take)
-        if good < os.fstat(file).st_size:
-            os.ftruncate(file, good)
+        value, lines, intact_bytes = _read(path, run, start, take)
+        if intact_bytes < os.fstat(file).st_size:
+            os.ftruncate(file, intact_bytes)
             os.fsync(file)
         if not lines:
-            write_whole(file, _first(run))
+            write_whole(file, _first_line(run))
             os.fsync(file)
             sync_folder(path.parent)
     except BaseException:
         os.close(file)
         raise
-    return Journal(path, run, file, max(lines, 1)), found
+    return Journal(path, run, file, max(lines, 1)), value
 
 
-def _recognise(first: _Line, run: str) -> None:
+def _check_header(first: _Line, run: str) -> None:
     if first.format != FORMAT:
         raise JournalDamaged(f"the journal has format {first.format}; the supported format is {FORMAT}")
     if first.run != run:
@@ -135,26 +139,26 @@ def _recognise(first: _Line, run: str) -> None:
 
 
 def _read(path: Path, run: str, start: T, take: Callable[[T, DurableRecord], T]) -> tuple[T, int, int]:
-    """What the facts come to, the number of good lines, and the byte after the last of them."""
-    found, lines, good = start, 0, 0
+    """Return the reduced value, the number of intact lines, and the offset after the last one."""
+    value, lines, intact_bytes = start, 0, 0
     with path.open("rb") as file:
         for raw in file:
             line = _decoded(raw, lines)
             if line is None:
-                if file.read(1) or (not lines and len(raw) > len(_first(run))):
-                    raise JournalDamaged(f"line {lines + 1} of the journal is broken")
+                if file.read(1) or (not lines and len(raw) > len(_first_line(run))):
+                    raise JournalDamaged(f"line {lines + 1} of the journal is damaged")
                 break
             if not lines:
-                _recognise(line, run)
+                _check_header(line, run)
             for record in line.records:
-                found = take(found, record)
+                value = take(value, record)
             lines += 1
-            good += len(raw)
-    return found, lines, good
+            intact_bytes += len(raw)
+    return value, lines, intact_bytes
 
 
-def _first(run: str) -> bytes:
-    """The line that a new journal begins with."""
+def _first_line(run: str) -> bytes:
+    """Return the first line of a new journal."""
     return _encoded(_Line(0, run=run, format=FORMAT))
 
 

@@ -1,11 +1,11 @@
-"""Updates on the run's volume: taken in as they arrive, kept until their round is folded.
+"""The spool: updates on the run's volume, stored as they arrive and kept until their round is folded.
 
-`ROUND/PEER.DIGEST.part` grows with the stream, and its length is the offset at which an upload goes on, after a broken
-stream as after a killed process. The digest in the name ties it to one update: another one starts from nothing. A whole
-update that passed its inspection is synchronised and renamed to `.whole`; only then may it count.
+The file `ROUND/PEER.DIGEST.part` grows with the upload. Its length is the offset at which an interrupted upload
+resumes, also after a restart. The digest in the name binds the file to one update, so a different update starts at
+byte 0. A complete and valid update is synchronised and renamed to `.whole`; only then may it be counted.
 
-What is on disk is never trusted: a part that goes on, and a whole one that is sent again, is inspected from its first
-byte. A loss of power may leave a part with bytes that were never written; its digest tells.
+Data on disk is never trusted. When an upload resumes or is repeated, the file is inspected from its first byte. After a
+power loss, a part may contain bytes that were never written; its digest reveals them.
 """
 
 import os
@@ -29,27 +29,27 @@ from hub_manager.aggregator.validation.content import Inspection
 from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason
 
 _REREAD: Final = 1 << 20
-"""Bytes at a time, of what is on disk already."""
+"""Bytes to read at a time from a stored part."""
 _DIGEST_DIGITS: Final = 32
 _PEER: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,198}[a-z0-9])?")
-"""A managed cluster's name: with the rest of the file's name within 255 bytes."""
+"""Name of a managed cluster, short enough for file names of at most 255 bytes."""
 
 
 class Spool:
-    """The updates of a run, below one folder."""
+    """The updates of one run, below one folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Use the folder, which is made when the first update comes."""
+        """Set the folder, which the first update creates."""
         self._folder = folder
 
     def offset(self, peer: str, announced: Announcement) -> int:
-        """Bytes held of exactly this update."""
+        """Return the number of stored bytes of exactly this update."""
         return next((path.stat().st_size for path in self._paths(peer, announced) if path.exists()), 0)
 
     def receive(self, peer: str, announced: Announcement, manifest: ModelManifest) -> "SpoolUpload":
-        """Take in an update, from `SpoolUpload.offset` on; any other update of the peer in this round is dropped.
+        """Open an update to receive it from `SpoolUpload.offset` on; other updates of the peer in this round are deleted.
 
-        Inspects what is held already, which takes its time for a large model: not for the event loop.
+        This reads all stored bytes of the update, so it must not run in the event loop.
 
         Raises:
             OSError: The volume is full, or failed.
@@ -61,7 +61,7 @@ class Spool:
                 other.unlink()
         if whole.exists():
             whole.replace(part)
-        # The file that is read is the one that is written to, whatever its name stands for meanwhile.
+        # Read and write through one descriptor: the name may refer to another file in the meantime.
         file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
         try:
             inspection = _inspected(file, Inspection(manifest, announced)) or Inspection(manifest, announced)
@@ -73,20 +73,20 @@ class Spool:
         return SpoolUpload(file, part, whole, inspection)
 
     def source(self, peer: str, round_number: int, digest: str) -> FileSource:
-        """The whole update of a peer, to be closed by the caller.
+        """Open a peer's complete update; the caller closes it.
 
         Raises:
-            OSError: It is not there.
+            OSError: The update is missing.
         """
         return FileSource(self._path(peer, round_number, digest, "whole"))
 
     def discard(self, peer: str, announced: Announcement) -> None:
-        """Drop what is held of an update."""
+        """Delete all stored bytes of an update."""
         for path in self._paths(peer, announced):
             path.unlink(missing_ok=True)
 
     def drop_through(self, round_number: int) -> None:
-        """Drop every update of this round and of those before it."""
+        """Delete the updates of this round and of all earlier ones."""
         for folder in self._folder.glob("[0-9]*"):
             if int(folder.name) <= round_number:
                 remove_folder(folder)
@@ -98,15 +98,15 @@ class Spool:
     def _path(self, peer: str, round_number: int, digest: str, ending: str) -> Path:
         digits = digest.removeprefix(DIGEST_PREFIX)[:_DIGEST_DIGITS]
         if not digits.isalnum():
-            raise ValueError(f"not a digest: {digest!r}")
+            raise ValueError(f"invalid digest: {digest!r}")
         return self._folder / f"{round_number:06}" / f"{_checked(peer)}.{digits}.{ending}"
 
 
 class SpoolUpload:
-    """One update as it comes in; used by one stream at a time."""
+    """One update that is being received; used by one stream at a time."""
 
     def __init__(self, file: int, part: Path, whole: Path, inspection: Inspection) -> None:
-        """Go on at the end of an open part of which `inspection` has seen every byte; `close` closes it."""
+        """Continue at the end of an open part that `inspection` has read completely; `close` closes the file."""
         self._file = file
         self._part = part
         self._whole = whole
@@ -114,21 +114,21 @@ class SpoolUpload:
 
     @property
     def offset(self) -> int:
-        """Bytes held, and so where the next chunk belongs."""
+        """Number of stored bytes, which is the offset of the next chunk."""
         return self._inspection.received
 
     def write(self, offset: int, chunk: Bytes) -> UpdateRefusal | None:
-        """Take the next chunk, or say why the update can't count.
+        """Write the next chunk, or return a refusal.
 
-        OutOfPlace: the chunk belongs elsewhere. Else what `Inspection.feed` refuses; the part is dropped then, because
-        no byte that may follow makes it good.
+        A chunk at another offset is refused with OutOfPlace. If `Inspection.feed` refuses the chunk, the part is
+        deleted, because no further bytes can make it valid.
 
         Args:
-            offset: Where the sender says the chunk belongs.
+            offset: Offset of the chunk according to the sender.
             chunk: Of any length.
 
         Raises:
-            OSError: The volume is full, or failed. The upload has to be closed then, and can be received anew.
+            OSError: The volume is full, or failed. The caller must close the upload, and may receive it again.
         """
         if offset != self.offset:
             return UpdateRefusal(
@@ -142,9 +142,10 @@ class SpoolUpload:
         return None
 
     def finish(self) -> UpdateRefusal | None:
-        """Make the update durable, after which it may count; or say why it may not.
+        """Make the complete update durable, so that it may be counted, or return a refusal.
 
-        A part that is too short stays, and the upload can go on. Synchronises: not for the event loop.
+        A part that is too short is kept, so that the upload can resume. This synchronises the file, so it must not run
+        in the event loop.
 
         Raises:
             OSError: The volume failed.
@@ -160,7 +161,7 @@ class SpoolUpload:
         return None
 
     def close(self) -> None:
-        """Let go of the file; what is held stays."""
+        """Close the file, and keep it for a later upload."""
         os.close(self._file)
 
     def __enter__(self) -> Self:
@@ -174,12 +175,12 @@ class SpoolUpload:
 
 def _checked(peer: str) -> str:
     if not _PEER.fullmatch(peer):
-        raise ValueError(f"not a cluster's name: {peer!r}")
+        raise ValueError(f"invalid cluster name: {peer!r}")
     return peer
 
 
 def _inspected(file: int, inspection: Inspection) -> Inspection | None:
-    """The inspection of what is on disk, or None when that can't become the update and has to go."""
+    """Inspect the stored bytes; return None if they are invalid and must be deleted."""
     while chunk := os.read(file, _REREAD):
         if inspection.feed(chunk) is not None:
             return None

@@ -1,8 +1,8 @@
-"""Files on the run's volume: read at an offset, and made durable in the order that a loss of power respects.
+"""Files on the run's volume: reads at an offset, and writes that survive a power loss.
 
-Data is durable once its file is synchronised, a name once its folder is (fsync(2)). A failed synchronisation is never
-tried again: the kernel may have dropped what it could not write (https://lwn.net/Articles/752063/), so the error ends
-the process and the next one starts from what is on disk.
+Data is durable once its file is synchronised, and a name once its folder is synchronised (fsync(2)). A failed
+synchronisation is never retried, because the kernel may have dropped the data (https://lwn.net/Articles/752063/).
+Instead, the error ends the process, and the next process continues from the data on disk.
 """
 
 import os
@@ -15,14 +15,14 @@ PRIVATE: Final = 0o600
 
 
 class FileSource:
-    """A stretch of an open file, read at offsets of its own; closed by whoever opened it."""
+    """Open file whose offsets are relative to a base offset; the caller closes it."""
 
     def __init__(self, path: Path, base: int = 0) -> None:
         """Open the file.
 
         Args:
             path: To read from.
-            base: The byte of the file that is byte 0 of the stretch.
+            base: Offset in the file that is offset 0 of this source.
 
         Raises:
             OSError: The file can't be opened.
@@ -33,11 +33,11 @@ class FileSource:
 
     @property
     def size(self) -> int:
-        """Bytes of the stretch, to the end of the file."""
+        """Bytes from the base offset to the end of the file."""
         return os.fstat(self._file).st_size - self._base
 
     def read_into(self, offset: int, into: memoryview) -> None:
-        """Fill the buffer from the byte at `offset` of the stretch on.
+        """Fill the buffer with the bytes from `offset` on.
 
         Raises:
             OSError: The file can't be read, or ends before the buffer is full.
@@ -50,20 +50,20 @@ class FileSource:
             done += count
 
     def read(self, offset: int, size: int) -> bytes:
-        """The bytes from `offset` of the stretch on, without a copy where the file gives them at once.
+        """Return `size` bytes from `offset` on, without a copy if one read call returns them all.
 
         Raises:
-            OSError: The file can't be read, or ends before that many.
+            OSError: The file can't be read, or is too short.
         """
-        found = os.pread(self._file, size, self._base + offset)
-        if len(found) == size:
-            return found
+        data = os.pread(self._file, size, self._base + offset)
+        if len(data) == size:
+            return data
         buffer = bytearray(size)
         self.read_into(offset, memoryview(buffer))
         return bytes(buffer)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._file)
 
     def __enter__(self) -> Self:
@@ -100,7 +100,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, durably, that only this process's user may enter.
+    """Create a folder durably, with access for the user of this process only.
 
     Raises:
         OSError: The volume is full, or failed.
@@ -112,5 +112,5 @@ def make_folder(folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder and what is in it, if it is there."""
+    """Remove a folder and its content, if it exists."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from federation.runtime_contract import TerminationMessage
 from runtimes.kit.exchange import AggregatorLost, Ended, ExchangeRefused, FirstModelWanted, RoundClosed, RoundWork, Work
-from runtimes.kit.failure import Failure, Reason
+from runtimes.kit.failure import RuntimeFailureReason
 from runtimes.openfl.process import take_part
 from tests.support.builders.workspaces import DIGITS, config, copy_of_digits, line_of
 from tests.support.exchange import reference_run
@@ -30,7 +31,7 @@ def bytes_of(model: reference_run.Model) -> bytes:
     return b"".join(model[name].tobytes() for name in sorted(model))
 
 
-def run(workspace: Path, tmp_path: Path, data: Path, exchange: MemoryExchange) -> Failure | None:
+def run(workspace: Path, tmp_path: Path, data: Path, exchange: MemoryExchange) -> TerminationMessage | None:
     return take_part(config(workspace, tmp_path, data), lambda _: nullcontext(exchange))
 
 
@@ -38,11 +39,11 @@ def first_model(data: Path) -> bytes:
     return bytes_of(reference_run.run(DIGITS, {"c1": data}, rounds=0).first)
 
 
-def failed(workspace: Path, tmp_path: Path, data: Path, orders: Sequence[Work | Exception]) -> Failure:
+def failed(workspace: Path, tmp_path: Path, data: Path, orders: Sequence[Work | Exception]) -> TerminationMessage:
     """The failure of a run over these orders; the termination message must be the same."""
     told = run(workspace, tmp_path, data, MemoryExchange([FirstModelWanted(), *orders]))
     assert told is not None
-    assert msgspec.json.decode((tmp_path / "termination-log").read_bytes(), type=Failure) == told
+    assert msgspec.json.decode((tmp_path / "termination-log").read_bytes(), type=TerminationMessage) == told
     return told
 
 
@@ -145,13 +146,13 @@ def test_the_end_of_the_run_ends_the_process_well(tmp_path: Path, shards: Path) 
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (ExchangeRefused("NOT_IN_COHORT"), Reason.AGGREGATOR_REFUSED),
-        (AggregatorLost("600 s"), Reason.AGGREGATOR_LOST),
+        (ExchangeRefused("NOT_IN_COHORT"), RuntimeFailureReason.AGGREGATOR_REFUSED),
+        (AggregatorLost("600 s"), RuntimeFailureReason.AGGREGATOR_LOST),
     ],
     ids=["refused", "lost"],
 )
 def test_aggregator_errors_are_distinguished_from_workspace_errors(
-    tmp_path: Path, shards: Path, error: Exception, reason: Reason
+    tmp_path: Path, shards: Path, error: Exception, reason: RuntimeFailureReason
 ) -> None:
     told = failed(DIGITS, tmp_path, shards / "c1", [error])
 
@@ -166,7 +167,7 @@ def test_an_import_error_in_the_task_runner_is_reported_with_file_and_line(tmp_p
 
     told = failed(workspace, tmp_path, shards / "c1", [])
 
-    assert (told.reason, told.exception) == (Reason.WORKSPACE_FAILED, "ModuleNotFoundError")
+    assert (told.reason, told.exception) == (RuntimeFailureReason.WORKSPACE_FAILED, "ModuleNotFoundError")
     assert (told.file, told.line) == (
         "src/taskrunner.py",
         line_of(workspace / "src" / "taskrunner.py", "import torhc"),
@@ -196,7 +197,11 @@ def test_an_exception_in_training_is_reported_with_task_and_round(tmp_path: Path
 
     told = failed(workspace, tmp_path, shards / "c1", rounds(1, 2))
 
-    assert (told.reason, told.exception, told.message) == (Reason.WORKSPACE_FAILED, "AssertionError", "diverged")
+    assert (told.reason, told.exception, told.message) == (
+        RuntimeFailureReason.WORKSPACE_FAILED,
+        "AssertionError",
+        "diverged",
+    )
     assert (told.task, told.round, told.file) == ("train", 2, "src/taskrunner.py")
     assert told.line == line_of(workspace / "src" / "taskrunner.py", "diverged")
 
@@ -204,7 +209,7 @@ def test_an_exception_in_training_is_reported_with_task_and_round(tmp_path: Path
 def test_a_missing_shard_is_reported_at_the_data_loaders_line(tmp_path: Path) -> None:
     told = failed(DIGITS, tmp_path, tmp_path / "nothing", [])
 
-    assert (told.reason, told.file) == (Reason.WORKSPACE_FAILED, "src/shard.py")
+    assert (told.reason, told.file) == (RuntimeFailureReason.WORKSPACE_FAILED, "src/shard.py")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +233,7 @@ def test_an_invalid_update_fails_with_its_name(tmp_path: Path, shards: Path, old
 
     told = failed(workspace, tmp_path, shards / "c1", rounds(1))
 
-    assert (told.reason, told.exception) == (Reason.WORKSPACE_FAILED, "WorkspaceFault")
+    assert (told.reason, told.exception) == (RuntimeFailureReason.WORKSPACE_FAILED, "WorkspaceFault")
     assert named in told.message
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from federation.exported_plan import MODEL_FILE, PLAN_FILE, ExportedPlan, TaskKind, decode
-from runtimes.kit.failure import Reason
+from runtimes.kit.failure import RuntimeFailureReason
 from runtimes.openfl import workarounds
 from runtimes.openfl.plan_export import judge, with_defaults
 from runtimes.openfl.plan_settings import Refusal
@@ -101,7 +101,7 @@ def test_an_import_error_is_found_before_anything_starts(tmp_path: Path) -> None
 
     assert told is not None
     assert (told.reason, told.file, told.exception) == (
-        Reason.WORKSPACE_FAILED,
+        RuntimeFailureReason.WORKSPACE_FAILED,
         "src/taskrunner.py",
         "ModuleNotFoundError",
     )
@@ -116,7 +116,7 @@ def test_an_unsupported_setting_is_refused_by_name_in_the_termination_message(tm
     told = export(config(copy_of_digits(tmp_path, plan=secure), tmp_path).of_workspace, tmp_path)
 
     assert told is not None
-    assert told.reason is Reason.PLAN_REFUSED
+    assert told.reason is RuntimeFailureReason.PLAN_REFUSED
     message = json.loads((tmp_path / "termination-log").read_bytes())["message"]
     assert "aggregator.settings.secure_aggregation" in message
     assert "openfl.pipelines.KCPipeline" in message
@@ -126,7 +126,7 @@ def test_a_plan_that_is_not_there_is_refused_by_its_path(tmp_path: Path) -> None
     told = export(config(tmp_path, tmp_path).of_workspace, tmp_path)
 
     assert told is not None
-    assert told.reason is Reason.PLAN_REFUSED
+    assert told.reason is RuntimeFailureReason.PLAN_REFUSED
     assert "plan/plan.yaml" in told.message
 
 

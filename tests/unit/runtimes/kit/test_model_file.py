@@ -6,6 +6,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from federation.model import DType, TensorSpec, manifest_of
+from federation.safetensors import header
 from runtimes.kit import model_file
 
 
@@ -26,4 +27,4 @@ def test_the_models_bytes_begin_at_a_multiple_of_eight() -> None:
     for length in range(1, 20):
         manifest = manifest_of([TensorSpec("w" * length, DType.FLOAT32, (1,))])
 
-        assert len(model_file.header(manifest)) % 8 == 0
+        assert len(header(manifest)) % 8 == 0

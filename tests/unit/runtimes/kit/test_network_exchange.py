@@ -7,11 +7,12 @@ from typing import cast
 import pytest
 from grpc import StatusCode
 
-from federation.model import ModelManifest, digest_of
+from federation.model import DType, ModelManifest, TensorSpec, digest_of, manifest_of
 from federation.rpc.connection import GaveUp
 from federation.rpc.exchange_client import BrokenModel, ExchangeClient
 from federation.rpc.orders import (
     Blob,
+    Joined,
     NotUnderstood,
     Order,
     ProvideModel,
@@ -46,8 +47,9 @@ class ScriptedClient:
     error: Exception | None = None
     sent: list[tuple[Update, bytes]] = field(default_factory=list)
 
-    def join(self, _manifest: ModelManifest) -> None:
+    def join(self, manifest: ModelManifest) -> Joined:
         self._fail()
+        return Joined(rounds=2, manifest=manifest)
 
     def next_order(self, after: Order | None = None) -> Order:
         self._fail()
@@ -84,6 +86,16 @@ def test_each_order_is_work_once_and_waiting_is_none() -> None:
 
     tasks = ("validation", "train")
     assert work == [FirstModelWanted(), RoundWork(1, tasks), RoundWork(2, tasks), Ended("done")]
+
+
+def test_work_after_the_last_round_is_the_final_evaluation() -> None:
+    exchange = over(ScriptedClient([round_(2), round_(3)]))
+    exchange.join(manifest_of([TensorSpec("weight", DType.FLOAT32, (1,))]))
+
+    assert [exchange.next_work() for _ in range(2)] == [
+        RoundWork(2, ("validation", "train")),
+        RoundWork(3, ("validation", "train"), final_evaluation=True),
+    ]
 
 
 def test_the_model_is_that_of_the_order() -> None:

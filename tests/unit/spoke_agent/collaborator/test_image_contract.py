@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from federation.api.collaborator import AggregatorAddress
-from federation.runtime_contract import FATAL_EXITS, TERMINATION_LOG, TLS_FOLDER, ExitCode
+from federation.runtime_contract import FATAL_EXITS, TERMINATION_LOG, TLS_FOLDER, ExitCode, TerminationMessage
 from runtimes.kit.config import config_from
-from runtimes.kit.failure import Failure, Reason
+from runtimes.kit.failure import RuntimeFailureReason
 from spoke_agent.collaborator.container_exit import exit_of, in_words
 from spoke_agent.collaborator.job import job
 from tests.support.builders.collaborator_objects import SITE, collaborator, failed_state, open_dataset, pod_of_job
@@ -52,8 +52,8 @@ def test_the_agent_tries_again_what_the_runtime_says_is_worth_it() -> None:
 
 
 def test_the_agent_reads_what_the_runtime_writes() -> None:
-    failure = Failure(
-        reason=Reason.WORKSPACE_FAILED,
+    failure = TerminationMessage(
+        reason=RuntimeFailureReason.WORKSPACE_FAILED,
         message="No module named 'lightgbm'",
         exception="ModuleNotFoundError",
         file="src/taskrunner.py",

@@ -45,10 +45,10 @@ def test_run_fails_when_too_few_come() -> None:
     world.join("c1")
     world.pass_time(50)
     assert world.state.ended == records.RunEnded(
-        RunFailureReason.QUORUM_LOST, "1 of 3 collaborators came in time; 2 are needed"
+        RunFailureReason.QUORUM_LOST, "1 of 3 collaborators connected in time; 2 are needed"
     )
     assert (
-        effects.SendRunEnded("c1", False, "1 of 3 collaborators came in time; 2 are needed", world.state.model)
+        effects.SendRunEnded("c1", False, "1 of 3 collaborators connected in time; 2 are needed", world.state.model)
         in world.effects
     )
 
@@ -266,7 +266,7 @@ def test_a_record_that_can_not_follow_is_an_error() -> None:
     world = opened()
     with pytest.raises(ImpossibleRecord, match="ModelRecorded in phase Collecting"):
         apply(world.state, records.ModelRecorded(1, "blake3:x"))
-    with pytest.raises(ImpossibleRecord, match="members on the roster"):
+    with pytest.raises(ImpossibleRecord, match="counted updates are from clusters"):
         apply(world.state, records.UpdateCounted("stranger", "blake3:x", 1))
-    with pytest.raises(ImpossibleRecord, match="a quorum was there"):
+    with pytest.raises(ImpossibleRecord, match="a closed round has a quorum"):
         apply(world.state, records.RoundClosed())

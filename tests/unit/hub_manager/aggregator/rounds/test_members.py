@@ -16,7 +16,7 @@ def test_removed_cluster_takes_its_update_with_it_and_is_cut() -> None:
     assert kinds(world.submit(*COHORT, revoked=["c10"]))[:2] == [effects.CutUpload, effects.Disconnect]
     world.submit(*COHORT, revoked=["c1", "c10"])
     assert world.state.ended is not None
-    assert world.state.ended.message == "1 clusters are left in round 1; 2 are needed"
+    assert world.state.ended.message == "clusters left in round 1: 1; 2 are needed"
 
 
 def test_round_closes_at_once_when_the_only_one_missing_is_removed() -> None:

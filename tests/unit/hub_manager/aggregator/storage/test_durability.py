@@ -80,7 +80,7 @@ def test_step_is_on_disk_when_it_was_appended(tmp_path: Path, calls: Calls) -> N
 def test_journal_that_begins_anew_is_on_disk_before_it_has_its_name(tmp_path: Path, calls: Calls) -> None:
     journal, _ = open_journal(tmp_path / "journal", "run", None, lambda _, __: None)
     calls.clear()
-    journal.begin_anew(snapshot_of(new_run(parameters())))
+    journal.compact(snapshot_of(new_run(parameters())))
     journal.close()
     assert calls == [("fsync", "journal.partial"), ("replace", "journal.partial"), ("fsync", tmp_path.name)]
 

@@ -155,7 +155,7 @@ SNAPSHOT = snapshot_of(opened_run().state)
 def begun_anew(path: Path) -> None:
     written(path)
     journal, _ = opened(path)
-    journal.begin_anew(SNAPSHOT)
+    journal.compact(SNAPSHOT)
     journal.close()
 
 
@@ -164,7 +164,7 @@ def test_begun_anew_it_holds_the_snapshot_and_what_is_added(tmp_path: Path) -> N
     (tmp_path / "journal.partial").write_text("of a process that died")
     written(path)
     journal, _ = opened(path)
-    journal.begin_anew(SNAPSHOT)
+    journal.compact(SNAPSHOT)
     journal.append(STEPS[0])
     journal.close()
     assert read(path) == (SNAPSHOT, *STEPS[0])
