@@ -163,7 +163,7 @@ def test_a_first_model_that_is_none_is_refused(tmp_path: Path, file: bytes, mess
 
 async def test_a_run_starts_from_the_workspaces_model_and_asks_nobody_for_one(pod: Pod) -> None:
     model = packed(MIXED, initial_model())
-    pod.export_first_model(header(MIXED, {}) + model)
+    pod.export_initial_model(header(MIXED, {}) + model)
     living, port = await serving(pod.aggregator())
 
     with client(f"127.0.0.1:{port}", pod.desk.collaborator("c1")) as mine:

@@ -42,7 +42,7 @@ async def test_the_message_is_gone_before_the_call_ends() -> None:
 
 
 async def test_a_peer_that_takes_nothing_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ON_ITS_WAY_SECONDS", 0.01)
+    monkeypatch.setattr(module, "LAST_WRITE_SECONDS", 0.01)
     line = SlowLine()
     task = writing(line)
     await asyncio.sleep(0)

@@ -188,13 +188,13 @@ def test_rounds_that_are_done_leave_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("peer", ["../c1", "", "a/b", "C1", "x" * 300])
-def test_name_that_is_no_clusters_makes_no_path(tmp_path: Path, peer: str) -> None:
-    with pytest.raises(ValueError, match="not a cluster's name"):
+def test_invalid_cluster_name_is_rejected(tmp_path: Path, peer: str) -> None:
+    with pytest.raises(ValueError, match="invalid cluster name"):
         Spool(tmp_path).receive(peer, announced(), MIXED)
 
 
-def test_digest_that_is_none_makes_no_path(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not a digest"):
+def test_invalid_digest_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="invalid digest"):
         Spool(tmp_path).receive("c1", replace(announced(), digest="../../../etc"), MIXED)
 
 
