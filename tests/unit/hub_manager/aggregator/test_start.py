@@ -49,7 +49,7 @@ async def requested_from(port: int, path: str) -> tuple[int, str]:
                 await asyncio.sleep(0.01)
 
 
-async def test_is_alive_while_a_large_first_model_is_brought_in(
+async def test_liveness_probe_succeeds_while_a_large_initial_model_is_stored(
     pod: Pod, api: FakeApi, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
 ) -> None:
     begun, let_go = asyncio.Event(), threading.Event()
@@ -77,7 +77,7 @@ async def test_is_alive_while_a_large_first_model_is_brought_in(
 
 
 @pytest.mark.parametrize("fault", ["ModelUnusable", "ConfigError"])
-async def test_a_run_that_can_not_begin_ends_with_its_reason_in_its_status(pod: Pod, api: FakeApi, fault: str) -> None:
+async def test_status_shows_the_reason_of_a_run_that_can_not_start(pod: Pod, api: FakeApi, fault: str) -> None:
     if fault == "ModelUnusable":
         pod.export_initial_model(b"")
     else:
