@@ -105,11 +105,7 @@ PROSE := \
 	federation/checkpoint.py \
 	federation/pki \
 	federation/safetensors.py \
-	hub_manager/aggregator/reporting \
-	hub_manager/aggregator/rounds/effects.py \
-	hub_manager/aggregator/rounds/inputs.py \
-	hub_manager/aggregator/rounds/records.py \
-	hub_manager/aggregator/validation \
+	hub_manager/aggregator \
 	kubectl_fl \
 	proto \
 	reference \

@@ -43,7 +43,7 @@ def ours(work: Work, folder: Path, ballast: Path | None) -> Measured:
         rounds=work.rounds, min_clients_per_round=work.sites, aggregation=Aggregation(), round_timeout_seconds=3600
     )
     pod.write_cohort(*work.clusters)
-    plan = msgspec.structs.replace(PLAN, rounds=work.rounds, first_model=MODEL_FILE)
+    plan = msgspec.structs.replace(PLAN, rounds=work.rounds, initial_model=MODEL_FILE)
     (pod.folders.workspace / PLAN_FILE).write_bytes(encode(plan))
     update = Repeated(values(), work.model_bytes)
     with (pod.folders.workspace / MODEL_FILE).open("wb") as file:

@@ -62,10 +62,10 @@ class ExportedPlan(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     """Models travel whole."""
     replaced: Annotated[tuple[_Text, ...], Meta(max_length=1000)] = ()
     """Settings of the plan that have no effect, because the product does in its own way what they are about."""
-    first_model: Literal["", "first-model.safetensors"] = ""
-    """The file with the first global model, beside this one; empty where the workspace gives none."""
-    first_model_absent: _Text = ""
-    """Why there is none."""
+    initial_model: Literal["", "first-model.safetensors"] = msgspec.field(name="firstModel", default="")
+    """The file with the run's initial model, in the same folder; empty if the workspace provides none."""
+    initial_model_absent: _Text = msgspec.field(name="firstModelAbsent", default="")
+    """The reason for which the workspace provides no initial model."""
     framework: _Name = "openfl"
     version: Literal[1] = 1
     """Of this format."""

@@ -1,4 +1,4 @@
-"""`python -m hub_manager.aggregator`: one run's aggregator, until the run is over or the pod is stopped."""
+"""Entry point `python -m hub_manager.aggregator`: serve one run until it is over or the pod is stopped."""
 
 import asyncio
 import os
@@ -25,45 +25,45 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 async def run(folders: AggregatorFolders) -> State | None:
-    """Runs the aggregator to the end of its run; None for a run that can't begin, as its status says now.
+    """Run the aggregator until the run is over; return None if it can't start and its status shows the reason.
 
     Raises:
-        ConfigError: Not even `run.json` can be understood.
-        MaterialRefused: The certificate can't be used.
-        KubeError: The API server can't be told that the run can't begin; alone or in a group.
+        ConfigError: `run.json` is missing or invalid, so that the aggregator can't set a status.
+        MaterialRefused: The certificate is invalid.
+        KubeError: The status of a run that can't start was not written; alone or in a group.
         BaseExceptionGroup: See `Aggregator.run`.
     """
-    reported = read_run(folders)
+    aggregator_run = read_run(folders)
     async with Client.in_cluster(field_manager=FIELD_MANAGER) as api:
-        return await run_once(api, reported, folders, AggregatorSettings())
+        return await run_once(api, aggregator_run, folders, AggregatorSettings())
 
 
 async def run_once(
-    api: Api, reported: AggregatorRun, folders: AggregatorFolders, settings: AggregatorSettings
+    api: Api, aggregator_run: AggregatorRun, folders: AggregatorFolders, settings: AggregatorSettings
 ) -> State | None:
-    """The same, of a run that can be told about.
+    """Run the aggregator for a run whose `run.json` is valid; see `run`.
 
     Raises:
-        KubeError: The API server can't be told that the run can't begin; alone or in a group.
+        KubeError: The status of a run that can't start was not written; alone or in a group.
         BaseExceptionGroup: See `Aggregator.run`.
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
-    reporter = Reporter(api, reported, clock=lambda: datetime.now(UTC))
+    reporter = Reporter(api, aggregator_run, clock=lambda: datetime.now(UTC))
     try:
         config = await asyncio.to_thread(read_config, folders)
         aggregator = Aggregator(config, folders, registry, settings)
-        return await aggregator.run(reporter, followed=partial(follow_server, api, reported))
+        return await aggregator.run(reporter, followed=partial(follow_server, api, aggregator_run))
     except* (ConfigError, ModelUnusable) as unusable:
         error = unusable.exceptions[0]
-        _log.error("run_unusable", error=str(error))  # the message is the whole of it
+        _log.error("run_unusable", error=str(error))  # a traceback adds nothing
         reason = CONFIG_ERROR if isinstance(error, ConfigError) else MODEL_UNUSABLE
-        await report_unusable(api, reported, reason, str(error))
+        await report_unusable(api, aggregator_run, reason, str(error))
     return None
 
 
-async def _until_told_to_stop(folders: AggregatorFolders) -> int:
+async def _run_until_stopped(folders: AggregatorFolders) -> int:
     running = asyncio.create_task(run(folders))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -81,18 +81,18 @@ async def _until_told_to_stop(folders: AggregatorFolders) -> int:
 
 
 def main() -> int:
-    """The exit status.
+    """Run the aggregator and return its exit code.
 
-    0 when the run is completed; `GIVEN_UP` when it can't be; 1 for what a successor may get past, a stop among it: the
-    Job has to start one.
+    0: the run is completed. `GIVEN_UP`: the run failed for good. 1: the process was stopped, or failed in a way that
+    a restart may fix, so the Job must start a new pod.
     """
     configure_logging()
     os.umask(0o077)
     try:
-        return asyncio.run(_until_told_to_stop(AggregatorFolders()))
+        return asyncio.run(_run_until_stopped(AggregatorFolders()))
     except ConfigError as error:
-        _log.error("start_refused", error=str(error))  # the message is the whole of it
-    except Exception:  # noqa: BLE001 - the process ends, whatever it was; a new one goes on from the volume
+        _log.error("start_refused", error=str(error))  # a traceback adds nothing
+    except Exception:  # noqa: BLE001 - log any error; a new process continues from the volume
         _log.exception("ended")
     return 1
 

@@ -1,6 +1,7 @@
-"""One run's aggregator put together: the engine on its volume, the exchange, the run's status, probes and metrics.
+"""The aggregator process of one run: the engine on its volume, the exchange, the run's status, probes and metrics.
 
-It may end at any point and be started again: everything that counts is in the run's folder before anybody is told.
+The process may stop at any point and be restarted, because every decision is durable in the run's folder before any
+peer learns of it.
 """
 
 import asyncio
@@ -36,27 +37,27 @@ from hub_manager.aggregator.validation.manifest import ModelLimits
 from hub_manager.aggregator.validation.refusal import UpdateRefusal
 
 Follow = Callable[[Take], Coroutine[None, None, None]]
-"""Hands on cohorts until cancelled."""
+"""Follows the cohort and passes on every change, until cancelled."""
 
-LOOK_SECONDS: Final = 1.0
-"""Between two looks at the cohort's file."""
+COHORT_READ_SECONDS: Final = 1.0
+"""Interval between two reads of the cohort's file."""
 STUCK_SECONDS: Final = 300.0
-"""For one event: its facts are some hundred bytes in the journal, synchronised."""
+"""Limit for one event, which normally writes and synchronises some hundred bytes in the journal."""
 FAREWELL_SECONDS: Final = 20.0
-"""For connected collaborators to hear that the run is over, and for the last status to be written."""
+"""Limit for sending the end of the run to the collaborators, and for writing the last status."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class AggregatorSettings:
-    """How the process serves; a test has ports of its own."""
+    """Settings of the process; tests set other ports."""
 
     address: str = f"[::]:{EXCHANGE_PORT}"
     http_port: int = HTTP_PORT
     limits: ExchangeLimits = field(default_factory=ExchangeLimits)
     models: ModelLimits = field(default_factory=ModelLimits)
-    look: float = LOOK_SECONDS
+    cohort_read_seconds: float = COHORT_READ_SECONDS
 
 
 class Aggregator:
@@ -69,7 +70,7 @@ class Aggregator:
         registry: CollectorRegistry,
         settings: AggregatorSettings | None = None,
     ) -> None:
-        """Nothing is opened before `run`."""
+        """Store the configuration; `run` opens the volume and the ports."""
         self._config = config
         self._folders = folders
         self._settings = settings or AggregatorSettings()
@@ -80,16 +81,16 @@ class Aggregator:
         self._resumed = False
         self._unready: str | None = "the run's folder is being opened"
         self.started = asyncio.Event()
-        """Set once collaborators are served."""
+        """Set once the exchange serves collaborators."""
         self.port = 0
-        """Where the exchange is served, once `started` is set."""
+        """Port of the exchange, once `started` is set."""
 
     def ready(self) -> str | None:
-        """What keeps collaborators from being served."""
+        """Return the reason for which the exchange doesn't serve collaborators, or None if it does."""
         return self._unready
 
     def healthy(self) -> str | None:
-        """A volume that no longer answers; all else that a restart could mend ends the process by its own error."""
+        """Return an error if the volume has stopped responding; other errors that a restart may fix end the process."""
         if self._driver is None or self._driver.stuck_for() < STUCK_SECONDS:
             return None
         return f"the run's volume has not answered for {self._driver.stuck_for():.0f} s"
@@ -100,56 +101,61 @@ class Aggregator:
         *,
         followed: Follow | None = None,
     ) -> State:
-        """Serves the run until it has ended, and everybody who is connected knows.
+        """Serve the run until it has ended and all connected collaborators have received its end.
 
         Args:
-            reporter: Writes the run's status, where there is an API server.
-            followed: Hands on every change of the cohort, where there is an API server that tells at once.
+            reporter: Writes the run's status; None without an API server.
+            followed: Watches the cohort through the API server; None without one.
 
         Returns:
-            How the run has ended.
+            The final state of the run.
 
         Raises:
-            BaseExceptionGroup: The workspace's first model is `ModelUnusable`; or the volume failed, the certificate
-                can't be used, or a port is taken, and a successor goes on.
+            BaseExceptionGroup: The workspace's initial model is invalid (`ModelUnusable`), which is final. Or the
+                volume failed, the certificate is invalid, or a port is in use; a restarted process then continues.
         """
         ended = asyncio.Event()
         report = self._reporting(reporter, ended)
         with ExitStack() as stack:
             async with asyncio.TaskGroup() as tasks:
                 http = serve(self._settings.http_port, ready=self.ready, healthy=self.healthy, registry=self._registry)
-                beside = [tasks.create_task(http)]
+                background = [tasks.create_task(http)]
                 driver = self._driver = stack.enter_context(closing(await self._open()))
                 report(driver.state)
                 if reporter is not None:
-                    beside.append(tasks.create_task(reporter.run()))
-                beside += [tasks.create_task(driver.run(self._doors(report))), *self._follow(driver, followed, tasks)]
+                    background.append(tasks.create_task(reporter.run()))
+                background += [
+                    tasks.create_task(driver.run(self._callbacks(report))),
+                    *self._follow(driver, followed, tasks),
+                ]
                 async with self._exchange_served(driver):
                     self.started.set()
                     await ended.wait()
-                    await self._say_farewell(driver, reporter)
-                for task in beside:
+                    await self._send_run_end(driver, reporter)
+                for task in background:
                     task.cancel()
         return driver.state
 
     async def _open(self) -> Driver:
-        """Takes as long as reading the models does; the probes are answered meanwhile."""
+        """Open the engine in a thread: it reads whole models, and the probes must be answered meanwhile."""
         config = self._config
 
         def opened() -> Driver:
             self._resumed = (config.folder / "journal").exists()
-            self._bring_first_model()
+            self._store_initial_model()
             now = datetime.now(UTC).timestamp()
-            engine, first = open_engine(config.folder, config.run.id, config.parameters, config.aggregation, now)
-            return Driver(engine, first, self._settings.models)
+            engine, initial_effects = open_engine(
+                config.folder, config.run.id, config.parameters, config.aggregation, now
+            )
+            return Driver(engine, initial_effects, self._settings.models)
 
         return await asyncio.to_thread(opened)
 
-    def _bring_first_model(self) -> None:
-        """Puts the workspace's first model, where there is one, into the store of a run that has not begun.
+    def _store_initial_model(self) -> None:
+        """Store the workspace's initial model, if it has one and the run has not started.
 
         Raises:
-            ModelUnusable: It is none to start from.
+            ModelUnusable: The initial model is invalid.
             OSError: The volume failed.
         """
         config = self._config
@@ -160,7 +166,7 @@ class Aggregator:
             CheckpointStore(config.folder / "checkpoints", config.run.id).store_initial_model(manifest, source)
 
     def _reporting(self, reporter: Reporter | None, ended: asyncio.Event) -> Callable[[State], None]:
-        """Tells every new state to whoever shows it, and sets `ended` with the last one."""
+        """Return a callback that reports every new state, and sets `ended` with the last one."""
 
         def report(state: State) -> None:
             self._telemetry.run_seen(state)
@@ -173,7 +179,7 @@ class Aggregator:
 
     @asynccontextmanager
     async def _exchange_served(self, driver: Driver) -> AsyncIterator[None]:
-        """Collaborators are served meanwhile."""
+        """Serve collaborators while the context is open."""
         server = await self._serve(driver)
         try:
             yield
@@ -194,7 +200,7 @@ class Aggregator:
         _log.info("exchange_served", run=self._config.run.id, port=self.port, cohort=self._config.parameters.cohort)
         return server
 
-    def _doors(self, report: Callable[[State], None]) -> DriverCallbacks:
+    def _callbacks(self, report: Callable[[State], None]) -> DriverCallbacks:
         return DriverCallbacks(
             cut_peer=lambda peer, refusal: self._cut(peer, refusal, None),
             cut_upload=lambda peer, refusal: self._cut(peer, refusal, CallKind.UPLOAD),
@@ -210,24 +216,24 @@ class Aggregator:
     def _follow(
         self, driver: Driver, followed: Follow | None, tasks: asyncio.TaskGroup
     ) -> Iterator["asyncio.Task[None]"]:
-        """Tells the engine of every change of the cohort, wherever it is seen first."""
+        """Start the watches of the cohort, which submit every change to the engine once."""
 
         def take(cohort: Cohort) -> None:
             if cohort.generation > driver.state.generation:
                 driver.submit(CohortReceived(cohort))
 
-        yield tasks.create_task(follow_file(self._folders, take, self._settings.look))
+        yield tasks.create_task(follow_file(self._folders, take, self._settings.cohort_read_seconds))
         if followed is not None:
             yield tasks.create_task(followed(take))
 
-    async def _say_farewell(self, driver: Driver, reporter: Reporter | None) -> None:
+    async def _send_run_end(self, driver: Driver, reporter: Reporter | None) -> None:
         """Wait until the collaborators have received the end of the run, and the last status is written."""
         try:
             async with asyncio.timeout(FAREWELL_SECONDS):
                 if self._resumed:
-                    # Collaborators of the previous process are still reconnecting; they would retry until they give up.
+                    # Collaborators of the previous process are still reconnecting, and would otherwise retry in vain.
                     await driver.wait_for_members()
-                await self._calls.wait_for_the_last(CallKind.WORK)
+                await self._calls.wait_until_closed(CallKind.WORK)
         except TimeoutError:
             _log.warning("farewell_cut_short", clusters=sorted(self._calls.peers()))
         if reporter is not None and not await reporter.written(FAREWELL_SECONDS):

@@ -1,8 +1,8 @@
-"""Who takes part, as the hub manager says it while the rounds go on: by the API server at once, by the file in the end.
+"""Watch the cohort during the run: the ConfigMap through the API server, and the mounted file as a fallback.
 
-The kubelet brings a changed ConfigMap into the pod within about a minute; a cluster that is removed has to lose its
-streams within seconds, so the ConfigMap itself is watched. Both say the same, one of them earlier; a cohort's
-generation tells which is newer, and an old file takes nothing back (`membership`).
+The kubelet updates a mounted ConfigMap within about a minute. A removed cluster must lose its streams within seconds,
+so the aggregator also watches the ConfigMap itself. Both have the same content, at different times. The generation of
+a cohort decides which is newer, so an old file has no effect.
 """
 
 import asyncio
@@ -23,19 +23,19 @@ Take = Callable[[Cohort], None]
 _log = structlog.stdlib.get_logger(__name__)
 
 
-async def follow_file(folders: AggregatorFolders, take: Take, look: float) -> None:
-    """Takes what the mounted file says, every so many seconds: it has no watch, kubelets replace a link."""
+async def follow_file(folders: AggregatorFolders, take: Take, interval: float) -> None:
+    """Read the mounted file every `interval` seconds; polling is needed because the kubelet replaces a symlink."""
     while True:
         try:
             take(await asyncio.to_thread(read_cohort, folders))
         except ConfigError as error:
-            # Nobody is let in or removed by a file that can't be read; the next look may find it whole.
+            # An invalid file leaves the cohort unchanged until the next read.
             _log.error("cohort_unreadable", error=str(error))
-        await asyncio.sleep(look)
+        await asyncio.sleep(interval)
 
 
 async def follow_server(api: Api, run: AggregatorRun, take: Take) -> None:
-    """Takes what the run's ConfigMap says, as soon as it says something else."""
+    """Watch the run's ConfigMap, and take its cohort on every change."""
     reflector: Reflector[ConfigMap] = Reflector(api, CONFIG_MAP, namespace=run.namespace, name=run.config_map)
 
     def changed(_old: ConfigMap | None, new: ConfigMap | None) -> None:

@@ -1,7 +1,7 @@
-"""What the aggregator is told, read at its start: the run, the cohort, the user's plan as data, and a first model.
+"""Configuration of the aggregator, read at its start: the run, the cohort, the exported plan and the initial model.
 
-All of it comes in mounted files (`federation.api.aggregator_run`). The terms of a run are written to its folder at the
-first start and read from there ever after: a run goes on under the terms that it began with, whatever is mounted.
+All of it is in mounted files (`federation.api.aggregator_run`). The first start writes the run's parameters to the
+run's folder, and every later start reads them from there, so changed mounts don't affect a run that has started.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from federation.api import aggregator_run
-from federation.api.federated_learning import Aggregation as AskedAggregation
+from federation.api.federated_learning import Aggregation as AggregationSpec
 from federation.exported_plan import PLAN_FILE, ExportedPlan, PlanNotUnderstood, decode
 from federation.rpc.tls import Files
 from hub_manager.aggregator.domain import MAX_WEIGHT, JoinPolicy, RunParameters, Task, TaskKind
@@ -44,7 +44,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AggregatorFolders:
-    """Where the pod mounts what; a test has its own."""
+    """Folders that the pod mounts; tests set their own."""
 
     run: Path = Path(aggregator_run.RUN_FOLDER)
     tls: Path = Path(aggregator_run.TLS_FOLDER)
@@ -52,64 +52,65 @@ class AggregatorFolders:
 
     @property
     def files(self) -> Files:
-        """The aggregator's pair, and the authorities that collaborators come with."""
+        """The aggregator's key and certificate, and the CA certificates that verify collaborators."""
         return Files(self.tls / "tls.key", self.tls / "tls.crt", self.tls / "ca.crt")
 
     @property
     def cohort(self) -> Path:
-        """The file that changes while the aggregator runs."""
+        """The file with the cohort, which changes during the run."""
         return self.run / aggregator_run.COHORT_FILE
 
 
 @dataclass(frozen=True, slots=True)
 class AggregatorConfig:
-    """A run, as its aggregator was told of it."""
+    """Configuration of one run's aggregator."""
 
     run: aggregator_run.AggregatorRun
     parameters: RunParameters
     aggregation: Aggregation
     folder: Path
-    """The run's own, on its volume."""
+    """Folder of the run on its volume."""
     initial_model: Path | None
-    """A safetensors file out of the user's workspace, not looked into yet."""
+    """Safetensors file from the user's workspace, not validated yet."""
 
 
 def read_config(folders: AggregatorFolders) -> AggregatorConfig:
-    """What the mounted files say; the terms, where the run's folder has them, are those.
+    """Read the mounted files, and store the run's parameters or read the stored ones.
 
     Raises:
-        ConfigError: A file is missing, or can't be understood.
+        ConfigError: A file is missing or invalid.
         OSError: The volume failed.
     """
     run = read_run(folders)
     plan = _read_plan(folders.workspace / PLAN_FILE)
     folder = Path(run.folder)
-    kept = folder / TERMS_FILE
-    if not kept.exists():
-        _write_terms(kept, run_parameters(run, _read(folders.cohort, aggregator_run.Cohort), plan))
-    first = folders.workspace / plan.first_model if plan.first_model else None
-    return AggregatorConfig(run, _read(kept, RunParameters), aggregation_of(run.aggregation, plan), folder, first)
+    terms_path = folder / TERMS_FILE
+    if not terms_path.exists():
+        _write_terms(terms_path, run_parameters(run, _read(folders.cohort, aggregator_run.Cohort), plan))
+    initial_model = folders.workspace / plan.initial_model if plan.initial_model else None
+    parameters = _read(terms_path, RunParameters)
+    return AggregatorConfig(run, parameters, aggregation_of(run.aggregation, plan), folder, initial_model)
 
 
 def read_run(folders: AggregatorFolders) -> aggregator_run.AggregatorRun:
-    """What `run.json` says. Raises ConfigError."""
+    """Read `run.json`; raise ConfigError if it is missing or invalid."""
     return _read(folders.run / aggregator_run.RUN_FILE, aggregator_run.AggregatorRun)
 
 
 def read_cohort(folders: AggregatorFolders) -> aggregator_run.Cohort:
-    """Who takes part now. Raises ConfigError."""
+    """Read the file with the cohort; raise ConfigError if it is missing or invalid."""
     return _read(folders.cohort, aggregator_run.Cohort)
 
 
 def run_parameters(
     run: aggregator_run.AggregatorRun, cohort: aggregator_run.Cohort, plan: ExportedPlan
 ) -> RunParameters:
-    """What is settled for the run.
+    """Build the run's parameters.
 
-    A cohort has as long to gather as a round may take, and a round without a quorum goes on for as long again.
+    The round timeout also limits the time for which the cohort gathers, and the extension of a round without a quorum.
 
     Raises:
-        ConfigError: They contradict themselves.
+        ConfigError: A parameter is invalid.
     """
     tasks = tuple(Task(task.name, TaskKind(task.kind.value)) for task in plan.tasks)
     try:
@@ -128,27 +129,27 @@ def run_parameters(
         raise ConfigError(f"{aggregator_run.RUN_FILE}: {error}") from error
 
 
-def aggregation_of(requested_from: AskedAggregation, plan: ExportedPlan) -> Aggregation:
-    """How updates become the next model: as the run's resource says, or the plan where the resource has its default.
+def aggregation_of(spec: AggregationSpec, plan: ExportedPlan) -> Aggregation:
+    """Build the aggregation from the run's resource, or from the plan if the resource has the default algorithm.
 
     Raises:
-        ConfigError: There is no such algorithm.
+        ConfigError: The algorithm is unsupported.
     """
     steps: dict[str, tuple[Combination, Optimizer | None]] = {
         "WeightedMean": (WeightedMean(), None),
         "Median": (Median(), None),
-        "TrimmedMean": (TrimmedMean(requested_from.trim_ratio), None),
-        "Momentum": (WeightedMean(), Momentum(requested_from.learning_rate, requested_from.beta1)),
+        "TrimmedMean": (TrimmedMean(spec.trim_ratio), None),
+        "Momentum": (WeightedMean(), Momentum(spec.learning_rate, spec.beta1)),
         "Adam": (
             WeightedMean(),
-            Adam(requested_from.learning_rate, requested_from.beta1, requested_from.beta2, requested_from.epsilon),
+            Adam(spec.learning_rate, spec.beta1, spec.beta2, spec.epsilon),
         ),
         "Yogi": (
             WeightedMean(),
-            Yogi(requested_from.learning_rate, requested_from.beta1, requested_from.beta2, requested_from.epsilon),
+            Yogi(spec.learning_rate, spec.beta1, spec.beta2, spec.epsilon),
         ),
     }
-    algorithm = plan.aggregation if requested_from.algorithm == "WeightedMean" else requested_from.algorithm
+    algorithm = plan.aggregation if spec.algorithm == "WeightedMean" else spec.algorithm
     if algorithm not in steps:
         raise ConfigError(f"unsupported aggregation.algorithm {algorithm!r}: set it to one of {', '.join(steps)}")
     return Aggregation(*steps[algorithm])

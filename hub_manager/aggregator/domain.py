@@ -1,4 +1,4 @@
-"""The values that every part of the aggregator shares: tasks, metrics, updates and the run's parameters."""
+"""Values that all parts of the aggregator share: tasks, metrics, updates and the run's parameters."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -9,18 +9,18 @@ import msgspec
 from federation.model import ModelManifest
 
 INITIAL_ROUND: Final = 0
-"""The round of the first model, where a collaborator gives it."""
+"""Round number of the run's initial model."""
 
 
 class JoinPolicy(Enum):
-    """What becomes of a cluster that is selected, or no longer, after the run has started."""
+    """Effect of a Placement that selects or deselects a cluster after the run has started."""
 
     FROZEN = "Frozen"
     NEXT_ROUND = "NextRound"
 
 
 class TaskKind(Enum):
-    """What a task of the user's plan does."""
+    """Kind of a task of the user's plan."""
 
     VALIDATE_AGGREGATED = "ValidateAggregated"
     TRAIN = "Train"
@@ -35,7 +35,7 @@ class Task(msgspec.Struct, frozen=True):
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """One number that a task reports; finite once it has passed the checks."""
+    """One value that a task reports; finite after validation."""
 
     name: str
     value: float
@@ -43,33 +43,33 @@ class Metric(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What a collaborator says of an update before its first byte."""
+    """Announcement of an update, which a collaborator sends before its first byte."""
 
     round: int
-    """The open round, or `INITIAL_ROUND` for the first model."""
+    """The open round, or `INITIAL_ROUND` for the initial model."""
     task: str
-    """The task that made it; nothing is asked of it in the seed round."""
+    """The task that produced the update; not validated for the initial model."""
     size: int
-    """Bytes."""
+    """In bytes."""
     digest: str
-    """Of all bytes, as `federation.model.digest_of` writes it."""
+    """Digest of all bytes, in the format of `federation.model.digest_of`."""
     weight: int
-    """Samples that the site trained on; 0 in the seed round."""
+    """Samples that the site trained on; 0 for the initial model."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model that is in a checkpoint, durable and whole."""
+    """A model in a durable, intact checkpoint."""
 
     round: int
-    """The round after which it is the global model."""
+    """The round whose result the model is."""
     digest: str
     manifest: ModelManifest
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsReported:
-    """A peer reports what a task measured."""
+    """Metrics of a task that a peer reports."""
 
     peer: str
     round: int
@@ -80,7 +80,7 @@ class MetricsReported:
 
 @dataclass(frozen=True, slots=True)
 class CountedUpdate:
-    """One update that counts, as the fold needs it."""
+    """One counted update."""
 
     peer: str
     digest: str
@@ -88,46 +88,46 @@ class CountedUpdate:
 
 
 MAX_WEIGHT: Final = 1 << 40
-"""Where the run's resource sets no bound: sums over any cohort stay exact in a float64."""
+"""Default limit of an update's weight; sums over any cohort stay exact in a float64."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunParameters:
-    """What is settled before a run starts. Times are in seconds."""
+    """Parameters of a run, fixed before it starts. Times are in seconds."""
 
     cohort: tuple[str, ...]
     """The clusters, sorted by name."""
     rounds: int
     quorum: int
-    """Updates without which no round closes; at least 1."""
+    """Minimum number of updates to close a round; at least 1."""
     tasks: tuple[Task, ...]
-    """Of the user's plan, in order."""
+    """Tasks of the user's plan, in order."""
     round_seconds: float
     gather_seconds: float
     extension_seconds: float
-    """How long a round without a quorum may go on after its time."""
+    """Time by which a round without a quorum is extended."""
     metrics_seconds: float = 30.0
-    """How long a round waits for metrics once every update counts."""
+    """Time for which a round waits for metrics once every update is counted."""
     max_weight: int = MAX_WEIGHT
-    """Samples that one update may weigh by."""
+    """Maximum weight of one update, in samples."""
     join_policy: JoinPolicy = JoinPolicy.FROZEN
     evaluate: bool = True
-    """Whether the final model is validated by the cohort."""
+    """Whether the cohort validates the final model."""
 
     def __post_init__(self) -> None:
-        """Hold the terms to what the rest relies on.
+        """Validate the parameters.
 
         Raises:
-            ValueError: They contradict themselves; the message names the field.
+            ValueError: A parameter is invalid; the message names it.
         """
         if self.cohort != tuple(sorted(set(self.cohort))):
-            raise ValueError("cohort: names are sorted and unique")
+            raise ValueError("cohort: names must be sorted and unique")
         if self.rounds < 1 or self.quorum < 1 or not 1 <= self.max_weight <= MAX_WEIGHT:
-            raise ValueError(f"rounds, quorum, max_weight: at least 1, and the last at most {MAX_WEIGHT}")
+            raise ValueError(f"rounds, quorum and max_weight must be at least 1, and max_weight at most {MAX_WEIGHT}")
         if len({task.name for task in self.tasks}) != len(self.tasks):
-            raise ValueError("tasks: names are unique")
+            raise ValueError("tasks: names must be unique")
 
     @property
     def evaluation(self) -> tuple[Task, ...]:
-        """The tasks that make sense of a model without training it."""
+        """The tasks that validate the global model without training it."""
         return tuple(task for task in self.tasks if task.kind is TaskKind.VALIDATE_AGGREGATED)

@@ -1,8 +1,8 @@
-"""What the exchange's service asks of the round engine: values in, values out, no gRPC and no message.
+"""Interface between the exchange service and the round engine, in plain values without gRPC and messages.
 
-Peers are named by their certificate before any of this is called. Bytes reach a `UploadSession` in order and without a
-gap; it alone knows files. A refusal is returned, never raised; an exception means that the engine can't go on, and
-ends the call with NotReady.
+The service authenticates peers by their certificate before it calls the engine. It passes bytes to an `UploadSession`
+in order and without gaps. The engine returns refusals and never raises them. An exception means that the engine can't
+continue, and ends the call with NotReady.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -16,26 +16,26 @@ from hub_manager.aggregator.validation.manifest import AnnouncedTensor
 from hub_manager.aggregator.validation.refusal import UpdateRefusal
 
 Order: TypeAlias = SendWork | RequestInitialModel | SendWait | SendRunEnded
-"""What is pushed to a peer; each replaces the one before."""
+"""Work order for a peer; each order replaces the previous one."""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinResult:
-    """What a peer that joins is told of the run."""
+    """Information about the run for a peer that has joined."""
 
     rounds: int
     manifest: ModelManifest | None
-    """None as long as the run has no model."""
+    """None while the run has no model."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpooledUpload:
-    """What the spool has of an announced upload."""
+    """Progress of an announced upload in the spool."""
 
     offset: int
-    """Bytes."""
+    """In bytes."""
     accepted: bool
-    """Whole, checked and counted."""
+    """Whether the update is complete, valid and counted."""
 
 
 class ReadableModel(Protocol):
@@ -43,44 +43,49 @@ class ReadableModel(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Of its tensors' values."""
+        """Size of the tensors' values."""
         ...
 
     def read(self, offset: int, size: int) -> bytes:
-        """The values from the offset on, `size` bytes or up to the end; may block on the disk, raises OSError."""
+        """Return the values from the offset on, `size` bytes or up to the end; blocks on the disk, raises OSError."""
         ...
 
 
 class UploadSession(Protocol):
-    """One upload on its way into the spool."""
+    """One upload into the spool."""
 
     @property
     def offset(self) -> int:
-        """Where the next byte belongs."""
+        """Offset of the next byte."""
         ...
 
     async def write(self, data: memoryview) -> UpdateRefusal | None:
-        """Takes the next bytes; None when they are taken."""
+        """Write the next bytes; return None if they are accepted."""
         ...
 
     async def finish(self) -> UpdateRefusal | None:
-        """No more bytes come; None when the upload is whole, durable, sound and counted."""
+        """Complete the upload; return None if the update is durable, valid and counted."""
         ...
 
     async def close(self) -> None:
-        """The stream is over, whatever came of it; what arrived stays for the next one."""
+        """Close the upload after success or failure; the received bytes are kept for the next upload."""
         ...
 
 
 class Engine(Protocol):
-    """The round engine, as the service sees it."""
+    """The round engine as the exchange service uses it."""
 
-    def member(self, peer: str) -> bool:
-        """Whether the cluster takes part in the run now."""
+    def is_member(self, peer: str) -> bool:
+        """Return whether the cluster takes part in the run."""
         ...
 
     def join(self, peer: str, tensors: Sequence[AnnouncedTensor] | None) -> JoinResult | UpdateRefusal:
-        """A peer with such a model; None where it takes whatever the run's is. Called in a thread, one at a time."""
+        """Let a peer with this model join the run. The service calls this in a thread, one call at a time.
+
+        Args:
+            peer: The cluster.
+            tensors: The peer's model; None if the peer accepts any model.
+        """
         ...
 
     def orders(self, peer: str) -> AsyncGenerator[Order, None]:
@@ -88,19 +93,19 @@ class Engine(Protocol):
         ...
 
     async def held(self, peer: str, announcement: Announcement) -> SpooledUpload | UpdateRefusal:
-        """How the announced upload stands."""
+        """Return the progress of the announced upload."""
         ...
 
     async def receive(
         self, peer: str, announcement: Announcement, offset: int
     ) -> UploadSession | SpooledUpload | UpdateRefusal:
-        """Lets an upload in at that offset; `SpooledUpload` where it counts already."""
+        """Accept an upload that starts at the offset; return `SpooledUpload` if the update is already counted."""
         ...
 
     def model(self, digest: str) -> ReadableModel | None:
-        """The model of that digest, if it is one to hand out: a global model of this run."""
+        """Return the model with this digest if it is a global model of this run, else None."""
         ...
 
     async def report(self, reported: MetricsReported) -> UpdateRefusal | None:
-        """Metrics of a task; None when they are taken."""
+        """Record the metrics of a task; return None if they are accepted."""
         ...

@@ -1,4 +1,4 @@
-"""Token buckets: how often a peer may call, and how many log lines it may cause."""
+"""Token buckets, which limit a peer's calls and the log lines about its refusals."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Final
 
 @dataclass(slots=True)
 class TokenBucket:
-    """A token bucket; `taken_at` is in the seconds of whoever asks."""
+    """A token bucket; `taken_at` uses the caller's clock, in seconds."""
 
     rate: float
     burst: float
@@ -15,7 +15,7 @@ class TokenBucket:
     taken_at: float
 
     def take(self, now: float) -> bool:
-        """Whether one more is allowed now; a clock that goes back gives nothing."""
+        """Take one token and return True, or return False if none is left; a clock that goes back adds no tokens."""
         self.tokens = min(self.burst, self.tokens + max(0.0, now - self.taken_at) * self.rate)
         self.taken_at = now
         if self.tokens < 1:
@@ -25,24 +25,24 @@ class TokenBucket:
 
 
 LOG_BURST: Final = 5
-"""Refusals of one peer for one reason that are each worth a line in the log."""
+"""Number of refusals of one peer for one reason that are logged without sampling."""
 LOG_LINES_PER_SECOND: Final = 0.1
-"""After those: enough to see that it goes on. A refusal costs a peer nothing, and the log is everybody's."""
+"""Rate after the burst: low, because a peer can cause refusals at no cost, but enough to show that they continue."""
 
 
 @dataclass(slots=True)
 class LogSampler:
-    """Which refusals get a line of their own, bounded by the clusters that hold a certificate and by the reasons."""
+    """Sampler of the log lines about refusals; its size is limited by the number of clusters and reasons."""
 
     buckets: dict[tuple[str | None, str], TokenBucket] = field(default_factory=dict)
     left_out: Counter[tuple[str | None, str]] = field(default_factory=Counter)
 
     def take(self, peer: str | None, reason: str, now: float) -> int | None:
-        """How many were left out since the last line, where this one is due; None where it is left out as well.
+        """Return the number of refusals omitted since the last line, or None to omit this refusal too.
 
         Args:
-            peer: A cluster; None for whoever is none.
-            reason: Why the call was refused.
+            peer: The cluster; None for a caller without a collaborator certificate.
+            reason: The reason of the refusal.
             now: Seconds.
         """
         key = (peer, reason)

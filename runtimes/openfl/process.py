@@ -58,22 +58,22 @@ def export(config: WorkspaceConfig, folder: Path) -> TerminationMessage | None:
     """
     try:
         workspace = open_workspace(config.workspace, config.plan)
-        model, absent = _first_model(workspace)
+        model, absent = _initial_model(workspace)
         if model is not None:
             model_file.write(folder / MODEL_FILE, model.manifest, model.laid_out)
         told = msgspec.structs.replace(
-            workspace.for_hub, first_model=MODEL_FILE if model is not None else "", first_model_absent=absent
+            workspace.for_hub, initial_model=MODEL_FILE if model is not None else "", initial_model_absent=absent
         )
         scratch = folder / f"{PLAN_FILE}.partial"
         scratch.write_bytes(encode(told))
         scratch.rename(folder / PLAN_FILE)
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything, and each has its reason
         return _failed(error, config, None)
-    _log.info("plan_exported", rounds=told.rounds, first_model=told.first_model, absent=absent)
+    _log.info("plan_exported", rounds=told.rounds, first_model=told.initial_model, absent=absent)
     return None
 
 
-def _first_model(workspace: Workspace) -> tuple[Model | None, str]:
+def _initial_model(workspace: Workspace) -> tuple[Model | None, str]:
     """The workspace's first model, or why it has none: the shipped one, else one built without any data."""
     shipped = workspace.shipped_model()
     if shipped is not None:

@@ -30,7 +30,7 @@ def folder() -> Iterator[Path]:
         yield Path(path) / "run"
 
 
-def test_undisturbed_run_gives_the_reference(folder: Path) -> None:
+def test_undisturbed_run_equals_the_reference(folder: Path) -> None:
     sites = Sites(folder)
     engine = sites.run_to_the_end()
     assert [stored_model(engine, TERMS.rounds - 1), stored_model(engine, TERMS.rounds)] == EXPECTED[-2:]
@@ -45,13 +45,13 @@ def test_undisturbed_run_gives_the_reference(folder: Path) -> None:
 
 @settings(deadline=None)
 @given(order=st.permutations(COHORT))
-def test_order_of_arrival_does_not_matter(order: list[str]) -> None:
+def test_model_is_independent_of_the_order_of_arrival(order: list[str]) -> None:
     with TemporaryDirectory() as path:
         engine = Sites(Path(path), lambda peers: sorted(peers, key=order.index)).run_to_the_end()
         assert stored_model(engine, TERMS.rounds) == EXPECTED[-1]
 
 
-def test_killed_before_any_write_of_the_run(tmp_path: Path) -> None:
+def test_run_survives_a_crash_before_any_write(tmp_path: Path) -> None:
     with killed_before_write() as made:
         calm = Sites(tmp_path / "counted")
         calm.run_to_the_end()
@@ -68,7 +68,7 @@ def test_killed_before_any_write_of_the_run(tmp_path: Path) -> None:
 
 @settings(deadline=None)
 @given(kills=st.lists(st.integers(1, 300), min_size=2, max_size=6, unique=True))
-def test_killed_again_and_again(kills: list[int]) -> None:
+def test_run_survives_repeated_crashes(kills: list[int]) -> None:
     with TemporaryDirectory() as path, killed_before_write(*kills):
         engine = Sites(Path(path)).run_to_the_end()
     assert engine.state.model == digest_of(EXPECTED[-1])

@@ -27,12 +27,12 @@ DIGEST = "blake3:" + "0" * 64
 
 
 @given(st.binary(min_size=1, max_size=2000))
-def test_data_come_out_as_they_went_in(data: bytes) -> None:
+def test_data_survive_encoding(data: bytes) -> None:
     assert data_of(pb.UploadRequest(data=data).SerializeToString()) == data
 
 
 @pytest.mark.parametrize("size", [1, 127, 128, 16383, 16384, CHUNK_BYTES - 1, CHUNK_BYTES])
-def test_data_of_every_length_of_its_length_come_out_as_they_went_in(size: int) -> None:
+def test_data_with_every_length_of_varint_survive_encoding(size: int) -> None:
     data = bytes(range(256)) * (size // 256) + bytes(size % 256)
 
     assert data_of(pb.UploadRequest(data=data).SerializeToString()) == data
@@ -40,7 +40,7 @@ def test_data_of_every_length_of_its_length_come_out_as_they_went_in(size: int) 
 
 
 @given(st.binary(max_size=200))
-def test_whatever_bytes_come_are_read_as_protobuf_reads_them_or_are_malformed(raw: bytes) -> None:
+def test_arbitrary_bytes_are_parsed_as_by_protobuf_or_malformed(raw: bytes) -> None:
     try:
         found = bytes(data_of(raw))
     except Malformed:
@@ -49,7 +49,7 @@ def test_whatever_bytes_come_are_read_as_protobuf_reads_them_or_are_malformed(ra
 
 
 @given(st.binary(max_size=300))
-def test_bytes_that_are_no_message_raise_nothing_else(raw: bytes) -> None:
+def test_invalid_bytes_raise_only_malformed(raw: bytes) -> None:
     for read in (header_of, lambda raw: tensors_of(parse(pb.JoinRequest, raw))):
         with contextlib.suppress(Malformed):
             read(raw)
@@ -60,7 +60,7 @@ def test_bytes_that_are_no_message_raise_nothing_else(raw: bytes) -> None:
     st.lists(st.tuples(st.text(max_size=20), st.sampled_from(TaskKind)), max_size=4),
     st.floats(0, 1e6),
 )
-def test_work_arrives_as_it_was_handed_out(round_: int, tasks: list[tuple[str, TaskKind]], left: float) -> None:
+def test_work_order_survives_encoding(round_: int, tasks: list[tuple[str, TaskKind]], left: float) -> None:
     work = SendWork("c1", round_, tuple(Task(name, kind) for name, kind in tasks), DIGEST, 1000.0 + left)
 
     order = order_of(order_message(work, now=1000.0, size_of=lambda _digest: 7), now=50.0)
@@ -71,7 +71,7 @@ def test_work_arrives_as_it_was_handed_out(round_: int, tasks: list[tuple[str, T
     assert order.deadline == pytest.approx(50.0 + left, abs=1e-6)
 
 
-def test_the_end_arrives_with_the_model_of_a_completed_run_alone() -> None:
+def test_only_a_completed_run_ends_with_a_model() -> None:
     lost = SendRunEnded("c1", completed=False, message="QuorumLost", digest=None)
 
     assert order_of(order_message(lost, now=0, size_of=len), now=0) == RunEnded(
@@ -81,7 +81,7 @@ def test_the_end_arrives_with_the_model_of_a_completed_run_alone() -> None:
 
 
 @given(st.lists(st.floats(-5, 20), max_size=200), st.floats(0.1, 10), st.integers(1, 20))
-def test_no_more_calls_than_the_burst_and_the_rate_allow(steps: list[float], rate: float, burst: int) -> None:
+def test_calls_are_limited_by_burst_and_rate(steps: list[float], rate: float, burst: int) -> None:
     now = latest = 0.0
     bucket = TokenBucket(rate, burst, burst, 0.0)
     taken = 0
@@ -96,7 +96,7 @@ def test_no_more_calls_than_the_burst_and_the_rate_allow(steps: list[float], rat
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 100)), max_size=60))
-def test_of_one_round_no_more_arrives_than_its_share(arrivals: list[tuple[int, int]]) -> None:
+def test_bytes_of_a_round_are_limited(arrivals: list[tuple[int, int]]) -> None:
     allowance = UploadBudget()
     for round_, size in arrivals:
         left = allowance.grant(round_, 50, 2.0)

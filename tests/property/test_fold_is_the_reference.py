@@ -81,7 +81,7 @@ def test_three_rounds_equal_the_reference(name: str, seed: int, sites: int, bloc
 
 @pytest.mark.parametrize("name", ["adam", "yogi"])
 @pytest.mark.parametrize("change", [1e21, 1e38], ids=str)
-def test_a_change_whose_square_is_no_float32_is_a_step_like_any_other(name: str, change: float) -> None:
+def test_change_whose_square_exceeds_float32_is_folded(name: str, change: float) -> None:
     manifest = manifest_of([TensorSpec("w", DType.FLOAT32, (3,)), TensorSpec("b", DType.BFLOAT16, (2,))])
     types = {tensor.name: tensor.dtype.value for tensor in manifest.tensors}
     aggregation, combine, optimizer = AGGREGATIONS[name]
@@ -102,7 +102,7 @@ def test_a_change_whose_square_is_no_float32_is_a_step_like_any_other(name: str,
 
 @settings(deadline=None)
 @given(st.lists(NUMBERS, min_size=elements(MIXED), max_size=elements(MIXED)))
-def test_values_survive_the_bytes(numbers: list[float]) -> None:
+def test_values_survive_encoding(numbers: list[float]) -> None:
     model = rounded(MIXED, numbers)
     assert unpacked(MIXED, packed(MIXED, model)) == model
 
@@ -110,13 +110,13 @@ def test_values_survive_the_bytes(numbers: list[float]) -> None:
 @pytest.mark.parametrize("dtype", DType)
 @settings(deadline=None)
 @given(st.lists(st.floats(-6e4, 6e4), min_size=1, max_size=40))
-def test_rounds_as_the_standard_says(dtype: DType, numbers: list[float]) -> None:
+def test_encoding_rounds_as_ieee_754(dtype: DType, numbers: list[float]) -> None:
     found = decoded(encoded(np.array(numbers), dtype).tobytes(), dtype)
     assert found.tolist() == [ROUNDING[dtype.value](number) for number in numbers]
 
 
 @pytest.mark.parametrize("wires", range(1, 9))
-def test_network_sorts_every_sequence_of_noughts_and_ones(wires: int) -> None:
+def test_network_sorts_every_sequence_of_zeros_and_ones(wires: int) -> None:
     # A network that sorts these sorts everything (Knuth 5.3.4, the 0-1 principle).
     for word in range(1 << wires):
         bits = [word >> wire & 1 for wire in range(wires)]
@@ -138,19 +138,19 @@ def test_pruned_network_puts_the_wanted_ranks_in_place(values: list[int], data: 
 @pytest.mark.parametrize("dtype", DType)
 @settings(deadline=None)
 @given(data=st.data())
-def test_one_bad_value_anywhere_is_found(dtype: DType, data: st.DataObject) -> None:
+def test_single_non_finite_value_is_found(dtype: DType, data: st.DataObject) -> None:
     numbers = np.array(data.draw(st.lists(st.floats(-6e4, 6e4), min_size=1, max_size=100)))
     assert all_finite(encoded(numbers, dtype).tobytes(), dtype)
     numbers[data.draw(st.integers(0, len(numbers) - 1))] = data.draw(st.sampled_from((math.nan, math.inf, -math.inf)))
     assert not all_finite(encoded(numbers, dtype).tobytes(), dtype)
 
 
-def test_large_finite_values_whose_sum_overflows_are_finite() -> None:
+def test_values_whose_sum_overflows_are_finite() -> None:
     assert all_finite(np.full(100, 3e38, np.float32).tobytes(), DType.FLOAT32)
     assert all_finite(np.full(100, 1.7e308).tobytes(), DType.FLOAT64)
 
 
-def test_model_that_overflows_is_named_and_not_written() -> None:
+def test_overflowing_model_is_named_and_not_written() -> None:
     model = rounded(MIXED, [1.0] * elements(MIXED))
     large = {**model, "half": [6e4] * 3}
     written = bytearray()

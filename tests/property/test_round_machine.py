@@ -93,7 +93,7 @@ def take(world: World, step: inputs.Event | tuple[str, object]) -> None:
     st.booleans(),
     st.integers(1, 4),
 )
-def test_stays_sound_and_replays_from_its_journal(
+def test_state_is_sound_and_equals_its_replay(
     steps: Sequence[inputs.Event | tuple[str, object]], policy: JoinPolicy, warm: bool, whole_plan: bool, quorum: int
 ) -> None:
     tasks = TASKS if whole_plan else TASKS[1:2]
@@ -107,7 +107,7 @@ def test_stays_sound_and_replays_from_its_journal(
 
 @settings(deadline=None)
 @given(st.lists(STEPS, max_size=40), st.sampled_from(JoinPolicy), st.booleans(), st.data())
-def test_a_snapshot_stands_for_all_facts_before_it(
+def test_snapshot_replaces_all_earlier_records(
     steps: Sequence[inputs.Event | tuple[str, object]], policy: JoinPolicy, warm: bool, data: st.DataObject
 ) -> None:
     agreed = parameters(COHORT, quorum=2, join_policy=policy, tasks=TASKS, evaluate=True)
@@ -119,7 +119,7 @@ def test_a_snapshot_stands_for_all_facts_before_it(
 
 
 @pytest.mark.parametrize("warm", [False, True])
-def test_a_snapshot_stands_for_all_facts_of_a_run_that_is_completed(warm: bool) -> None:
+def test_snapshot_replaces_all_records_of_a_completed_run(warm: bool) -> None:
     world = World(parameters(COHORT, quorum=4, tasks=TASKS, evaluate=True), stored=FIRST_MODEL if warm else None)
     honest_run(world, list)
     assert world.state.ended is not None
@@ -136,9 +136,7 @@ def assert_stands_for_all_before_it(world: World, cut: int) -> None:
 
 @settings(deadline=None)
 @given(st.data(), st.sampled_from(JoinPolicy), st.booleans())
-def test_who_takes_part_is_what_the_newest_cohort_says_in_whatever_order_they_come(
-    data: st.DataObject, policy: JoinPolicy, warm: bool
-) -> None:
+def test_newest_cohort_decides_the_members_in_any_order(data: st.DataObject, policy: JoinPolicy, warm: bool) -> None:
     """The hub removes clusters and takes them back; old words of it come late, and twice, and after a crash."""
     agreed = parameters(COHORT, quorum=1, rounds=100, join_policy=policy)
     world = World(agreed, stored=FIRST_MODEL if warm else None)
@@ -164,7 +162,7 @@ def test_who_takes_part_is_what_the_newest_cohort_says_in_whatever_order_they_co
 
 @settings(deadline=None)
 @given(st.data(), st.booleans())
-def test_same_updates_make_the_same_model_whatever_the_order_and_the_crashes(data: st.DataObject, warm: bool) -> None:
+def test_model_is_independent_of_order_and_crashes(data: st.DataObject, warm: bool) -> None:
     agreed = parameters(COHORT, quorum=4, tasks=TASKS, evaluate=True)
     world, calm = (World(agreed, stored=FIRST_MODEL if warm else None) for _ in range(2))
     honest_run(calm, list)

@@ -1,11 +1,11 @@
-"""The round engine in a process of many peers: one event after the other, each with its effects, in one task.
+"""The driver of the round engine: it processes the events of all peers one at a time, and performs their effects.
 
-Whoever has an event puts it into a queue and waits for what came of it. One task takes them out, steps the engine in a
-thread (the journal is synchronised there) and performs the effects in order. A caller that is cut while it waits takes
-nothing back: its event happens all the same. Folding runs beside, in one thread at a time, and comes back as an event.
+Callers submit an event to a queue and wait for its result. One task reads the queue, steps the engine in a thread
+(which synchronises the journal) and performs the effects in order. If a caller is cancelled while it waits, its event
+is processed anyway. A fold runs concurrently, in one thread at a time, and submits its result as an event.
 
-Assumption: an error of the volume below the journal, or a contradiction, ends the process (`run` raises), and its
-successor goes on from the disk. An error in one upload is that upload's own.
+Assumption: an error of the volume, or a contradiction in the engine, ends the process (`run` raises), and a new process
+continues from the disk. An error in one upload affects only that upload.
 """
 
 import asyncio
@@ -37,27 +37,27 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DriverCallbacks:
-    """What the driver asks of the service and of whoever reports."""
+    """Callbacks from the driver to the exchange and the reporting."""
 
     cut_peer: Callable[[str, UpdateRefusal], None]
-    """Ends every call of the peer."""
+    """Cancels every call of the peer."""
     cut_upload: Callable[[str, UpdateRefusal], None]
-    """Ends the peer's upload."""
+    """Cancels the peer's upload."""
     report: Callable[[State], None]
-    """The state has changed in a way that a reader would notice; returns at once."""
+    """Reports a visible change of the state; must not block."""
     folded: Callable[[float], None]
-    """A model was folded, or a first one stored, in so many seconds."""
+    """Receives the seconds that a fold, or storing the initial model, took."""
 
 
 class Driver:
-    """The engine as the service sees it (`ports.Engine`)."""
+    """The engine as the exchange service uses it (`ports.Engine`)."""
 
-    def __init__(self, engine: RoundEngine, first: Sequence[Effect], limits: ModelLimits) -> None:
-        """An engine as `open_engine` gives it, with the effects that it begins with; nothing runs before `run`."""
+    def __init__(self, engine: RoundEngine, initial_effects: Sequence[Effect], limits: ModelLimits) -> None:
+        """Take over an engine and the initial effects from `open_engine`; `run` starts the processing."""
         self._engine = engine
         self._limits = limits
         self._queue: asyncio.Queue[tuple[Event, asyncio.Future[StepResult]]] = asyncio.Queue()
-        self._first = first
+        self._initial_effects = initial_effects
         self._manifests: dict[str, ModelManifest] = {}
         self._due: dict[str, Order] = {}
         self._news = asyncio.Condition()
@@ -69,24 +69,24 @@ class Driver:
 
     @property
     def state(self) -> State:
-        """The run as it is."""
+        """The current state of the run."""
         return self._engine.state
 
     async def run(self, callbacks: DriverCallbacks) -> None:
-        """Takes events until cancelled.
+        """Process events until cancelled.
 
         Raises:
-            BaseExceptionGroup: The volume failed, or the engine contradicts itself: the process has to end.
+            BaseExceptionGroup: The volume failed, or the engine contradicts itself; the process must end.
         """
         async with asyncio.TaskGroup() as tasks:
-            await self._perform(self._first, callbacks, tasks)
+            await self._perform(self._initial_effects, callbacks, tasks)
             while True:
                 event, decision = await self._queue.get()
                 self._busy_since = time.monotonic()
                 try:
                     result = await asyncio.to_thread(self._engine.step, event, time.time())
                     if isinstance(event, inputs.Joined):
-                        # Nobody waits for the result of a join: the refusal ends the peer's calls.
+                        # No caller reads the result of a join, so a refusal ends the peer's calls.
                         for peer, refusal in result.refusals.items():
                             callbacks.cut_peer(peer, refusal)
                     await self._perform(result.effects, callbacks, tasks)
@@ -99,17 +99,17 @@ class Driver:
                     decision.set_result(result)
 
     def stuck_for(self) -> float:
-        """Seconds that the event in work has taken so far; folding, which is no event, is not counted."""
+        """Return the seconds since the current event started, 0 without one; a fold is not an event."""
         return 0.0 if self._busy_since is None else time.monotonic() - self._busy_since
 
     def close(self) -> None:
-        """Lets go of the journal, after `run` has ended."""
+        """Close the journal, after `run` has ended."""
         self._engine.close()
 
     def submit(self, event: Event) -> "asyncio.Future[StepResult]":
-        """Puts the event in; the future has the step's result once its effects are performed."""
+        """Queue the event; the future has the step's result once its effects are performed."""
         decision: asyncio.Future[StepResult] = asyncio.get_running_loop().create_future()
-        # Some events have no one who waits for what comes of them.
+        # Mark the exception as retrieved: for some events no caller waits.
         decision.add_done_callback(lambda future: future.cancelled() or future.exception())
         self._queue.put_nowait((event, decision))
         return decision
@@ -119,40 +119,40 @@ class Driver:
         async with self._news:
             await self._news.wait_for(lambda: set(self.state.members) <= self.state.declared.keys())
 
-    def member(self, peer: str) -> bool:
+    def is_member(self, peer: str) -> bool:
         """See `ports.Engine`."""
         return peer in self.state.cohort and peer not in self.state.removed
 
     def join(self, peer: str, tensors: Sequence[AnnouncedTensor] | None) -> JoinResult | UpdateRefusal:
-        """See `ports.Engine`. What the peer's model is, is told to the engine with its stream of work."""
-        known = self.state.manifest
+        """See `ports.Engine`. The engine receives the peer's model once the peer opens its stream of work."""
+        manifest = self.state.manifest
         if tensors is None:
-            if known is None:
+            if manifest is None:
                 return UpdateRefusal(
                     UpdateRefusalReason.NO_TENSORS, "the run has no model yet; announce the tensors of this one"
                 )
-            self._manifests[peer] = known
-            return JoinResult(self.state.parameters.rounds, known)
-        read = read_manifest(tensors, self._limits)
-        if isinstance(read, UpdateRefusal):
-            return read
-        refusal = layout_refusal(tensors, known) if known is not None else None
+            self._manifests[peer] = manifest
+            return JoinResult(self.state.parameters.rounds, manifest)
+        announced = read_manifest(tensors, self._limits)
+        if isinstance(announced, UpdateRefusal):
+            return announced
+        refusal = layout_refusal(tensors, manifest) if manifest is not None else None
         if refusal is not None:
             return refusal
-        self._manifests[peer] = read
-        return JoinResult(self.state.parameters.rounds, known)
+        self._manifests[peer] = announced
+        return JoinResult(self.state.parameters.rounds, manifest)
 
     async def orders(self, peer: str) -> AsyncGenerator[Order, None]:
         """See `ports.Engine`."""
-        reported: Order | None = None
+        sent: Order | None = None
         self._due.pop(peer, None)
         try:
             await asyncio.shield(self.submit(inputs.Joined(peer, self._manifests[peer])))
-            while not isinstance(reported, do.SendRunEnded):
+            while not isinstance(sent, do.SendRunEnded):
                 async with self._news:
-                    await self._news.wait_for(lambda: self._due.get(peer) not in {None, reported})  # noqa: B023
-                    reported = self._due[peer]
-                yield reported
+                    await self._news.wait_for(lambda: self._due.get(peer) not in {None, sent})  # noqa: B023
+                    sent = self._due[peer]
+                yield sent
         finally:
             self.submit(inputs.Left(peer))
 
@@ -172,7 +172,7 @@ class Driver:
         try:
             refusal = (await asyncio.shield(begun)).refusals.get(peer)
         except asyncio.CancelledError:
-            self.submit(inputs.UpdateBroken(peer, announcement))  # perhaps let in by now, and nobody comes with it
+            self.submit(inputs.UpdateBroken(peer, announcement))  # the step may still accept it
             raise
         if refusal is not None:
             return _counted(refusal, announcement)
@@ -193,13 +193,13 @@ class Driver:
         )
 
     def model(self, digest: str) -> ReadableModel | None:
-        """See `ports.Engine`: the global model alone."""
+        """See `ports.Engine`; only the current global model is available."""
         state = self.state
         if state.model != digest or state.manifest is None:
             return None
         if self._values is None or self._values.digest != digest:
             source = self._engine.checkpoints.source(state.model_round)
-            # The one before is closed with its last reader, by Python.
+            # Python closes the previous model once its last reader has released it.
             self._values = StoredModelValues(digest, source, state.manifest.nbytes)
         return self._values
 
@@ -215,8 +215,8 @@ class Driver:
                         self._due[effect.peer] = effect
                         self._news.notify_all()
                 case do.Disconnect():
-                    gone = UpdateRefusal(UpdateRefusalReason.REMOVED, f"cluster {effect.peer} has left the run")
-                    callbacks.cut_peer(effect.peer, gone)
+                    refusal = UpdateRefusal(UpdateRefusalReason.REMOVED, f"cluster {effect.peer} has left the run")
+                    callbacks.cut_peer(effect.peer, refusal)
                 case do.CutUpload():
                     callbacks.cut_upload(effect.peer, effect.refusal)
                     announced = self._uploads.pop(effect.peer, None)
@@ -235,12 +235,12 @@ class Driver:
 
     async def _fold(self, effect: do.StoreInitialModel | do.FoldUpdates, callbacks: DriverCallbacks) -> None:
         async with self._folding:
-            began = time.monotonic()
-            found = await asyncio.to_thread(self._engine.perform, effect)
-            seconds = time.monotonic() - began
-            _log.info("model_stored", outcome=type(found).__name__, seconds=round(seconds, 3))
+            started = time.monotonic()
+            event = await asyncio.to_thread(self._engine.perform, effect)
+            seconds = time.monotonic() - started
+            _log.info("model_stored", outcome=type(event).__name__, seconds=round(seconds, 3))
             callbacks.folded(seconds)
-        self.submit(found)
+        self.submit(event)
 
     def _set_timer(self, at: float) -> None:
         if self._timer is not None:

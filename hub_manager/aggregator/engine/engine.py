@@ -1,8 +1,8 @@
-"""The round engine of one run: the pure rounds, put on a volume.
+"""The round engine of one run: the pure round machine with its journal, spool and checkpoints.
 
-A step writes its facts to the journal and gives back the effects that are the service's to perform. Folding and
-storing are performed here, in a thread of the caller's, and give the next event. Below the volume's folder lie
-`journal`, `updates/` and `checkpoints/`; whatever happens to the process, `open_engine` goes on from them.
+`step` writes the records of a step to the journal and returns its effects, which the driver performs. `perform` folds
+and stores models in the caller's thread, and returns the next event. The run's folder contains `journal`, `updates/`
+and `checkpoints/`, from which `open_engine` continues after any crash.
 """
 
 from contextlib import ExitStack
@@ -25,7 +25,7 @@ from hub_manager.aggregator.storage.spool import Spool
 
 @dataclass(slots=True)
 class RoundEngine:
-    """One run in one process; `step` is called by one thread, and `perform` by one, which may be another."""
+    """Round engine of one run. One thread at a time may call `step`, and one, maybe another, `perform`."""
 
     aggregation: Aggregation
     journal: Journal
@@ -35,15 +35,15 @@ class RoundEngine:
     snapshot_rounds: int = SNAPSHOT_ROUNDS
 
     def step(self, event: Event, now: float) -> StepResult:
-        """What is to be done about an event, in order; its facts are durable on return.
+        """Advance the run by one event; the step's records are durable on return.
 
         Args:
-            event: What was seen.
+            event: The event that the driver observed.
             now: Seconds since the epoch.
 
         Raises:
-            ImpossibleRecord: The engine contradicts itself. The process has to end; nothing of the step was written.
-            OSError: The volume failed. The process has to end, and its successor goes on from what is on disk.
+            ImpossibleRecord: The engine contradicts itself. The process must end; the step was not written.
+            OSError: The volume failed. The process must end; a new one continues from the disk.
         """
         result = advance(self.state, event, now)
         self.journal.append(result.durable_records)
@@ -53,34 +53,36 @@ class RoundEngine:
         return result
 
     def perform(self, effect: StoreInitialModel | FoldUpdates) -> ModelStored | FoldDiverged:
-        """Fold or store what is spooled; the event says what came of it. Takes its time: not for the event loop.
+        """Fold the spooled updates, or store the initial model, and return the event with the outcome.
+
+        This reads and writes whole models, so it must not run in the event loop.
 
         Raises:
-            OSError: The volume failed, or a spooled update is gone. As above.
+            OSError: The volume failed, or a spooled update is missing; see `step`.
         """
         if isinstance(effect, StoreInitialModel):
             return self._store_initial_model(effect)
         manifest = self.state.manifest
         if manifest is None:
-            raise ValueError("nothing is folded before the model's layout is known")
+            raise ValueError("a fold requires the model's layout")
         with ExitStack() as stack:
-            opened = stack.enter_context
-            updates = [opened(self.spool.source(part.peer, effect.round, part.digest)) for part in effect.parts]
-            base = opened(self.checkpoints.source(effect.round - 1))
-            slots = [opened(self.checkpoints.slot(*slot)) for slot in self._slots(effect.round - 1)]
-            kept = [Slot(source) for source in slots] or [Slot(None) for _ in self.aggregation.slots]
+            enter = stack.enter_context
+            updates = [enter(self.spool.source(part.peer, effect.round, part.digest)) for part in effect.parts]
+            base = enter(self.checkpoints.source(effect.round - 1))
+            sources = [enter(self.checkpoints.slot(*slot)) for slot in self._slots(effect.round - 1)]
+            slots = [Slot(source) for source in sources] or [Slot(None) for _ in self.aggregation.slots]
             weights = [part.weight for part in effect.parts]
-            folding = Folding(manifest, self.aggregation, updates, weights, base, kept)
+            folding = Folding(manifest, self.aggregation, updates, weights, base, slots)
             names = self.aggregation.slots
             stored = self.checkpoints.store(
-                effect.round, manifest, names, lambda model, slots: fold(folding, model, slots)
+                effect.round, manifest, names, lambda model, slot_writes: fold(folding, model, slot_writes)
             )
         if isinstance(stored, Diverged):
             return FoldDiverged(effect.round, f"tensor {stored.tensor!r} overflows in round {effect.round}")
         return ModelStored(stored.round, stored.digest)
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Close the journal."""
         self.journal.close()
 
     def _store_initial_model(self, effect: StoreInitialModel) -> ModelStored:
@@ -89,7 +91,7 @@ class RoundEngine:
         return ModelStored(stored.round, stored.digest)
 
     def _slots(self, round_number: int) -> list[tuple[int, str]]:
-        """Where the optimizer's slots after a round lie: nowhere after the first model."""
+        """Return round and name of the stored optimizer slots after a round; the initial model has none."""
         return [(round_number, name) for name in self.aggregation.slots] if round_number > INITIAL_ROUND else []
 
 
@@ -102,25 +104,26 @@ def open_engine(
     *,
     snapshot_rounds: int = SNAPSHOT_ROUNDS,
 ) -> tuple[RoundEngine, tuple[Effect, ...]]:
-    """The engine of a run, as far as it had come, and what is to be done first.
+    """Open the engine of a run at its last durable state, and return it with its initial effects.
 
-    A model to start from is brought by `CheckpointStore.store_initial_model` before the first start.
+    The workspace's initial model, if any, must be stored with `CheckpointStore.store_initial_model` before the first
+    start.
 
     Args:
-        folder: The run's own, on its volume.
-        run: The run's unique id.
+        folder: The run's folder on its volume.
+        run: The run's unique ID.
         parameters: Of the run; the same at every start.
         aggregation: The same at every start.
         now: Seconds since the epoch.
-        snapshot_rounds: After how many rounds the journal begins anew.
+        snapshot_rounds: Number of rounds after which the journal is compacted.
 
     Raises:
-        JournalDamaged: The journal can't be gone on from.
-        ImpossibleRecord: The journal is not of a run on these terms.
+        JournalDamaged: The journal is damaged or belongs to another run.
+        ImpossibleRecord: The journal is not from a run with these parameters.
         OSError: The volume failed.
     """
     journal, state = open_journal(folder / "journal", run, new_run(parameters), apply)
     checkpoints = CheckpointStore(folder / "checkpoints", run)
     engine = RoundEngine(aggregation, journal, Spool(folder / "updates"), checkpoints, state, snapshot_rounds)
-    found = checkpoints.recover()
-    return engine, engine.step(Resumed(found.stored if found is not None else None), now).effects
+    checkpoint = checkpoints.recover()
+    return engine, engine.step(Resumed(checkpoint.stored if checkpoint is not None else None), now).effects

@@ -1,8 +1,8 @@
-"""The engine's files behind the ports of the service: an update on its way into the spool, and a model to hand out.
+"""File access for the exchange service: uploads into the spool, and downloads of the global model.
 
-All of it touches the disk, so it runs in threads; a caller that is cut leaves the thread's work to end, and `close`
-waits for it before it lets go of the file. A call ends after its `close`, and a newer one of the peer begins after that
-(`open_calls.OpenCalls`): of one peer, one thread at most is at work on its file, however often it comes and goes.
+All disk access runs in threads. If the caller is cancelled, the thread keeps running, and `close` waits for it before
+closing the file. A call ends after its `close`, and a newer call of the same peer starts only then
+(`open_calls.OpenCalls`), so at most one thread works on a peer's file.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from hub_manager.aggregator.validation.refusal import UpdateRefusal
 T = TypeVar("T")
 
 Submit = Callable[[Event], "asyncio.Future[StepResult]"]
-"""Puts an event into the engine's queue; the future has what came of it."""
+"""Queues an event for the engine; the future has the step's result."""
 
 
 class SpoolUploadSession:
     """One upload of a peer (`ports.UploadSession`)."""
 
     def __init__(self, peer: str, announcement: Announcement, submit: Submit) -> None:
-        """Nothing is opened before `open`."""
+        """Store the announcement; `open` opens the file."""
         self._peer = peer
         self._announcement = announcement
         self._submit = submit
@@ -37,11 +37,11 @@ class SpoolUploadSession:
 
     @property
     def offset(self) -> int:
-        """Where the next byte belongs."""
+        """Offset of the next byte."""
         return self._opened.offset
 
     async def open(self, spool: Spool, manifest: ModelManifest) -> None:
-        """Opens what the spool has of the update, and reads all of it; raises OSError."""
+        """Open the update in the spool and read all its stored bytes; raises OSError."""
 
         def opened() -> None:
             self._upload = spool.receive(self._peer, self._announcement, manifest)
@@ -49,12 +49,12 @@ class SpoolUploadSession:
         await self._in_thread(opened)
 
     async def write(self, data: memoryview) -> UpdateRefusal | None:
-        """Takes the next bytes; raises OSError."""
+        """Write the next bytes; raises OSError."""
         upload = self._opened
         return await self._in_thread(lambda: upload.write(upload.offset, data))
 
     async def finish(self) -> UpdateRefusal | None:
-        """Makes the update durable and has it counted; raises OSError."""
+        """Make the update durable and submit it to be counted; raises OSError."""
         refusal = await self._in_thread(self._opened.finish)
         if refusal is not None:
             return refusal
@@ -64,8 +64,8 @@ class SpoolUploadSession:
         return None if refusal is None or refusal.reason.counted else refusal
 
     async def close(self) -> None:
-        """Lets go of the file, and tells the engine of an upload that came to nothing; also when it is cancelled."""
-        cancelled = await _done(self._busy)
+        """Close the file and report an incomplete upload to the engine; a cancellation is raised afterwards."""
+        cancelled = await _wait_for_thread(self._busy)
         if self._upload is not None:
             self._upload.close()
             self._upload = None
@@ -82,17 +82,17 @@ class SpoolUploadSession:
         return self._upload
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        # Without the task and the copied context of `asyncio.to_thread`: it is done for each message.
+        # This runs for each message, so it avoids the task and the copied context of `asyncio.to_thread`.
         running = asyncio.get_running_loop().run_in_executor(None, work)
         self._busy = running
         return await asyncio.shield(running)
 
 
-async def _done(work: asyncio.Future[Any] | None) -> asyncio.CancelledError | None:
-    """Waits for a thread's work whatever comes; the last cancellation that came meanwhile.
+async def _wait_for_thread(work: asyncio.Future[Any] | None) -> asyncio.CancelledError | None:
+    """Wait until the thread is done, and return the last cancellation during the wait.
 
-    Nothing stops a thread, and whoever is let in next works on the same file. One call is cancelled more than once: by
-    gRPC when the peer goes, and by the newer stream that the peer comes back with (`open_calls.OpenCalls`).
+    A thread can't be stopped, and the next upload of the peer uses the same file. A call may be cancelled more than
+    once: by gRPC when the peer disconnects, and by the peer's newer stream (`open_calls.OpenCalls`).
     """
     cancelled = None
     while work is not None and not work.done():
@@ -104,23 +104,23 @@ async def _done(work: asyncio.Future[Any] | None) -> asyncio.CancelledError | No
 
 
 class StoredModelValues:
-    """A model's values in the store (`ports.ReadableModel`)."""
+    """Values of a stored model (`ports.ReadableModel`)."""
 
     def __init__(self, digest: str, source: FileSource, nbytes: int) -> None:
-        """The source is this one's to close, which it does with its last reader."""
+        """Take over the source, which is closed once the last reader has released this object."""
         self.digest = digest
         self._source = source
         self._nbytes = nbytes
 
     def __del__(self) -> None:
-        """Downloads may still read a model that is the global one no longer."""
+        """Close the source; before that, downloads may still read a replaced model."""
         self._source.close()
 
     @property
     def nbytes(self) -> int:
-        """Of its tensors' values."""
+        """Size of the tensors' values."""
         return self._nbytes
 
     def read(self, offset: int, size: int) -> bytes:
-        """The values from the offset on, `size` bytes or up to the end; raises OSError."""
+        """Return the values from the offset on, `size` bytes or up to the end; raises OSError."""
         return self._source.read(offset, max(0, min(size, self._nbytes - offset)))

@@ -1,7 +1,7 @@
-"""Joins, beside the event loop: a model of 65,536 tensors is seconds of work, in which everybody else would wait.
+"""Worker that processes joins outside the event loop, which a model of 65,536 tensors would block for seconds.
 
-They take turns in one thread, so that they never keep the others' (the engine's journal, the spool) waiting, and one
-peer waits for its own join before it gets another turn. A join whose call has ended loses its turn.
+All joins share one thread, so they never delay the threads of the engine's journal and spool. Each peer has at most one
+join in the thread's queue. A join whose call has ended is skipped.
 """
 
 import asyncio
@@ -19,42 +19,42 @@ from hub_manager.aggregator.validation.refusal import UpdateRefusal, short
 
 
 class JoinWorker:
-    """Reads and answers the joins of one run."""
+    """Worker for the joins of one run."""
 
     def __init__(self, engine: Engine, check_caller: Callable[[Peer, pb.Caller], None]) -> None:
-        """Joins to that engine, of callers that `check_caller` doesn't raise `Refused` for."""
+        """Create the worker; `check_caller` raises `Refused` for an invalid caller."""
         self._engine = engine
         self._check_caller = check_caller
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="join")
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def join(self, peer: Peer, raw: bytes) -> tuple[str, bytes]:
-        """Has the peer take part.
+        """Let the peer join the run.
 
         Args:
             peer: A member of the cohort.
-            raw: Its JoinRequest, as it came.
+            raw: The received bytes of its JoinRequest.
 
         Returns:
-            Which program it is, fit for a log, and the encoded JoinReply.
+            The peer's framework and version, shortened for logs, and the encoded JoinReply.
 
         Raises:
-            Refused: The caller is another one, or its model is not to be had.
-            Malformed: The bytes are no JoinRequest.
+            Refused: The caller differs from the certificate, or its model is rejected.
+            Malformed: The bytes are not a valid JoinRequest.
         """
         async with self._turns[peer.cluster]:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._joined, peer, raw)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._join, peer, raw)
 
-    def _joined(self, peer: Peer, raw: bytes) -> tuple[str, bytes]:
+    def _join(self, peer: Peer, raw: bytes) -> tuple[str, bytes]:
         _raise(join_refusal(raw))
         request = messages.parse(pb.JoinRequest, raw)
         self._check_caller(peer, request.caller)
         _raise(manifest_refusal(request.manifest))
-        parameters = self._engine.join(peer.cluster, messages.tensors_of(request))
-        if isinstance(parameters, UpdateRefusal):
-            raise answer(parameters)
+        result = self._engine.join(peer.cluster, messages.tensors_of(request))
+        if isinstance(result, UpdateRefusal):
+            raise answer(result)
         runtime = short(f"{request.runtime.framework} {request.runtime.version}")
-        return runtime, messages.join_reply(parameters).SerializeToString()
+        return runtime, messages.join_reply(result).SerializeToString()
 
 
 def _raise(refusal: UpdateRefusal | None) -> None:

@@ -1,7 +1,7 @@
-"""Messages of the exchange and the round engine's values, one made from the other; pure.
+"""Conversion between messages of the exchange and values of the round engine; pure.
 
-What comes from a peer is bytes until it has passed here: a message that does not decode, or lacks a part that it means
-nothing without, raises `Malformed` and nothing else. Whether what it says is true or allowed is not judged here.
+Received bytes become values only here. A message that does not decode, or that lacks a required part, raises
+`Malformed` and no other error. This module doesn't validate the values of a message.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from hub_manager.aggregator.validation.manifest import AnnouncedTensor
 MessageT = TypeVar("MessageT", bound=Message)
 
 SizeOf = Callable[[str], int]
-"""The bytes of the model with that digest."""
+"""Returns the size in bytes of the model with this digest."""
 
 _KINDS: Final = {
     TaskKind.VALIDATE_AGGREGATED: pb.TASK_KIND_VALIDATE_AGGREGATED,
@@ -31,19 +31,19 @@ _KINDS: Final = {
 _DATA_TAG: Final = pb.UploadRequest.DATA_FIELD_NUMBER << 3 | 2
 """A length-delimited field (protobuf's encoding, "Message Structure")."""
 _AROUND_DATA: Final = 64
-"""Bytes of an upload's message beside its data, which have a tag and a length before them."""
+"""Maximum bytes of an upload's message around its data, which are a tag and a length."""
 _REPLY_TAG: Final = bytes([pb.DownloadReply.DATA_FIELD_NUMBER << 3 | 2])
 
 
 class Malformed(ValueError):
-    """A message that can't be understood; the text names the field."""
+    """The message is invalid; the text names the field."""
 
 
 def parse(kind: type[MessageT], raw: bytes) -> MessageT:
-    """The message in the bytes.
+    """Decode a message.
 
     Raises:
-        Malformed: They do not decode.
+        Malformed: The bytes do not decode.
     """
     try:
         return kind.FromString(raw)
@@ -52,52 +52,52 @@ def parse(kind: type[MessageT], raw: bytes) -> MessageT:
 
 
 def tensors_of(request: pb.JoinRequest) -> tuple[AnnouncedTensor, ...] | None:
-    """The model that the collaborator has, None where it takes whatever the run's is."""
+    """Return the collaborator's model, or None if it accepts any model of the run."""
     if not request.HasField("manifest"):
         return None
     return tuple(AnnouncedTensor(tensor.name, tensor.dtype, tuple(tensor.shape)) for tensor in request.manifest.tensors)
 
 
 def announcement_of(request: pb.QueryOffsetRequest | pb.UploadHeader) -> Announcement:
-    """The announced upload.
+    """Return the announced upload.
 
     Raises:
-        Malformed: It says nothing of its size and digest.
+        Malformed: The size and the digest are missing.
     """
     if not request.announcement.HasField("blob"):
         raise Malformed("announcement.blob: set size and digest")
-    said = request.announcement
-    return Announcement(said.round, said.task, said.blob.bytes, said.blob.digest, said.samples)
+    message = request.announcement
+    return Announcement(message.round, message.task, message.blob.bytes, message.blob.digest, message.samples)
 
 
 def header_of(raw: bytes) -> pb.UploadHeader:
-    """The header in an upload's first message.
+    """Return the header from an upload's first message.
 
     Raises:
-        Malformed: The message is none, or carries something else.
+        Malformed: The message is invalid or has no header.
     """
     request = parse(pb.UploadRequest, raw)
     if request.WhichOneof("part") != "header":
-        raise Malformed("the first message of an upload has to carry its header")
+        raise Malformed("the first message of an upload must contain its header")
     return request.header
 
 
 def data_of(raw: bytes) -> memoryview:
-    """The model data in any further message of an upload, without a copy.
+    """Return the model data from a later message of an upload, without a copy.
 
-    A message that consists of the one field, as every client writes it, is cut by hand: protobuf would copy the data
-    twice. Any other form of the same goes through protobuf.
+    A message with only this field, as all clients send it, is parsed by hand, because protobuf would copy the data
+    twice. Other encodings are parsed by protobuf.
 
     Raises:
-        Malformed: The message is none, carries something else, nothing, or more than `CHUNK_BYTES`.
+        Malformed: The message is invalid, or its data are missing, empty, or longer than `CHUNK_BYTES`.
     """
     if len(raw) > CHUNK_BYTES + _AROUND_DATA:
         raise _chunk_refused()
-    begin = _only_field(raw)
+    begin = _sole_data_field(raw)
     if begin is None:
         request = parse(pb.UploadRequest, raw)
         if request.WhichOneof("part") != "data":
-            raise Malformed("every message of an upload but the first has to carry data")
+            raise Malformed("each message of an upload after the first must contain data")
         data = memoryview(request.data)
     else:
         data = memoryview(raw)[begin:]
@@ -110,8 +110,8 @@ def _chunk_refused() -> Malformed:
     return Malformed(f"data: send from 1 to {CHUNK_BYTES} bytes in one message")
 
 
-def _only_field(raw: bytes) -> int | None:
-    """Where the data begin in a message whose one field they are, up to its end; None for any other message."""
+def _sole_data_field(raw: bytes) -> int | None:
+    """Return the start of the data if they are the message's only field and extend to its end, else None."""
     if not raw or raw[0] != _DATA_TAG:
         return None
     size = shift = 0
@@ -124,7 +124,7 @@ def _only_field(raw: bytes) -> int | None:
 
 
 def data_reply(data: bytes) -> bytes:
-    """The `DownloadReply` with the data, encoded by hand: protobuf would copy them twice."""
+    """Encode a `DownloadReply` by hand, because protobuf would copy the data twice."""
     length, left = bytearray(), len(data)
     while left >= 0x80:
         length.append(left & 0x7F | 0x80)
@@ -134,21 +134,21 @@ def data_reply(data: bytes) -> bytes:
 
 
 def metrics_of(request: pb.ReportMetricsRequest, peer: str) -> MetricsReported:
-    """What the peer reports; whether its numbers are any is not judged here."""
+    """Return the reported metrics; their values are not validated yet."""
     metrics = tuple(Metric(metric.name, metric.value) for metric in request.metrics)
     return MetricsReported(peer, request.round, request.task, request.samples, metrics)
 
 
-def join_reply(parameters: JoinResult) -> pb.JoinReply:
-    """What a peer that has joined is told."""
-    reply = pb.JoinReply(rounds=parameters.rounds, maximum_chunk_bytes=CHUNK_BYTES)
-    if parameters.manifest is not None:
-        reply.manifest.CopyFrom(manifest_message(parameters.manifest))
+def join_reply(result: JoinResult) -> pb.JoinReply:
+    """Build the reply to a join."""
+    reply = pb.JoinReply(rounds=result.rounds, maximum_chunk_bytes=CHUNK_BYTES)
+    if result.manifest is not None:
+        reply.manifest.CopyFrom(manifest_message(result.manifest))
     return reply
 
 
 def manifest_message(manifest: ModelManifest) -> pb.ModelManifest:
-    """The manifest on the wire."""
+    """Build the message of a manifest."""
     tensors: Sequence[pb.TensorSpec] = [
         pb.TensorSpec(name=tensor.name, dtype=tensor.dtype.value, shape=tensor.shape) for tensor in manifest.tensors
     ]
@@ -156,12 +156,12 @@ def manifest_message(manifest: ModelManifest) -> pb.ModelManifest:
 
 
 def order_message(order: Order, *, now: float, size_of: SizeOf) -> pb.WorkOrder:
-    """The order on the wire.
+    """Build the message of a work order.
 
     Args:
-        order: What is due.
-        now: Seconds since the epoch; deadlines travel as what is left of them.
-        size_of: Of a model that the order names.
+        order: The order to send.
+        now: Seconds since the epoch; the message contains the seconds left until the deadline.
+        size_of: Returns the size of a model that the order names.
     """
     match order:
         case SendWait():

@@ -1,7 +1,7 @@
-"""The calls that are open, by peer: how many one may have, when each ends at the latest, and how each is cut.
+"""The open calls by peer, with their limits, deadlines and cancellation.
 
-A call is cut by cancelling its task with a refusal noted beforehand, so that whatever it waits for (the peer, the disk,
-the engine) ends at once, its clean-up runs, and the peer still gets the reason.
+To cut a call, `OpenCall.cut` records a refusal and cancels the call's task. The task then stops waiting (for the peer,
+the disk or the engine), cleans up, and sends the refusal to the peer.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from federation.rpc.refusal import CallReason, Refused, refused
 from hub_manager.aggregator.exchange.quotas import CallKind, ExchangeLimits
 
 _NEWEST_WINS: Final = frozenset({CallKind.WORK, CallKind.UPLOAD})
-"""A peer that was cut off comes back before we notice that it went: its older stream must not keep it out."""
+"""Kinds of which a newer call replaces the older one: a peer may reconnect before its lost stream is noticed."""
 
 
 class OpenCall:
-    """One open call; belongs to the task that made it."""
+    """One open call, owned by the task that serves it."""
 
     def __init__(self, kind: CallKind, task: "asyncio.Task[object]") -> None:
-        """A call that runs in `task`."""
+        """Create the call that `task` serves."""
         self.kind: Final = kind
         self.ended: Final = asyncio.Event()
         self.cut_by: Refused | None = None
@@ -31,13 +31,13 @@ class OpenCall:
         self._deadline: asyncio.TimerHandle | None = None
 
     def cut(self, reason: Refused) -> None:
-        """Ends the call with that reason; a call that is cut or over stays as it is."""
+        """End the call with this reason; does nothing if the call was already cut or has ended."""
         if self.cut_by is None and not self.ended.is_set():
             self.cut_by = reason
             self._task.cancel()
 
-    def allow(self, seconds: float | None) -> None:
-        """Sets the call's deadline that many seconds from now, in place of any before; None takes it away."""
+    def set_deadline(self, seconds: float | None) -> None:
+        """Replace the call's deadline by one that many seconds from now; None removes it."""
         if self._deadline is not None:
             self._deadline.cancel()
         if seconds is None:
@@ -48,46 +48,46 @@ class OpenCall:
 
 
 class OpenCalls:
-    """All calls that are open."""
+    """All open calls of the process."""
 
     def __init__(self, limits: ExchangeLimits, *, clock: Callable[[], datetime]) -> None:
-        """No call is open yet; `clock` is UTC's."""
+        """Create the empty set; `clock` returns the time in UTC."""
         self._limits = limits
         self._clock = clock
         self._open: defaultdict[str, list[OpenCall]] = defaultdict(list)
 
     def count(self, peer: str) -> int:
-        """How many calls the peer has open."""
+        """Return the number of open calls of the peer."""
         return len(self._open[peer]) if peer in self._open else 0
 
     def cut(self, cluster: str, reason: Refused, kind: CallKind | None = None) -> int:
-        """Ends every call of the cluster, or those of one kind, with that reason; how many there were."""
+        """End all calls of the cluster, or those of one kind, with this reason; return their number."""
         calls = [call for call in self._open.get(cluster, ()) if kind in {None, call.kind}]
         for call in calls:
             call.cut(reason)
         return len(calls)
 
-    async def wait_for_the_last(self, kind: CallKind) -> None:
-        """Returns once no call of the kind is open."""
-        while calls := [call for mine in self._open.values() for call in mine if call.kind is kind]:
+    async def wait_until_closed(self, kind: CallKind) -> None:
+        """Wait until no call of the kind is open."""
+        while calls := [call for peer_calls in self._open.values() for call in peer_calls if call.kind is kind]:
             for call in calls:
                 await call.ended.wait()
 
     def peers(self) -> frozenset[str]:
-        """The clusters that have a call open."""
+        """Return the clusters that have an open call."""
         return frozenset(self._open)
 
     @asynccontextmanager
     async def hold(self, peer: Peer, kind: CallKind, *, seconds: float) -> AsyncIterator[OpenCall]:
-        """Holds a call of the running task open, at most until the peer's certificate ends.
+        """Keep a call of the current task open, at most until the peer's certificate expires.
 
         Args:
-            peer: Who calls.
-            kind: What it holds on to; of `WORK` and `UPLOAD` the older one is ended first, and awaited.
-            seconds: The call's deadline, which `OpenCall.allow` may change.
+            peer: The caller.
+            kind: Of the call. A new `WORK` or `UPLOAD` call first ends the older one and waits for its end.
+            seconds: The call's deadline, which `OpenCall.set_deadline` may change.
 
         Raises:
-            Refused: The peer has too many calls open, or this one is cut.
+            Refused: The peer has too many open calls, or this call was cut.
         """
         left = (peer.not_after - self._clock()).total_seconds()
         expired = refused(CallReason.CERTIFICATE_EXPIRED, f"client certificate {peer.serial:x} has expired")
@@ -95,15 +95,15 @@ class OpenCalls:
             raise expired
         task = asyncio.current_task()
         assert task is not None, "a call runs in a task"  # noqa: S101 - asyncio's promise, for the type checker
-        mine = self._open[peer.cluster]
-        older = self._let_in(kind, mine)
+        peer_calls = self._open[peer.cluster]
+        older = self._older_calls(kind, peer_calls)
         call = OpenCall(kind, task)
-        mine.append(call)
-        call.allow(seconds)
+        peer_calls.append(call)
+        call.set_deadline(seconds)
         expiry = asyncio.get_running_loop().call_later(left, call.cut, expired)
         try:
             if kind in _NEWEST_WINS:
-                await _give_way(older)
+                await _replace(older)
             yield call
         except asyncio.CancelledError:
             if call.cut_by is None:
@@ -112,26 +112,26 @@ class OpenCalls:
             raise call.cut_by from None
         finally:
             expiry.cancel()
-            call.allow(None)
+            call.set_deadline(None)
             call.ended.set()
-            mine.remove(call)
-            if not mine:
+            peer_calls.remove(call)
+            if not peer_calls:
                 self._open.pop(peer.cluster, None)
 
-    def _let_in(self, kind: CallKind, mine: Sequence[OpenCall]) -> list[OpenCall]:
-        """The peer's calls of the kind beside which, or in whose place, one more may be open.
+    def _older_calls(self, kind: CallKind, peer_calls: Sequence[OpenCall]) -> list[OpenCall]:
+        """Return the peer's open calls of the kind, after checking that one more is allowed.
 
         Raises:
-            Refused: There are too many.
+            Refused: The peer has too many open calls of the kind.
         """
-        older = [call for call in mine if call.kind is kind]
+        older = [call for call in peer_calls if call.kind is kind]
         if kind not in _NEWEST_WINS and len(older) >= self._limits.open_calls:
             message = f"{len(older)} calls of this kind are open; the limit is {self._limits.open_calls}"
             raise refused(CallReason.TOO_MANY_STREAMS, message)
         return older
 
 
-async def _give_way(older: list[OpenCall]) -> None:
+async def _replace(older: list[OpenCall]) -> None:
     newer = refused(CallReason.SUPERSEDED, "a newer stream of the same cluster replaced this one")
     for call in older:
         call.cut(newer)

@@ -1,8 +1,8 @@
-"""How many parts a message has, judged before anything is made of them: pure.
+"""Limits on the number of parts in a message, checked before the message is decoded; pure.
 
-A part costs its sender two bytes and us some hundred, and a millionth of a second of everybody's event loop. A join and
-a report are counted in their bytes, because protobuf itself makes an object of each part; other messages are short
-(`CallStream.only`).
+A part of two bytes costs the aggregator about a hundred bytes of memory and a microsecond of its event loop. The parts
+of a join and a report are counted in the raw bytes, because protobuf creates an object for each part. Other messages
+are short (`CallStream.read_single`).
 """
 
 from collections.abc import Iterator
@@ -16,18 +16,18 @@ from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefus
 from hub_manager.aggregator.validation.update import MAX_METRICS
 
 _MOST_FIELDS: Final = 16
-"""Of a message that has a few; the others are for later versions."""
+"""Maximum number of fields in a message that has a few; the rest is reserved for later versions."""
 _LONGEST_VARINT: Final = 10
 
 
 def join_refusal(raw: bytes) -> UpdateRefusal | None:
-    """TooManyTensors: a join's bytes hold more tensors than any model may have.
+    """Reject a join with more tensors than any model may have (TooManyTensors).
 
     Args:
-        raw: A JoinRequest, as it came.
+        raw: The received bytes of a JoinRequest.
 
     Raises:
-        Malformed: They are no message, or one of too many fields.
+        Malformed: The bytes are not a valid message, or have too many fields.
     """
     tensors = 0
     for position, (number, begin, end) in enumerate(_fields(raw, 0, len(raw))):
@@ -45,7 +45,7 @@ def join_refusal(raw: bytes) -> UpdateRefusal | None:
 
 
 def manifest_refusal(manifest: pb.ModelManifest) -> UpdateRefusal | None:
-    """TensorShape: no tensor has over 32 dimensions."""
+    """Reject a manifest with a tensor of more than 32 dimensions (TensorShape)."""
     for tensor in manifest.tensors:
         if len(tensor.shape) > MAX_RANK:
             return UpdateRefusal(
@@ -56,15 +56,15 @@ def manifest_refusal(manifest: pb.ModelManifest) -> UpdateRefusal | None:
 
 
 def report_refusal(raw: bytes) -> UpdateRefusal | None:
-    """TooManyMetrics: a report's bytes hold more than 64 metrics, or more than those can take.
+    """Reject a report with more than 64 metrics, or with more bytes than those need (TooManyMetrics).
 
-    An honest site may have as many: its round goes on without them.
+    An honest site may exceed the limit; its round then continues without the metrics.
 
     Args:
-        raw: A ReportMetricsRequest, as it came.
+        raw: The received bytes of a ReportMetricsRequest.
 
     Raises:
-        Malformed: They are no message, or one of too many fields.
+        Malformed: The bytes are not a valid message, or have too many fields.
     """
     metrics = 0
     for position, (number, _, _) in enumerate(_fields(raw, 0, len(raw))):
@@ -81,9 +81,9 @@ def report_refusal(raw: bytes) -> UpdateRefusal | None:
 
 
 def _fields(raw: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Each field of the message that lies there: its number, and where its value begins and ends.
+    """Yield the number, start and end of each field in the message at `begin`.
 
-    The wire types are those of protobuf's encoding, "Message Structure"; groups are in no message of ours.
+    The wire types are those of protobuf's encoding, "Message Structure". The exchange's messages have no groups.
     """
     at = begin
     while at < end:
@@ -107,7 +107,7 @@ def _fields(raw: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    """The number that begins there, and where it ends."""
+    """Return the varint at this offset, and the offset after it."""
     value = 0
     for position, byte in enumerate(raw[at : at + _LONGEST_VARINT]):
         value |= (byte & 0x7F) << 7 * position

@@ -1,4 +1,4 @@
-"""How much one peer may ask for, so that it can't starve the others: pure bookkeeping, with the time as an argument."""
+"""Quotas of each peer, so that no peer can starve the others; pure, with the time as an argument."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -7,72 +7,72 @@ from hub_manager.aggregator.rate_limit import TokenBucket
 
 
 class CallKind(Enum):
-    """What a call holds on to while it lasts."""
+    """Kind of a call, by the resource that it uses."""
 
     WORK = "work"
     UPLOAD = "upload"
     DOWNLOAD = "download"
     QUESTION = "question"
-    """Join, QueryOffset and ReportMetrics: answered at once."""
+    """Join, QueryOffset and ReportMetrics, which are answered at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeLimits:
-    """What one peer may have. An honest collaborator needs a fraction of each."""
+    """Limits for one peer. An honest collaborator uses a fraction of each."""
 
     open_calls: int = 4
-    """Of the kinds `DOWNLOAD` and `QUESTION`; of `WORK` and `UPLOAD` there is one, the newest."""
+    """Open calls of the kinds `DOWNLOAD` and `QUESTION`; of `WORK` and `UPLOAD` only the newest call stays open."""
     calls_per_second: float = 40.0
-    """In the long run. A collaborator makes some ten calls a round, and of a small model several rounds a second."""
+    """Long-term rate. A collaborator makes about ten calls a round, and with a small model several rounds a second."""
     burst: int = 120
-    """At once, after a pause: reconnecting after a cut, with as many metrics as a plan has tasks."""
+    """Calls at once after a pause, as after a reconnection with the metrics of all tasks."""
     max_resends: float = 4.0
-    """How often an upload's announced bytes may arrive per round, counted in whole uploads: resends after cuts."""
+    """Limit of the bytes received for an upload per round, as a multiple of its size, which allows for resends."""
 
 
 @dataclass(slots=True)
 class UploadBudget:
-    """What a peer has sent for one round, beside what it may: a resent upload is honest, an endless one is not."""
+    """Bytes that a peer has sent for one round; allows resends, but no endless upload."""
 
     round: int = -1
     received: int = 0
 
     def grant(self, round_: int, size: int, max_resends: float) -> int:
-        """The bytes that may still arrive for the round; a new round begins with all of them.
+        """Return the bytes that the peer may still send for the round; a new round resets the count.
 
         Args:
             round_: The upload's round.
             size: Of the whole upload, in bytes.
-            max_resends: How many times that may arrive.
+            max_resends: Multiple of the size that the peer may send.
         """
         if round_ != self.round:
             self.round, self.received = round_, 0
         return int(size * max_resends) - self.received
 
     def count(self, size: int) -> None:
-        """That many bytes have arrived."""
+        """Add received bytes."""
         self.received += size
 
 
 @dataclass(slots=True)
 class PeerQuota:
-    """What is kept of one peer while the process lives."""
+    """Quota of one peer, kept while the process runs."""
 
     calls: TokenBucket
-    allowance: UploadBudget = field(default_factory=UploadBudget)
+    upload_budget: UploadBudget = field(default_factory=UploadBudget)
 
 
 @dataclass(slots=True)
 class PeerQuotas:
-    """A tally for each peer, bounded by the number of clusters that hold a certificate."""
+    """The quotas of all peers; their number is limited by the clusters that have a certificate."""
 
     limits: ExchangeLimits
     of_peers: dict[str, PeerQuota] = field(default_factory=dict)
 
     def of(self, peer: str, now: float) -> PeerQuota:
-        """The peer's tally, a fresh one at first sight."""
-        tally = self.of_peers.get(peer)
-        if tally is None:
-            tally = PeerQuota(TokenBucket(self.limits.calls_per_second, self.limits.burst, self.limits.burst, now))
-            self.of_peers[peer] = tally
-        return tally
+        """Return the peer's quota, and create it for a new peer."""
+        quota = self.of_peers.get(peer)
+        if quota is None:
+            quota = PeerQuota(TokenBucket(self.limits.calls_per_second, self.limits.burst, self.limits.burst, now))
+            self.of_peers[peer] = quota
+        return quota

@@ -1,12 +1,12 @@
-"""The exchange's service: who calls, what it says in values, and the round engine's answer.
+"""The exchange service: authenticates each call, decodes its message, and passes it to the round engine.
 
-A call passes in this order: the peer's certificate, its membership, its rate, its open calls, and only then its first
-byte is read. For that each method is registered as one of streams, whatever the .proto says: gRPC hands a unary
-request to its handler only when the whole of it has arrived, and would wait for it as long as the peer likes. On the
-wire the two are the same (gRPC over HTTP/2, "Request").
+The service checks the peer's certificate, its membership, its call rate and its open calls, in this order, before it
+reads the first byte. Therefore each method is registered as a stream, even if it is unary in the .proto: gRPC calls
+the handler of a unary method only after the whole request has arrived, without a time limit. On the wire both are the
+same (gRPC over HTTP/2, "Request").
 
-Bytes are not kept here: a message's data go on to the engine's spool before the next one is read, so a slow disk slows
-the peer (HTTP/2's flow control), and memory is a message a stream.
+The service buffers one message for each stream. It writes the data of a message to the engine's spool before it reads
+the next one, so a slow disk slows the peer down through HTTP/2 flow control.
 """
 
 import asyncio
@@ -39,33 +39,33 @@ SERVICE: Final = pb.DESCRIPTOR.services_by_name["Exchange"].full_name
 _log = structlog.stdlib.get_logger(__name__)
 
 Method = Callable[[CallStream], Awaitable[None]]
-Found = TypeVar("Found")
+ResultT = TypeVar("ResultT")
 
 
 class Exchange:
-    """The service of one run's aggregator."""
+    """The exchange service of one run."""
 
     def __init__(
         self,
         run: str,
         engine: Engine,
         calls: OpenCalls,
-        tallies: PeerQuotas,
+        quotas: PeerQuotas,
         telemetry: AggregatorTelemetry,
         timing: CallTimeouts | None = None,
     ) -> None:
-        """The service of the run with that unique id, over that engine; nothing is served yet."""
+        """Create the service of the run with this unique ID; `handler` registers it with a server."""
         self._run = run
         self._engine = engine
         self._calls = calls
-        self._tallies = tallies
+        self._quotas = quotas
         self._telemetry = telemetry
         self._timing = timing or CallTimeouts()
-        self._joining = JoinWorker(engine, self._check_caller)
+        self._join_worker = JoinWorker(engine, self._check_caller)
         self._joined: set[str] = set()
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """What a gRPC server serves."""
+        """Return the handler to register with a gRPC server."""
         methods: dict[str, tuple[CallKind, Method]] = {
             "Join": (CallKind.QUESTION, self._join),
             "Work": (CallKind.WORK, self._work),
@@ -96,7 +96,7 @@ class Exchange:
             except OSError as error:
                 _log.error("call_failed", method=name, cluster=peer and peer.cluster, error=str(error))
                 await self._refuse(context, name, peer, refused(CallReason.NOT_READY, "the aggregator's volume failed"))
-            except Exception:  # noqa: BLE001 - whatever it was, the peer is told to come again and nothing of it
+            except Exception:  # noqa: BLE001 - ask the peer to retry, without any detail of the error
                 _log.exception("call_failed", method=name, cluster=peer and peer.cluster)
                 await self._refuse(
                     context, name, peer, refused(CallReason.NOT_READY, "the aggregator is temporarily unavailable")
@@ -105,21 +105,21 @@ class Exchange:
         return serve
 
     def _authenticate(self, context: Context) -> Peer:
-        """NotACollaborator, NotInCohort, TooManyCalls: who calls, before a byte of what it says is read."""
+        """Authenticate the caller before reading its message: NotACollaborator, NotInCohort or TooManyCalls."""
         try:
             peer = peer_of(context.auth_context())
         except NoPeer as error:
             raise refused(CallReason.NOT_A_COLLABORATOR, str(error)) from error
-        if not self._engine.member(peer.cluster):
+        if not self._engine.is_member(peer.cluster):
             raise refused(CallReason.NOT_IN_COHORT, f"cluster {peer.cluster} is not in the cohort of this run")
-        if not self._tallies.of(peer.cluster, time.monotonic()).calls.take(time.monotonic()):
+        if not self._quotas.of(peer.cluster, time.monotonic()).calls.take(time.monotonic()):
             raise refused(CallReason.TOO_MANY_CALLS, "call less often")
         return peer
 
     def _check_caller(self, peer: Peer, caller: pb.Caller) -> None:
-        """NameDiffers, OtherRun: what a message says of its sender has to be so, and is not needed otherwise."""
+        """Check the sender that the message names against the certificate and the run: NameDiffers or OtherRun."""
         if caller.cluster != peer.cluster:
-            message = f"the certificate is of cluster {peer.cluster}, the message of {short(caller.cluster)}"
+            message = f"the certificate is for cluster {peer.cluster}, the message is from {short(caller.cluster)}"
             raise refused(CallReason.NAME_DIFFERS, message)
         if caller.run != self._run:
             raise refused(
@@ -128,30 +128,30 @@ class Exchange:
 
     async def _refuse(self, context: Context, method: str, peer: Peer | None, refusal: Refused) -> None:
         cluster = peer.cluster if peer is not None else _certificate_name(context)
-        member = cluster is not None and self._engine.member(cluster)
+        member = cluster is not None and self._engine.is_member(cluster)
         reported = self._telemetry.refused(
             refusal, cluster=cluster, member=member, method=method, address=context.peer()
         )
         try:
             await context.abort(refusal.status, refusal.message[:LONGEST_MESSAGE], to_metadata(refusal))
         except grpc.aio.InternalError as error:
-            # The peer takes nothing: its message is still on the way, and no status can follow it.
+            # The peer reads nothing: its last message is still being sent, and blocks the status.
             if reported:
                 _log.warning("call_not_ended", method=method, cluster=cluster, error=str(error))
 
     async def _join(self, stream: CallStream) -> None:
-        runtime, reply = await self._joining.join(stream.peer, await stream.only(policy.MESSAGE_BYTES))
+        runtime, reply = await self._join_worker.join(stream.peer, await stream.read_single(policy.MESSAGE_BYTES))
         self._joined.add(stream.peer.cluster)
         _log.info("collaborator_joined", cluster=stream.peer.cluster, runtime=runtime)
         await stream.write(reply)
 
     async def _work(self, stream: CallStream) -> None:
-        request = messages.parse(pb.WorkRequest, await stream.only())
+        request = messages.parse(pb.WorkRequest, await stream.read_single())
         self._check_caller(stream.peer, request.caller)
         cluster = stream.peer.cluster
         if cluster not in self._joined:
             raise refused(CallReason.NOT_JOINED, "join first")
-        stream.call.allow(None)
+        stream.call.set_deadline(None)
         self._telemetry.work_stream_opened(cluster)
         try:
             async with aclosing(self._engine.orders(cluster)) as orders:
@@ -167,7 +167,7 @@ class Exchange:
         return model.nbytes
 
     async def _download(self, stream: CallStream) -> None:
-        request = messages.parse(pb.DownloadRequest, await stream.only())
+        request = messages.parse(pb.DownloadRequest, await stream.read_single())
         self._check_caller(stream.peer, request.caller)
         model = self._engine.model(request.digest)
         if model is None or request.offset > model.nbytes:
@@ -175,7 +175,7 @@ class Exchange:
                 CallReason.UNKNOWN_MODEL,
                 f"the run has no current model {short(request.digest)} with byte {request.offset}",
             )
-        stream.call.allow(self._timing.transfer(model.nbytes - request.offset))
+        stream.call.set_deadline(self._timing.transfer(model.nbytes - request.offset))
         await self._send(stream, model, request.offset)
 
     async def _send(self, stream: CallStream, model: ReadableModel, offset: int) -> None:
@@ -186,61 +186,56 @@ class Exchange:
             offset += len(data)
 
     async def _query_offset(self, stream: CallStream) -> None:
-        request = messages.parse(pb.QueryOffsetRequest, await stream.only())
+        request = messages.parse(pb.QueryOffsetRequest, await stream.read_single())
         self._check_caller(stream.peer, request.caller)
-        held = _accepted(await self._engine.held(stream.peer.cluster, messages.announcement_of(request)))
+        held = _raise_refusal(await self._engine.held(stream.peer.cluster, messages.announcement_of(request)))
         await stream.write(pb.QueryOffsetReply(offset=held.offset, accepted=held.accepted))
 
     async def _upload(self, stream: CallStream) -> None:
-        header = messages.header_of(await stream.only())
+        header = messages.header_of(await stream.read_single())
         self._check_caller(stream.peer, header.caller)
         announcement = messages.announcement_of(header)
-        # What the spool has of it is read again from its first byte, however much that is.
-        stream.call.allow(self._timing.settle)
-        found = await self._engine.receive(stream.peer.cluster, announcement, header.offset)
-        if isinstance(found, UpdateRefusal):
-            raise answer(found)
-        if not isinstance(found, SpooledUpload):
-            # The engine let it in, so its size is the model's, and no stranger's number.
-            stream.call.allow(self._timing.transfer(announcement.size - header.offset))
-            await self._receive(stream, announcement, found)
+        # The engine reads all stored bytes of the update again, which takes time for a large model.
+        stream.call.set_deadline(self._timing.settle)
+        upload = await self._engine.receive(stream.peer.cluster, announcement, header.offset)
+        if isinstance(upload, UpdateRefusal):
+            raise answer(upload)
+        if not isinstance(upload, SpooledUpload):
+            # The engine has validated the announced size, so the deadline may depend on it.
+            stream.call.set_deadline(self._timing.transfer(announcement.size - header.offset))
+            await self._receive(stream, announcement, upload)
         await stream.write(pb.UploadReply(bytes=announcement.size))
 
     async def _receive(self, stream: CallStream, announcement: Announcement, session: UploadSession) -> None:
-        allowance = self._tallies.of(stream.peer.cluster, time.monotonic()).allowance
-        left = allowance.grant(announcement.round, announcement.size, self._tallies.limits.max_resends)
+        budget = self._quotas.of(stream.peer.cluster, time.monotonic()).upload_budget
+        left = budget.grant(announcement.round, announcement.size, self._quotas.limits.max_resends)
         try:
             while (message := await stream.read()) is not None:
                 data = messages.data_of(message)
-                allowance.count(len(data))
+                budget.count(len(data))
                 left -= len(data)
                 if left < 0:
                     raise refused(CallReason.TOO_MANY_BYTES, "the update of this round was sent too often")
                 self._telemetry.received(stream.peer.cluster, len(data))
-                _taken(await session.write(data))
-            stream.call.allow(self._timing.settle)
-            _taken(await session.finish())
+                _raise_refusal(await session.write(data))
+            stream.call.set_deadline(self._timing.settle)
+            _raise_refusal(await session.finish())
         finally:
             await session.close()
 
     async def _report_metrics(self, stream: CallStream) -> None:
-        raw = await stream.only(policy.MESSAGE_BYTES)
-        _taken(report_refusal(raw))
+        raw = await stream.read_single(policy.MESSAGE_BYTES)
+        _raise_refusal(report_refusal(raw))
         request = messages.parse(pb.ReportMetricsRequest, raw)
         self._check_caller(stream.peer, request.caller)
-        _taken(await self._engine.report(messages.metrics_of(request, stream.peer.cluster)))
+        _raise_refusal(await self._engine.report(messages.metrics_of(request, stream.peer.cluster)))
         await stream.write(pb.ReportMetricsReply())
 
 
-def _accepted(found: Found | UpdateRefusal) -> Found:
-    if isinstance(found, UpdateRefusal):
-        raise answer(found)
-    return found
-
-
-def _taken(refusal: UpdateRefusal | None) -> None:
-    if refusal is not None:
-        raise answer(refusal)
+def _raise_refusal(result: ResultT | UpdateRefusal) -> ResultT:
+    if isinstance(result, UpdateRefusal):
+        raise answer(result)
+    return result
 
 
 def _certificate_name(context: Context) -> str | None:

@@ -1,4 +1,4 @@
-"""What the round engine's refusals look like from outside: for each reason a gRPC status and the peer's remedy."""
+"""Map each reason of a refusal to a gRPC status and the peer's remedy."""
 
 from typing import Final
 
@@ -8,10 +8,10 @@ from federation.rpc.refusal import Answer, Refused, Remedy
 from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason
 
 _NOT_THIS_MODEL: Final = Answer(StatusCode.FAILED_PRECONDITION, Remedy.STOP)
-"""The collaborator's program has another model than the run: every round would find it so."""
+"""The collaborator's model differs from the run's, so every retry would fail."""
 _NOT_NOW: Final = Answer(StatusCode.FAILED_PRECONDITION, Remedy.NEXT_ORDER)
 _NOT_THIS_UPDATE: Final = Answer(StatusCode.INVALID_ARGUMENT, Remedy.NEXT_ORDER)
-"""The same bytes would be refused again; the next round's may do."""
+"""The same bytes would be refused again; the update of the next round may be accepted."""
 _SEND_AGAIN: Final = Answer(StatusCode.OUT_OF_RANGE, Remedy.RESEND)
 _NOT_ITS_RUN: Final = Answer(StatusCode.PERMISSION_DENIED, Remedy.STOP)
 
@@ -54,6 +54,6 @@ ANSWERS: Final[dict[UpdateRefusalReason, Answer]] = {
 
 
 def answer(refusal: UpdateRefusal) -> Refused:
-    """The engine's refusal as a peer gets it."""
+    """Convert the engine's refusal to the one for the peer."""
     found = ANSWERS[refusal.reason]
     return Refused(refusal.reason.value, found.remedy, refusal.message, found.status)

@@ -1,4 +1,4 @@
-"""One call of a peer that is known, message by message, none of which is waited for without an end."""
+"""One call of an authenticated peer, with a time limit for each message."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from federation.rpc.peer import Peer
 from federation.rpc.refusal import CallReason, refused
 from hub_manager.aggregator.exchange.open_calls import OpenCall
 
-ON_ITS_WAY_SECONDS: Final = 1.0
-"""For a message that a peer which still reads has been sent."""
+LAST_WRITE_SECONDS: Final = 1.0
+"""Limit for the last message of a cut call to reach a peer that still reads."""
 
 Context: TypeAlias = grpc.aio.ServicerContext[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class CallTimeouts:
-    """How long a peer may take; seconds."""
+    """Time limits of calls, in seconds."""
 
     unary: float = policy.UNARY_SECONDS
     idle: float = policy.IDLE_SECONDS
@@ -31,7 +31,7 @@ class CallTimeouts:
 
 @dataclass(frozen=True, slots=True)
 class CallStream:
-    """One call of an authenticated peer, message by message."""
+    """Reads and writes the messages of one call."""
 
     peer: Peer
     call: OpenCall
@@ -39,7 +39,7 @@ class CallStream:
     idle: float
 
     async def read(self) -> bytes | None:
-        """The next message, None at the stream's end; raises Refused when none comes in time."""
+        """Read the next message, or None at the end of the stream; raises Refused if the peer is idle for too long."""
         try:
             async with asyncio.timeout(self.idle):
                 message = await self.context.read()
@@ -48,10 +48,10 @@ class CallStream:
         return message if isinstance(message, bytes) else None
 
     async def write(self, message: Message | bytes) -> None:
-        """Sends the message, which may be encoded already; raises Refused when the peer takes nothing in time.
+        """Send a message, which may already be encoded; raises Refused if the peer doesn't read it in time.
 
-        A call that is cut meanwhile waits a moment for the message to be gone: gRPC's core takes no status while one is
-        on its way, and without a status the peer would wait for its own deadline.
+        If the call is cut during the write, this waits briefly for the write to end: gRPC sends no status during a
+        write, and without a status the peer would wait for its own deadline.
         """
         raw = message if isinstance(message, bytes) else message.SerializeToString()
         writing = asyncio.ensure_future(self.context.write(raw))
@@ -61,14 +61,14 @@ class CallStream:
         except TimeoutError:
             raise refused(CallReason.STALLED, f"the peer read nothing for {self.idle:.0f} s") from None
         except asyncio.CancelledError:
-            await asyncio.wait({writing}, timeout=ON_ITS_WAY_SECONDS)
+            await asyncio.wait({writing}, timeout=LAST_WRITE_SECONDS)
             raise
 
-    async def only(self, most: int = policy.REQUEST_BYTES) -> bytes:
-        """The one message of a unary request, or the first of an upload; raises Refused, also over `most` bytes."""
+    async def read_single(self, max_bytes: int = policy.REQUEST_BYTES) -> bytes:
+        """Read the message of a unary request, or the first of an upload; raises Refused if too long or missing."""
         message = await self.read()
         if message is None:
             raise refused(CallReason.MALFORMED, "the request has no message")
-        if len(message) > most:
-            raise refused(CallReason.MALFORMED, f"the message has {len(message)} bytes; the limit is {most}")
+        if len(message) > max_bytes:
+            raise refused(CallReason.MALFORMED, f"the message has {len(message)} bytes; the limit is {max_bytes}")
         return message

@@ -47,7 +47,7 @@ class Spool:
         return next((path.stat().st_size for path in self._paths(peer, announced) if path.exists()), 0)
 
     def receive(self, peer: str, announced: Announcement, manifest: ModelManifest) -> "SpoolUpload":
-        """Open an update at `SpoolUpload.offset`; delete the other updates of the peer in this round.
+        """Open an update to receive it from `SpoolUpload.offset` on; delete other updates of the peer in the round.
 
         This reads all stored bytes of the update, so it must not run in the event loop.
 

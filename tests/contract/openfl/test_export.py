@@ -58,7 +58,7 @@ def test_the_digits_give_their_plan_as_data(tmp_path: Path) -> None:
 def test_the_first_model_is_the_one_that_every_site_begins_with(tmp_path: Path, shards: Path) -> None:
     plan = exported(DIGITS, tmp_path)
 
-    given = tensors_of(tmp_path / plan.first_model)
+    given = tensors_of(tmp_path / plan.initial_model)
     expected = reference_run.run(DIGITS, {"c1": shards / "c1"}, rounds=0).first
     assert {name: value.tolist() for name, value in given.items()} == {
         name: value.tolist() for name, value in expected.items()
@@ -78,7 +78,7 @@ def test_a_model_that_the_workspace_ships_comes_before_one_that_it_builds(tmp_pa
 
     plan = exported(workspace, tmp_path)
 
-    given = tensors_of(tmp_path / plan.first_model)
+    given = tensors_of(tmp_path / plan.initial_model)
     assert {name: value.tolist() for name, value in given.items()} == {"w": [[0, 1], [2, 3]], "b": [1]}
 
 
@@ -87,8 +87,8 @@ def test_a_workspace_that_needs_data_for_its_model_reports_it_and_exports_its_pl
 
     plan = exported(workspace, tmp_path)
 
-    assert plan.first_model == ""
-    assert "TypeError, src/dataloader.py:" in plan.first_model_absent
+    assert plan.initial_model == ""
+    assert "TypeError, src/dataloader.py:" in plan.initial_model_absent
     assert not (tmp_path / MODEL_FILE).exists()
 
 

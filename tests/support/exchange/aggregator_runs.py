@@ -80,9 +80,9 @@ class Pod:
         changed = msgspec.structs.replace(run, **changes)
         (self.folders.run / RUN_FILE).write_bytes(msgspec.json.encode(changed))
 
-    def export_first_model(self, file: bytes) -> None:
+    def export_initial_model(self, file: bytes) -> None:
         """Puts a first model into the workspace, and says so in the plan."""
-        plan = msgspec.structs.replace(PLAN, first_model=MODEL_FILE)
+        plan = msgspec.structs.replace(PLAN, initial_model=MODEL_FILE)
         (self.folders.workspace / PLAN_FILE).write_bytes(encode(plan))
         (self.folders.workspace / MODEL_FILE).write_bytes(file)
 
@@ -96,7 +96,7 @@ class Pod:
     def aggregator(self, port: int = 0, *, registry: CollectorRegistry | None = None) -> Aggregator:
         """One life of the aggregator."""
         settings = AggregatorSettings(
-            f"127.0.0.1:{port}", 0, ExchangeLimits(calls_per_second=1000, burst=1000), look=0.05
+            f"127.0.0.1:{port}", 0, ExchangeLimits(calls_per_second=1000, burst=1000), cohort_read_seconds=0.05
         )
         return Aggregator(read_config(self.folders), self.folders, registry or CollectorRegistry(), settings)
 

@@ -109,7 +109,7 @@ class SimpleEngine:
     cut_after: int | None = None
     closed: int = 0
 
-    def member(self, peer: str) -> bool:
+    def is_member(self, peer: str) -> bool:
         return peer in self.cohort
 
     def join(self, peer: str, tensors: Sequence[AnnouncedTensor] | None) -> JoinResult | UpdateRefusal:

@@ -26,7 +26,7 @@ def test_a_plan_is_read() -> None:
     plan = decode(document())
 
     assert isinstance(plan, ExportedPlan)
-    assert (plan.rounds, plan.aggregation, plan.first_model) == (3, "Median", "first-model.safetensors")
+    assert (plan.rounds, plan.aggregation, plan.initial_model) == (3, "Median", "first-model.safetensors")
     assert [task.kind for task in plan.tasks] == [TaskKind.VALIDATE_AGGREGATED, TaskKind.TRAIN]
 
 

@@ -44,7 +44,7 @@ def pod(tmp_path: Path) -> Pod:
     return Pod(tmp_path)
 
 
-def test_a_run_goes_on_under_the_terms_that_it_began_with(pod: Pod) -> None:
+def test_restarted_run_keeps_its_parameters(pod: Pod) -> None:
     before = read_config(pod.folders).parameters
     pod.submit(rounds=99)
     pod.write_cohort("c1")
@@ -53,13 +53,13 @@ def test_a_run_goes_on_under_the_terms_that_it_began_with(pod: Pod) -> None:
     assert before.cohort == COHORT
 
 
-def test_a_site_weighs_no_more_than_the_run_allows(pod: Pod) -> None:
+def test_weight_of_a_site_is_limited(pod: Pod) -> None:
     pod.submit(max_samples_per_client=1000)
 
     assert read_config(pod.folders).parameters.max_weight == 1000
 
 
-def test_without_a_bound_of_the_run_a_sum_of_weights_stays_exact(pod: Pod) -> None:
+def test_default_weight_limit_keeps_sums_exact(pod: Pod) -> None:
     assert read_config(pod.folders).parameters.max_weight == 1 << 40
 
 
@@ -80,7 +80,7 @@ def test_without_a_bound_of_the_run_a_sum_of_weights_stays_exact(pod: Pod) -> No
     ],
     ids=["no run", "half a run", "no plan", "another plan", "join policy", "rounds", "samples", "algorithm"],
 )
-def test_what_can_not_be_run_is_named(pod: Pod, break_it: Callable[[Pod], None], message: str) -> None:
+def test_invalid_configuration_is_named(pod: Pod, break_it: Callable[[Pod], None], message: str) -> None:
     break_it(pod)
 
     with pytest.raises(ConfigError, match=message):
@@ -98,7 +98,7 @@ def test_what_can_not_be_run_is_named(pod: Pod, break_it: Callable[[Pod], None],
         ("Yogi", WeightedMean(), Yogi(0.5, 0.8, 0.7, 0.01)),
     ],
 )
-def test_each_algorithm_is_the_engines(algorithm: str, combination: object, optimizer: object) -> None:
+def test_each_algorithm_of_the_api_is_supported(algorithm: str, combination: object, optimizer: object) -> None:
     requested_from = Aggregation(
         algorithm=algorithm, trim_ratio=0.2, learning_rate=0.5, beta1=0.8, beta2=0.7, epsilon=0.01
     )
@@ -108,20 +108,20 @@ def test_each_algorithm_is_the_engines(algorithm: str, combination: object, opti
     assert (found.combination, found.optimizer) == (combination, optimizer)
 
 
-def test_the_plans_algorithm_counts_where_the_resource_asks_for_none() -> None:
+def test_plan_sets_the_algorithm_if_the_resource_has_the_default() -> None:
     plan = msgspec.structs.replace(PLAN, aggregation="Median")
 
     assert aggregation_of(Aggregation(), plan).combination == Median()
     assert aggregation_of(Aggregation(algorithm="TrimmedMean"), plan).combination == TrimmedMean(0.1)
 
 
-def test_a_frozen_cohort_loses_only_those_who_are_revoked() -> None:
+def test_frozen_cohort_drops_only_revoked_clusters() -> None:
     frozen = new_run(parameters(COHORT))
 
     assert cohort_records(frozen, cohort_of(1, ("c1", "c7"), ("c2", "c9"))) == (CohortApplied(1), PeerDropped("c2"))
 
 
-def test_a_cohort_of_the_next_round_takes_in_whoever_is_new_and_lets_go_whoever_is_not_selected() -> None:
+def test_next_round_policy_admits_and_drops_clusters() -> None:
     open_ = new_run(parameters(COHORT, join_policy=JoinPolicy.NEXT_ROUND))
 
     assert cohort_records(open_, cohort_of(1, ("c1", "c10", "c7", "c8"), ("c8",))) == (
@@ -153,7 +153,7 @@ def _header(**entries: Any) -> bytes:
     ],
     ids=["empty", "huge header", "shape of header", "integers", "huge tensor", "gap", "short", "NaN"],
 )
-def test_a_first_model_that_is_none_is_refused(tmp_path: Path, file: bytes, message: str) -> None:
+def test_invalid_initial_model_is_rejected(tmp_path: Path, file: bytes, message: str) -> None:
     path = tmp_path / MODEL_FILE
     path.write_bytes(file)
 
@@ -161,9 +161,9 @@ def test_a_first_model_that_is_none_is_refused(tmp_path: Path, file: bytes, mess
         read_initial_model(path, ModelLimits())
 
 
-async def test_a_run_starts_from_the_workspaces_model_and_asks_nobody_for_one(pod: Pod) -> None:
+async def test_run_starts_from_the_initial_model_of_the_workspace(pod: Pod) -> None:
     model = packed(MIXED, initial_model())
-    pod.export_first_model(header(MIXED, {}) + model)
+    pod.export_initial_model(header(MIXED, {}) + model)
     living, port = await serving(pod.aggregator())
 
     with client(f"127.0.0.1:{port}", pod.desk.collaborator("c1")) as mine:
@@ -175,7 +175,7 @@ async def test_a_run_starts_from_the_workspaces_model_and_asks_nobody_for_one(po
     assert pod.model(0) == model
 
 
-async def test_the_runs_resource_tells_of_its_rounds(pod: Pod) -> None:
+async def test_status_shows_the_rounds(pod: Pod) -> None:
     api = FakeApi()
     run = {"metadata": {"name": "digits", "namespace": "default", "uid": "run-uid"}, "spec": {}}
     api.seed(FEDERATED_LEARNING, run | {"apiVersion": FEDERATED_LEARNING.api_version, "kind": FEDERATED_LEARNING.kind})
@@ -205,7 +205,7 @@ async def test_the_runs_resource_tells_of_its_rounds(pod: Pod) -> None:
     assert {call.subresource for call in api.calls} == {"status"}
 
 
-async def test_a_run_that_can_not_begin_says_why(pod: Pod) -> None:
+async def test_run_that_can_not_start_reports_the_reason(pod: Pod) -> None:
     api = FakeApi()
     run = {"metadata": {"name": "digits", "namespace": "default", "uid": "run-uid"}, "spec": {}}
     api.seed(FEDERATED_LEARNING, run | {"apiVersion": FEDERATED_LEARNING.api_version, "kind": FEDERATED_LEARNING.kind})
@@ -241,7 +241,7 @@ async def test_a_run_that_can_not_begin_says_why(pod: Pod) -> None:
         "unknown task",
     ],
 )
-async def test_a_hostile_update_is_refused_by_name_and_the_run_ends_with_the_honest_ones(
+async def test_run_completes_without_a_rejected_hostile_update(
     pod: Pod, update: Update, make: Callable[[bytes], bytes], reason: str
 ) -> None:
     pod.submit(min_clients_per_round=2, rounds=1, max_samples_per_client=1000)
@@ -265,7 +265,7 @@ async def test_a_hostile_update_is_refused_by_name_and_the_run_ends_with_the_hon
     assert state.ended.failure is None
 
 
-async def test_an_upload_that_begins_elsewhere_than_the_spool_ends_is_told_where(pod: Pod) -> None:
+async def test_upload_at_a_wrong_offset_is_refused_with_the_right_one(pod: Pod) -> None:
     pod.submit(min_clients_per_round=2, rounds=1)
     living, port = await serving(pod.aggregator())
     files, data = pod.desk.collaborator("c2"), packed(MIXED, initial_model())

@@ -33,7 +33,7 @@ def pod(tmp_path: Path) -> Pod:
     return Pod(tmp_path)
 
 
-async def test_a_run_ends_with_the_model_of_the_reference(pod: Pod) -> None:
+async def test_final_model_equals_the_reference(pod: Pod) -> None:
     living, port = await serving(pod.aggregator())
 
     endings = await asyncio.gather(*(asyncio.to_thread(site, pod, port, cluster) for cluster in COHORT))
@@ -47,7 +47,7 @@ async def test_a_run_ends_with_the_model_of_the_reference(pod: Pod) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 4, 8], ids=["in round 1", "in round 2", "in round 3"])
-async def test_an_aggregator_that_is_replaced_makes_the_same_model(pod: Pod, after: int) -> None:
+async def test_restarted_aggregator_computes_the_same_model(pod: Pod, after: int) -> None:
     living, port = await serving(pod.aggregator())
     loop = asyncio.get_running_loop()
     done: list[tuple[str, int]] = []
@@ -82,7 +82,7 @@ async def test_collaborators_that_reconnect_after_a_restart_receive_the_end_of_t
     assert [ending.completed for ending in endings] == [True] * len(COHORT)
 
 
-async def test_a_revoked_cluster_is_cut_and_the_run_goes_on_without_it(pod: Pod) -> None:
+async def test_run_continues_without_a_revoked_cluster(pod: Pod) -> None:
     pod.submit(min_clients_per_round=2)
     living, port = await serving(pod.aggregator())
 
@@ -102,7 +102,7 @@ async def test_a_revoked_cluster_is_cut_and_the_run_goes_on_without_it(pod: Pod)
     assert state.removed == {"c2"}
 
 
-async def test_a_cluster_that_the_server_says_is_revoked_is_cut_before_the_file_comes(pod: Pod) -> None:
+async def test_revocation_through_the_api_server_precedes_the_file(pod: Pod) -> None:
     pod.submit(min_clients_per_round=2)
     api = FakeApi()
     cohort = {"metadata": {"name": "mnist-server", "namespace": "default"}, "data": {COHORT_FILE: "no JSON"}}
@@ -151,9 +151,7 @@ async def until_joins(pod: Pod, port: int, expected: bool) -> None:
             pass
 
 
-async def test_a_cluster_that_is_accepted_again_joins_again_and_an_older_file_changes_nothing(
-    pod: Pod, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_readmitted_cluster_joins_again_despite_an_older_file(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at = looks(monkeypatch)
     pod.submit(min_clients_per_round=2, rounds=2)
     api = FakeApi()
@@ -196,7 +194,7 @@ def _joins(pod: Pod, port: int, cluster: str) -> bool:
         return True
 
 
-async def test_the_metrics_tell_of_the_rounds(pod: Pod) -> None:
+async def test_metrics_show_the_rounds(pod: Pod) -> None:
     registry = CollectorRegistry()
     living, port = await serving(pod.aggregator(registry=registry))
 
@@ -214,7 +212,7 @@ async def test_the_metrics_tell_of_the_rounds(pod: Pod) -> None:
     assert value("federated_learning_aggregator_fold_duration_seconds_count") == 4
 
 
-async def test_a_run_that_nobody_is_left_in_ends_with_its_cause(pod: Pod) -> None:
+async def test_run_without_members_fails_with_the_reason(pod: Pod) -> None:
     living, _ = await serving(pod.aggregator())
     pod.write_cohort(*COHORT, revoked=COHORT)
 
@@ -224,9 +222,7 @@ async def test_a_run_that_nobody_is_left_in_ends_with_its_cause(pod: Pod) -> Non
     assert state.ended.failure is RunFailureReason.QUORUM_LOST
 
 
-async def test_is_ready_while_it_serves_and_alive_until_its_volume_hangs(
-    pod: Pod, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_probes_report_serving_and_a_hanging_volume(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
     aggregator = pod.aggregator()
     before = aggregator.ready()
     living, _ = await serving(aggregator)

@@ -49,7 +49,7 @@ async def requested_from(port: int, path: str) -> tuple[int, str]:
                 await asyncio.sleep(0.01)
 
 
-async def test_is_alive_while_a_large_first_model_is_brought_in(
+async def test_liveness_probe_succeeds_while_a_large_initial_model_is_stored(
     pod: Pod, api: FakeApi, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
 ) -> None:
     begun, let_go = asyncio.Event(), threading.Event()
@@ -61,8 +61,8 @@ async def test_is_alive_while_a_large_first_model_is_brought_in(
         return read_initial_model(path, limits)
 
     monkeypatch.setattr(app, "read_initial_model", slow)
-    pod.export_first_model(header(MIXED, {}) + packed(MIXED, initial_model()))
-    settings = AggregatorSettings("127.0.0.1:0", unused_tcp_port, look=0.05)
+    pod.export_initial_model(header(MIXED, {}) + packed(MIXED, initial_model()))
+    settings = AggregatorSettings("127.0.0.1:0", unused_tcp_port, cohort_read_seconds=0.05)
     living = asyncio.create_task(run_once(api, read_run(pod.folders), pod.folders, settings))
     try:
         await asyncio.wait_for(begun.wait(), 60)
@@ -77,9 +77,9 @@ async def test_is_alive_while_a_large_first_model_is_brought_in(
 
 
 @pytest.mark.parametrize("fault", ["ModelUnusable", "ConfigError"])
-async def test_a_run_that_can_not_begin_ends_with_its_reason_in_its_status(pod: Pod, api: FakeApi, fault: str) -> None:
+async def test_status_shows_the_reason_of_a_run_that_can_not_start(pod: Pod, api: FakeApi, fault: str) -> None:
     if fault == "ModelUnusable":
-        pod.export_first_model(b"")
+        pod.export_initial_model(b"")
     else:
         (pod.folders.workspace / PLAN_FILE).unlink()
 

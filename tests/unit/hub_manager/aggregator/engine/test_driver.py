@@ -26,7 +26,7 @@ class Noted(Driver):
         return super().submit(event)
 
 
-async def test_an_upload_whose_call_is_cut_before_it_is_let_in_is_not_waited_for(tmp_path: Path) -> None:
+async def test_upload_cut_before_acceptance_is_discarded(tmp_path: Path) -> None:
     engine, first = open_engine(tmp_path, "a-run", parameters(("c1", "c2")), Aggregation(WeightedMean()), 0.0)
     driver = Noted(engine, first, ModelLimits())
     announced = Announcement(1, "train", 8, digest_of(b"an update"), 10)

@@ -62,7 +62,7 @@ def context_of(files: Files, *, certificate: bool = True) -> ssl.SSLContext:
     return context
 
 
-async def test_takes_a_collaborator_of_the_cohort(desk: Desk) -> None:
+async def test_accepts_a_collaborator_of_the_cohort(desk: Desk) -> None:
     async with aggregator(desk.server()) as running:
         reply = await join(running.address, desk.collaborator())
 
@@ -70,7 +70,7 @@ async def test_takes_a_collaborator_of_the_cohort(desk: Desk) -> None:
     assert "c1" in running.engine.joined
 
 
-async def test_speaks_tls_1_3_with_a_client_that_can(desk: Desk) -> None:
+async def test_accepts_tls_1_3(desk: Desk) -> None:
     async with aggregator(desk.server()) as running:
         assert await handshake(running.address, context_of(desk.collaborator()))
 
@@ -124,7 +124,7 @@ async def test_refuses_in_the_handshake(desk: Desk, files: Callable[[Desk], File
     ],
     ids=["outside the cohort", "another organisation", "two organisations", "no name"],
 )
-async def test_refuses_by_name_before_a_byte_is_read(desk: Desk, subject: Subject | None, reason: str) -> None:
+async def test_refuses_before_reading_a_byte(desk: Desk, subject: Subject | None, reason: str) -> None:
     async with (
         aggregator(desk.server()) as running,
         stub(running.address, desk.collaborator("c10", subject=subject)) as s,
@@ -140,7 +140,7 @@ async def test_refuses_by_name_before_a_byte_is_read(desk: Desk, subject: Subjec
     assert running.refusals() == {("other", reason): 1.0}
 
 
-async def test_refuses_and_counts_a_name_that_is_not_the_certificates(desk: Desk) -> None:
+async def test_refuses_and_counts_a_name_that_differs_from_the_certificate(desk: Desk) -> None:
     async with aggregator(desk.server()) as running:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await join(running.address, desk.collaborator("c1"), "c2")
@@ -153,7 +153,7 @@ async def test_refuses_and_counts_a_name_that_is_not_the_certificates(desk: Desk
 
 
 @pytest.mark.parametrize("method", ["Work", "Download", "QueryOffset", "ReportMetrics", "Upload"])
-async def test_no_method_believes_a_name(desk: Desk, method: str) -> None:
+async def test_every_method_checks_the_caller(desk: Desk, method: str) -> None:
     requests = {
         "Work": pb.WorkRequest,
         "Download": pb.DownloadRequest,
@@ -170,7 +170,7 @@ async def test_no_method_believes_a_name(desk: Desk, method: str) -> None:
     assert running.refusals() == {("c1", "NameDiffers"): 1.0}
 
 
-async def test_refuses_a_message_of_another_run(desk: Desk) -> None:
+async def test_refuses_a_message_for_another_run(desk: Desk) -> None:
     async with aggregator(desk.server()) as running, stub(running.address, desk.collaborator()) as exchange:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await exchange.Join(pb.JoinRequest(caller=caller(run="another")), timeout=10)
@@ -178,7 +178,7 @@ async def test_refuses_a_message_of_another_run(desk: Desk) -> None:
     assert refusal_of(failure.value).reason == "OtherRun"
 
 
-async def test_a_stream_ends_with_its_certificate(desk: Desk) -> None:
+async def test_stream_ends_when_its_certificate_expires(desk: Desk) -> None:
     files = desk.collaborator(life=timedelta(seconds=3))
     async with aggregator(desk.server()) as running, stub(running.address, files) as exchange:
         await exchange.Join(pb.JoinRequest(caller=caller()), timeout=10)
@@ -189,7 +189,7 @@ async def test_a_stream_ends_with_its_certificate(desk: Desk) -> None:
     assert refusal_of(failure.value).remedy is Remedy.RETRY
 
 
-async def test_the_streams_of_a_removed_cluster_end_at_once(desk: Desk) -> None:
+async def test_streams_of_a_removed_cluster_end_at_once(desk: Desk) -> None:
     engine = SimpleEngine()
     async with aggregator(desk.server(), engine) as running, stub(running.address, desk.collaborator()) as exchange:
         await exchange.Join(pb.JoinRequest(caller=caller()), timeout=10)
@@ -223,7 +223,7 @@ def served_serial(address: str, files: Files) -> int:
     return int(str(shown["serialNumber"]), 16)
 
 
-async def test_shows_a_renewed_certificate_without_a_restart(desk: Desk) -> None:
+async def test_serves_a_renewed_certificate_without_a_restart(desk: Desk) -> None:
     files = desk.server()
     mine = desk.collaborator()
     first = read_material(files).leaf.serial_number
@@ -241,7 +241,7 @@ async def test_shows_a_renewed_certificate_without_a_restart(desk: Desk) -> None
     assert kept == after
 
 
-async def test_follows_a_roll_over_of_the_authority(desk: Desk) -> None:
+async def test_accepts_a_rotated_ca(desk: Desk) -> None:
     files = desk.server()
     old = desk.collaborator()
     next_desk = Desk(desk.folder / "next", authority(9, begin=now(), key="another p256"), trusted=desk.issuer)
@@ -258,7 +258,7 @@ def _authority_of(desk: Desk) -> str:
     return certificate_pem(desk.issuer.certificate)
 
 
-def test_files_that_do_not_fit_together_are_named(desk: Desk) -> None:
+def test_mismatched_files_are_named(desk: Desk) -> None:
     files = desk.server()
     files.key.write_text(desk.collaborator().key.read_text())
 

@@ -126,7 +126,7 @@ async def test_refuses_an_upload_by_name(
     assert "c1" not in running.engine.counted
 
 
-async def test_a_message_over_the_limit_ends_its_call_alone(desk: Desk) -> None:
+async def test_message_over_the_limit_ends_only_its_call(desk: Desk) -> None:
     async with aggregator(desk.server()) as running, raw_channel(running, desk) as channel:
         join: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/federation.v1.Exchange/Join")
         call = join(bytes(MESSAGE_BYTES + 1), timeout=10)
@@ -136,7 +136,7 @@ async def test_a_message_over_the_limit_ends_its_call_alone(desk: Desk) -> None:
     assert status in {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT}
 
 
-async def test_a_stalled_stream_is_cut_and_harms_no_other(desk: Desk) -> None:
+async def test_stalled_stream_is_cut_without_affecting_others(desk: Desk) -> None:
     mine = desk.collaborator()
     async with aggregator(desk.server(), timing=QUICKLY) as running, stub(running.address, mine) as exchange:
         call = exchange.Upload(timeout=20)
@@ -150,7 +150,7 @@ async def test_a_stalled_stream_is_cut_and_harms_no_other(desk: Desk) -> None:
     assert running.calls.peers() == frozenset()
 
 
-async def test_a_stream_that_drips_ends_by_its_deadline(desk: Desk) -> None:
+async def test_slow_stream_ends_at_its_deadline(desk: Desk) -> None:
     timing = CallTimeouts(unary=5.0, idle=5.0, settle=5.0, transfer=lambda _size: 0.3)
     mine = desk.collaborator()
     async with aggregator(desk.server(), timing=timing) as running:
@@ -159,7 +159,7 @@ async def test_a_stream_that_drips_ends_by_its_deadline(desk: Desk) -> None:
     assert refusal.reason == "Deadline"
 
 
-async def test_a_request_that_never_comes_is_not_waited_for(desk: Desk) -> None:
+async def test_call_without_a_request_is_ended(desk: Desk) -> None:
     mine = desk.collaborator()
     async with aggregator(desk.server(), timing=QUICKLY) as running, stub(running.address, mine) as exchange:
         call = exchange.Upload(timeout=20)  # only the headers of a call are sent
@@ -168,7 +168,7 @@ async def test_a_request_that_never_comes_is_not_waited_for(desk: Desk) -> None:
     assert refusal.reason == "Stalled"
 
 
-async def test_of_twenty_uploads_at_once_the_newest_goes_on(desk: Desk) -> None:
+async def test_newest_of_twenty_concurrent_uploads_continues(desk: Desk) -> None:
     async with aggregator(desk.server()) as running, stub(running.address, desk.collaborator()) as exchange:
         calls = []
         for _ in range(20):
@@ -192,7 +192,7 @@ async def _ended(call: "grpc.aio.Call") -> str:
     return (await refusal_of(call)).reason
 
 
-async def test_a_peer_has_no_more_than_its_share_of_open_calls(desk: Desk) -> None:
+async def test_open_calls_of_a_peer_are_limited(desk: Desk) -> None:
     async with aggregator(desk.server()) as running, stub(running.address, desk.collaborator()) as exchange:
         wanted = pb.DownloadRequest(caller=caller(), digest=announcement().blob.digest)
         calls = [exchange.Download(wanted, timeout=20) for _ in range(20)]
@@ -213,7 +213,7 @@ async def _read(call: "grpc.aio.UnaryStreamCall[pb.DownloadRequest, pb.DownloadR
     return "OK"
 
 
-async def test_a_peer_that_calls_too_often_is_told_so_and_others_are_not(desk: Desk) -> None:
+async def test_call_rate_of_a_peer_is_limited_without_affecting_others(desk: Desk) -> None:
     limits = ExchangeLimits(calls_per_second=0.001, burst=5)
     async with aggregator(desk.server(), limits=limits) as running:
         async with stub(running.address, desk.collaborator()) as exchange:
@@ -225,7 +225,7 @@ async def test_a_peer_that_calls_too_often_is_told_so_and_others_are_not(desk: D
     assert (refusal.reason, refusal.remedy) == ("TooManyCalls", Remedy.RETRY)
 
 
-async def test_refused_calls_are_all_counted_and_some_are_written_down(desk: Desk) -> None:
+async def test_all_refused_calls_are_counted_and_some_are_logged(desk: Desk) -> None:
     limits = ExchangeLimits(calls_per_second=0.001, burst=1)
     with capture_logs() as lines:
         async with aggregator(desk.server(), limits=limits) as running:
@@ -249,7 +249,7 @@ async def test_refused_calls_are_all_counted_and_some_are_written_down(desk: Des
     }
 
 
-def test_a_line_says_how_many_refusals_had_none() -> None:
+def test_log_line_has_the_number_of_omitted_refusals() -> None:
     lines = LogSampler()
     at_once = [lines.take("c1", "TooManyCalls", 100.0) for _ in range(LOG_BURST + 7)]
 
@@ -260,7 +260,7 @@ def test_a_line_says_how_many_refusals_had_none() -> None:
     assert lines.take("c1", "TooManyCalls", 100.0 + 1 / LOG_LINES_PER_SECOND) is None
 
 
-async def test_a_peer_that_sends_for_ever_is_stopped_for_the_round(desk: Desk) -> None:
+async def test_endless_upload_is_stopped_for_the_round(desk: Desk) -> None:
     limits = ExchangeLimits(calls_per_second=1000, burst=1000, max_resends=2.0)
     wrong = [header(), *chunks(b"y" + MODEL[1:])]
     mine = desk.collaborator()
@@ -270,7 +270,7 @@ async def test_a_peer_that_sends_for_ever_is_stopped_for_the_round(desk: Desk) -
     assert reasons == ["WrongDigest", "WrongDigest", "TooManyBytes"]
 
 
-async def test_a_metric_that_is_no_number_is_refused(desk: Desk) -> None:
+async def test_non_finite_metric_is_refused(desk: Desk) -> None:
     request = pb.ReportMetricsRequest(
         caller=caller(), round=1, task="t", metrics=[pb.Metric(name="loss", value=float("nan"))]
     )
@@ -279,14 +279,14 @@ async def test_a_metric_that_is_no_number_is_refused(desk: Desk) -> None:
         assert not running.engine.reported
 
 
-async def test_bytes_that_are_no_message_are_refused(desk: Desk) -> None:
+async def test_invalid_message_is_refused(desk: Desk) -> None:
     async with aggregator(desk.server()) as running, raw_channel(running, desk) as channel:
         join: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/federation.v1.Exchange/Join")
         call = join(b"\xff\xff\xff", timeout=10)
         assert await _ended(call) == "Malformed"
 
 
-async def test_work_is_for_those_who_have_joined(desk: Desk) -> None:
+async def test_work_requires_a_join(desk: Desk) -> None:
     mine = desk.collaborator()
     async with aggregator(desk.server(), SimpleEngine()) as running, stub(running.address, mine) as exchange:
         refusal = await refusal_of(exchange.Work(pb.WorkRequest(caller=caller()), timeout=10))

@@ -17,25 +17,25 @@ from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefus
 STUBS = Path(pb.__file__).parent
 
 
-def test_every_reason_has_its_answer() -> None:
+def test_every_reason_has_a_status_and_remedy() -> None:
     assert set(ANSWERS) == set(CallReason)
     assert set(ENGINE_ANSWERS) == set(UpdateRefusalReason)
 
 
-def test_the_remedy_of_an_engines_refusal_is_what_the_engine_says_of_it() -> None:
+def test_remedy_matches_the_refusal_of_the_engine() -> None:
     resent = {reason for reason in UpdateRefusalReason if ENGINE_ANSWERS[reason].remedy is Remedy.RESEND}
 
     assert resent == {reason for reason in UpdateRefusalReason if reason.resend}
 
 
-def test_reasons_of_the_exchange_and_the_engine_that_share_a_name_share_their_answer() -> None:
+def test_reasons_with_the_same_name_have_the_same_answer() -> None:
     for reason in CallReason:
         same = [other for other in UpdateRefusalReason if other.value == reason.value]
         assert all(ENGINE_ANSWERS[other] == ANSWERS[reason] for other in same), reason
 
 
 @pytest.mark.parametrize("reason", CallReason)
-def test_a_refusal_arrives_as_it_was_sent(reason: CallReason) -> None:
+def test_refusal_survives_the_metadata(reason: CallReason) -> None:
     sent = refused(reason, "the message, with ü")
 
     arrived = from_metadata(sent.status, to_metadata(sent)[0][1])
@@ -44,31 +44,31 @@ def test_a_refusal_arrives_as_it_was_sent(reason: CallReason) -> None:
     assert str(arrived) == f"{reason.value}: the message, with ü"
 
 
-def test_a_remedy_that_is_not_known_is_to_stop() -> None:
+def test_unknown_remedy_means_stop() -> None:
     later = pb.Refusal(reason="FromLater", message="?")
     later.remedy = 77  # type: ignore[assignment]
 
     assert from_metadata(StatusCode.ABORTED, later.SerializeToString()).remedy is Remedy.STOP
 
 
-def test_metadata_that_are_no_refusal_are_told_apart() -> None:
+def test_metadata_without_a_refusal_are_recognized() -> None:
     with pytest.raises(ValueError, match="no refusal"):
         from_metadata(StatusCode.ABORTED, b"\xff\xff")
 
 
-def test_a_long_message_is_cut_to_what_metadata_hold() -> None:
+def test_long_message_is_truncated_to_the_metadata_limit() -> None:
     long = Refused("Malformed", Remedy.STOP, "ü" * 10_000, StatusCode.INVALID_ARGUMENT)
 
     assert len(to_metadata(long)[0][1]) < 2000
 
 
-def test_the_engines_refusal_keeps_its_name_and_words() -> None:
+def test_refusal_of_the_engine_keeps_its_reason_and_message() -> None:
     found = answer(UpdateRefusal(UpdateRefusalReason.NOT_A_NUMBER, "tensor 'w' has a value that is not a number"))
 
     assert (found.reason, found.status, found.remedy) == ("NotANumber", StatusCode.INVALID_ARGUMENT, Remedy.NEXT_ORDER)
 
 
-def test_the_stubs_are_old_enough_for_the_oldest_protobuf_and_grpc_that_have_to_run_them() -> None:
+def test_stubs_work_with_the_oldest_supported_protobuf_and_grpc() -> None:
     messages = (STUBS / "exchange_pb2.py").read_text()
     calls = (STUBS / "exchange_pb2_grpc.py").read_text()
 
@@ -81,7 +81,7 @@ def test_the_stubs_are_old_enough_for_the_oldest_protobuf_and_grpc_that_have_to_
     assert int(grpc[1]) <= 65, "OpenFL's grpcio is below 1.66"
 
 
-def test_the_stubs_warn_of_nothing_and_carry_a_message_to_bytes_and_back() -> None:
+def test_stubs_encode_and_decode_without_warnings() -> None:
     program = (
         "import federation.rpc.gen.exchange_pb2_grpc, federation.rpc.gen.exchange_pb2 as pb;"
         "message = pb.JoinRequest(caller=pb.Caller(run='r', cluster='c1'));"

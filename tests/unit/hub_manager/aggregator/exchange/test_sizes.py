@@ -111,14 +111,14 @@ PADDING = counted(15, bytes(REQUEST_BYTES))
         "a long header",
     ],
 )
-async def test_a_message_of_too_much_is_refused_by_name(desk: Desk, method: str, raw: bytes, reason: str) -> None:
+async def test_message_with_too_many_parts_is_rejected(desk: Desk, method: str, raw: bytes, reason: str) -> None:
     async with aggregator(desk.server()) as running:
         assert await decision(running, desk, method, raw) == reason
         assert not running.engine.joined
         assert not running.engine.reported
 
 
-async def test_a_chunk_with_more_beside_its_data_than_belongs_there_is_refused(desk: Desk) -> None:
+async def test_chunk_with_extra_fields_is_rejected(desk: Desk) -> None:
     chunk = pb.UploadRequest(data=bytes(10)).SerializeToString() + counted(15, bytes(CHUNK_BYTES + 60))
     async with aggregator(desk.server()) as running:
         options = client_options(SERVER_NAME)
@@ -177,7 +177,7 @@ joins = st.builds(
 
 
 @given(joins, joins)
-def test_counts_what_protobuf_finds(first: pb.JoinRequest, second: pb.JoinRequest) -> None:
+def test_prescan_counts_the_same_parts_as_protobuf(first: pb.JoinRequest, second: pb.JoinRequest) -> None:
     raw = first.SerializeToString() + second.SerializeToString()
     found = len(pb.JoinRequest.FromString(raw).manifest.tensors)
 
@@ -193,7 +193,7 @@ def test_counts_what_protobuf_finds(first: pb.JoinRequest, second: pb.JoinReques
 
 @pytest.mark.parametrize("count", [join_refusal, report_refusal])
 @given(st.binary(max_size=40))
-def test_bytes_of_any_kind_are_counted_or_malformed(count: Callable[[bytes], UpdateRefusal | None], raw: bytes) -> None:
+def test_arbitrary_bytes_are_counted_or_malformed(count: Callable[[bytes], UpdateRefusal | None], raw: bytes) -> None:
     try:
         refusal = count(raw)
     except Malformed:

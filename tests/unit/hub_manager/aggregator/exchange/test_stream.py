@@ -27,7 +27,7 @@ def writing(line: SlowLine) -> "asyncio.Task[None]":
     return asyncio.create_task(stream.write(pb.ReportMetricsReply()))
 
 
-async def test_the_message_is_gone_before_the_call_ends() -> None:
+async def test_last_message_is_sent_before_the_call_ends() -> None:
     line = SlowLine()
     task = writing(line)
     task.add_done_callback(lambda _: line.done.append("ended"))
@@ -41,8 +41,8 @@ async def test_the_message_is_gone_before_the_call_ends() -> None:
     assert line.done == ["written", "ended"]
 
 
-async def test_a_peer_that_takes_nothing_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ON_ITS_WAY_SECONDS", 0.01)
+async def test_peer_that_reads_nothing_does_not_delay_the_end_of_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LAST_WRITE_SECONDS", 0.01)
     line = SlowLine()
     task = writing(line)
     await asyncio.sleep(0)

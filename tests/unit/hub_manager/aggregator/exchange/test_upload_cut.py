@@ -113,7 +113,7 @@ def messages(offset: int) -> list[pb.UploadRequest]:
 @pytest.mark.parametrize(
     ("held", "name", "offset"), [(os, "fsync", 0), (Inspection, "feed", HALF)], ids=["during finish", "during open"]
 )
-async def test_a_newer_upload_begins_when_the_thread_of_one_that_was_left_has_ended(
+async def test_newer_upload_waits_for_the_thread_of_the_older_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Gate, held: object, name: str, offset: int
 ) -> None:
     desk, volume = Desk(tmp_path / "desk"), tmp_path / "volume"
@@ -159,7 +159,7 @@ class Reading(SimpleEngine):
         return await super().receive(peer, announcement, offset)
 
 
-async def test_an_upload_is_not_cut_while_what_is_held_of_it_is_read_again(tmp_path: Path) -> None:
+async def test_upload_is_not_cut_while_its_stored_part_is_read(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     engine, timing = Reading(), CallTimeouts(unary=0.3, idle=5.0, settle=10.0)
     async with (

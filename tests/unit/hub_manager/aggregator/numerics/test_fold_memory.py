@@ -31,7 +31,7 @@ def allocated(combination: Combination, parameters: int, sites: int) -> int:
 @pytest.mark.parametrize(
     "combination", [WeightedMean(), Median(), TrimmedMean(0.2)], ids=lambda found: type(found).__name__
 )
-def test_memory_is_a_few_blocks(combination: Combination) -> None:
+def test_memory_is_limited_to_a_few_blocks(combination: Combination) -> None:
     small, many, large = (allocated(combination, *size) for size in ((300_000, 3), (300_000, 16), (3_000_000, 3)))
     assert max(small, many, large) < 8 << 20
     assert abs(large - small) < 1 << 20

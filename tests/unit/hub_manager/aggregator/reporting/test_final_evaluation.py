@@ -60,7 +60,7 @@ def test_gauges_separate_the_final_evaluation_from_the_rounds() -> None:
     assert gauges() == (ROUNDS, ROUNDS, 1)
 
 
-def test_messages_call_it_by_its_name() -> None:
+def test_messages_name_the_final_evaluation() -> None:
     world = in_final_evaluation()
     late = MetricsReported("c1", ROUNDS, TASKS[0].name, 5, ())
     stranger = inputs.UpdateBegun("c1", announcement("c1", ROUNDS + 1))

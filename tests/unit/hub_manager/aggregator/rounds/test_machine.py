@@ -24,7 +24,7 @@ from tests.support.exchange.rounds import (
 )
 
 
-def test_first_round_opens_when_the_whole_cohort_is_there() -> None:
+def test_first_round_opens_when_the_whole_cohort_is_connected() -> None:
     world = World(parameters())
     assert kinds(world.join("c1", "c10")) == [effects.SendWait] * 2
     work = [effect for effect in world.join("c2") if isinstance(effect, effects.SendWork)]
@@ -33,14 +33,14 @@ def test_first_round_opens_when_the_whole_cohort_is_there() -> None:
     ]
 
 
-def test_first_round_opens_with_a_quorum_when_the_time_to_gather_is_up() -> None:
+def test_first_round_opens_with_a_quorum_at_the_deadline() -> None:
     world = World(parameters())
     world.join("c1", "c2")
     world.pass_time(50)
     assert (world.state.phase, world.state.roster) == (Phase.COLLECTING, ("c1", "c10", "c2"))
 
 
-def test_run_fails_when_too_few_come() -> None:
+def test_run_fails_if_too_few_collaborators_connect() -> None:
     world = World(parameters())
     world.join("c1")
     world.pass_time(50)
@@ -53,7 +53,7 @@ def test_run_fails_when_too_few_come() -> None:
     )
 
 
-def test_completes_after_the_last_round_and_hands_out_the_final_model() -> None:
+def test_run_completes_after_the_last_round_and_sends_the_final_model() -> None:
     world = opened()
     for _ in range(2):
         for peer in world.parameters.cohort:
@@ -63,7 +63,7 @@ def test_completes_after_the_last_round_and_hands_out_the_final_model() -> None:
     assert effects.SendRunEnded("c2", True, "all rounds are done", world.state.model) in last
 
 
-def test_parts_are_folded_in_the_order_of_names_whatever_the_order_of_arrival() -> None:
+def test_updates_are_folded_in_the_order_of_names() -> None:
     world = opened()
     for peer in ("c2", "c1", "c10"):
         world.send(peer)
@@ -72,7 +72,7 @@ def test_parts_are_folded_in_the_order_of_names_whatever_the_order_of_arrival() 
     assert [part.peer for part in fold.parts] == ["c1", "c10", "c2"]
 
 
-def test_round_closes_by_quorum_at_its_deadline_and_cuts_who_still_sends() -> None:
+def test_round_closes_with_a_quorum_at_its_deadline_and_cuts_open_uploads() -> None:
     world = opened()
     world.send("c1")
     world.send("c2")
@@ -86,7 +86,7 @@ def test_round_closes_by_quorum_at_its_deadline_and_cuts_who_still_sends() -> No
     ]
 
 
-def test_site_that_missed_a_round_gets_the_next_ones_work() -> None:
+def test_site_that_missed_a_round_receives_the_next_order() -> None:
     world = opened()
     world.see(inputs.Left("c10"))
     world.send("c1")
@@ -98,7 +98,7 @@ def test_site_that_missed_a_round_gets_the_next_ones_work() -> None:
     assert order.round == 2
 
 
-def test_round_without_a_quorum_goes_on_for_its_extension_and_then_fails_the_run() -> None:
+def test_round_without_a_quorum_is_extended_and_then_fails_the_run() -> None:
     world = opened()
     world.send("c1")
     world.pass_time(100)
@@ -108,7 +108,7 @@ def test_round_without_a_quorum_goes_on_for_its_extension_and_then_fails_the_run
     assert world.state.ended.failure is RunFailureReason.QUORUM_LOST
 
 
-def test_overdue_round_closes_with_the_update_that_makes_the_quorum() -> None:
+def test_overdue_round_closes_once_it_has_a_quorum() -> None:
     world = opened()
     world.send("c1")
     world.pass_time(100)
@@ -116,7 +116,7 @@ def test_overdue_round_closes_with_the_update_that_makes_the_quorum() -> None:
     assert world.state.phase is Phase.STORING
 
 
-def test_first_member_by_name_gives_the_first_model() -> None:
+def test_first_member_by_name_is_asked_for_the_initial_model() -> None:
     world = World(parameters(), stored=None)
     requested_from = [
         effect for effect in world.join("c2", "c10", "c1") if isinstance(effect, effects.RequestInitialModel)
@@ -128,7 +128,7 @@ def test_first_member_by_name_gives_the_first_model() -> None:
     assert (world.state.round, world.state.manifest) == (1, MANIFEST)
 
 
-def test_next_one_is_asked_when_the_first_model_does_not_come() -> None:
+def test_next_member_is_asked_for_the_initial_model_after_the_deadline() -> None:
     world = World(parameters(), stored=None)
     world.join("c1", "c10", "c2")
     world.see(inputs.UpdateBegun("c1", announcement("c1", 0, weight=0)))
@@ -144,7 +144,7 @@ def test_next_one_is_asked_when_the_first_model_does_not_come() -> None:
     assert world.state.ended.failure is RunFailureReason.NO_FIRST_MODEL
 
 
-def asked_for_the_first_model_and_revoked_after_a_crash() -> World:
+def asked_for_the_initial_model_and_revoked_after_a_crash() -> World:
     world = World(parameters(), stored=None)
     world.join(*COHORT)
     world.crash()
@@ -152,28 +152,28 @@ def asked_for_the_first_model_and_revoked_after_a_crash() -> World:
     return world
 
 
-def test_nobody_there_yet_after_a_crash_is_waited_for_to_give_the_first_model() -> None:
-    world = asked_for_the_first_model_and_revoked_after_a_crash()
+def test_restarted_run_waits_for_collaborators_to_reconnect() -> None:
+    world = asked_for_the_initial_model_and_revoked_after_a_crash()
     assert world.state.phase is Phase.AWAITING_INITIAL_MODEL
     world.pass_time(30)
     assert effects.RequestInitialModel("c10", 130.0) in world.join("c10")
 
 
-def test_waiting_for_somebody_to_give_the_first_model_has_an_end() -> None:
-    world = asked_for_the_first_model_and_revoked_after_a_crash()
+def test_wait_for_the_initial_model_ends_at_the_deadline() -> None:
+    world = asked_for_the_initial_model_and_revoked_after_a_crash()
     world.pass_time(100)
     assert world.state.ended is not None
     assert world.state.ended.failure is RunFailureReason.NO_FIRST_MODEL
 
 
-def test_run_that_nobody_is_left_in_to_give_the_first_model_fails_at_once() -> None:
-    world = asked_for_the_first_model_and_revoked_after_a_crash()
+def test_run_without_a_source_of_the_initial_model_fails_at_once() -> None:
+    world = asked_for_the_initial_model_and_revoked_after_a_crash()
     world.submit(*COHORT, revoked=COHORT)
     assert world.state.ended is not None
     assert world.state.ended.failure is RunFailureReason.NO_FIRST_MODEL
 
 
-def test_round_waits_a_little_for_metrics_and_no_longer() -> None:
+def test_wait_for_metrics_is_limited() -> None:
     world = opened(tasks=TASKS)
     for peer in world.parameters.cohort:
         world.send(peer)
@@ -182,7 +182,7 @@ def test_round_waits_a_little_for_metrics_and_no_longer() -> None:
     assert world.state.phase is Phase.STORING
 
 
-def test_round_closes_as_soon_as_updates_and_metrics_are_in() -> None:
+def test_round_closes_once_it_has_all_updates_and_metrics() -> None:
     world = opened(tasks=TASKS)
     for peer in world.parameters.cohort:
         world.send(peer)
@@ -205,7 +205,7 @@ def test_final_model_is_validated_by_the_cohort() -> None:
     assert world.state.ended == records.RunEnded(None, "all rounds are done")
 
 
-def test_fold_that_diverges_fails_the_run() -> None:
+def test_diverged_fold_fails_the_run() -> None:
     world = opened()
     for peer in world.parameters.cohort:
         world.send(peer)
@@ -213,7 +213,7 @@ def test_fold_that_diverges_fails_the_run() -> None:
     assert world.state.ended == records.RunEnded(RunFailureReason.DIVERGED, "weight overflows")
 
 
-def test_time_that_the_aggregator_was_away_is_not_the_sites_loss() -> None:
+def test_restart_renews_the_current_wait() -> None:
     world = opened()
     world.send("c1")
     world.now = 10_000
@@ -222,7 +222,7 @@ def test_time_that_the_aggregator_was_away_is_not_the_sites_loss() -> None:
     assert effects.SetTimer(10_100.0) in world.effects
 
 
-def test_timer_that_comes_before_its_deadline_is_set_again() -> None:
+def test_early_timer_is_set_again() -> None:
     world = opened()
     world.now = -3600  # The wall clock is put back while the monotonic one runs on.
     assert world.see(inputs.Timer()) == [effects.SetTimer(100.0)]
@@ -231,7 +231,7 @@ def test_timer_that_comes_before_its_deadline_is_set_again() -> None:
     assert world.state.overdue
 
 
-def test_fold_is_asked_again_of_a_process_that_takes_over() -> None:
+def test_restarted_process_repeats_the_fold() -> None:
     world = opened()
     for peer in world.parameters.cohort:
         world.send(peer)
@@ -240,7 +240,7 @@ def test_fold_is_asked_again_of_a_process_that_takes_over() -> None:
     assert world.pending == [requested_from]
 
 
-def test_goes_back_to_the_last_whole_checkpoint_and_does_its_round_again() -> None:
+def test_run_rolls_back_to_the_last_intact_checkpoint() -> None:
     world = opened()
     for peer in world.parameters.cohort:
         world.send(peer)
@@ -254,7 +254,7 @@ def test_goes_back_to_the_last_whole_checkpoint_and_does_its_round_again() -> No
 
 
 @pytest.mark.parametrize("stored", [None, replace(FIRST_MODEL, digest="blake3:other")], ids=["none", "another"])
-def test_run_whose_model_is_lost_fails_instead_of_training_another(stored: domain.StoredModel | None) -> None:
+def test_run_fails_if_its_model_is_lost(stored: domain.StoredModel | None) -> None:
     world = opened()
     world.stored = stored
     world.crash()
@@ -262,7 +262,7 @@ def test_run_whose_model_is_lost_fails_instead_of_training_another(stored: domai
     assert world.state.ended.failure is RunFailureReason.MODEL_LOST
 
 
-def test_a_record_that_can_not_follow_is_an_error() -> None:
+def test_impossible_record_is_an_error() -> None:
     world = opened()
     with pytest.raises(ImpossibleRecord, match="ModelRecorded in phase Collecting"):
         apply(world.state, records.ModelRecorded(1, "blake3:x"))

@@ -9,7 +9,7 @@ from hub_manager.aggregator.validation.refusal import UpdateRefusalReason
 from tests.support.exchange.rounds import COHORT, TASKS, announcement, cohort_of, kinds, opened, refusals
 
 
-def test_removed_cluster_takes_its_update_with_it_and_is_cut() -> None:
+def test_update_of_a_removed_cluster_is_discarded() -> None:
     world = opened()
     world.send("c1")
     world.see(inputs.UpdateBegun("c10", announcement("c10", 1)))
@@ -19,7 +19,7 @@ def test_removed_cluster_takes_its_update_with_it_and_is_cut() -> None:
     assert world.state.ended.message == "clusters left in round 1: 1; 2 are needed"
 
 
-def test_round_closes_at_once_when_the_only_one_missing_is_removed() -> None:
+def test_round_closes_when_the_last_missing_cluster_is_removed() -> None:
     world = opened()
     world.send("c1")
     world.send("c2")
@@ -27,7 +27,7 @@ def test_round_closes_at_once_when_the_only_one_missing_is_removed() -> None:
     assert world.state.phase is Phase.STORING
 
 
-def test_nobody_waits_for_a_cluster_that_the_placement_has_deselected_and_it_may_be_selected_again() -> None:
+def test_deselected_cluster_is_dropped_and_may_return() -> None:
     world = opened(join_policy=JoinPolicy.NEXT_ROUND)
     world.send("c1")
     world.send("c2")
@@ -40,14 +40,14 @@ def test_nobody_waits_for_a_cluster_that_the_placement_has_deselected_and_it_may
     assert kinds(world.join("c10")) == [effects.SendWait]
 
 
-def test_a_frozen_cohort_loses_nobody_to_a_placement_that_moves() -> None:
+def test_frozen_cohort_ignores_a_changed_placement() -> None:
     world = opened()
     world.submit("c1")
     assert world.state.members == COHORT
 
 
 @pytest.mark.parametrize("policy", JoinPolicy)
-def test_a_cluster_that_the_hub_accepts_again_is_in_from_the_next_round_on_at_its_own_place(policy: JoinPolicy) -> None:
+def test_readmitted_cluster_joins_the_next_round_in_order(policy: JoinPolicy) -> None:
     world = opened(join_policy=policy, rounds=3)
     world.send("c10")
     world.submit(*COHORT, revoked=["c10"])
@@ -70,7 +70,7 @@ def test_a_cluster_that_the_hub_accepts_again_is_in_from_the_next_round_on_at_it
 
 
 @pytest.mark.parametrize("policy", JoinPolicy)
-def test_an_older_cohort_lets_nobody_in_that_was_revoked_since_not_even_after_a_crash(policy: JoinPolicy) -> None:
+def test_older_cohort_does_not_readmit_a_revoked_cluster(policy: JoinPolicy) -> None:
     world = opened(join_policy=policy)
     stale = inputs.CohortReceived(cohort_of(1, COHORT))
     world.see(stale)
@@ -82,7 +82,7 @@ def test_an_older_cohort_lets_nobody_in_that_was_revoked_since_not_even_after_a_
         assert refusals(world.join("c10")) == [UpdateRefusalReason.REMOVED]
 
 
-def test_a_cluster_that_is_removed_is_not_waited_for_in_the_evaluation_either() -> None:
+def test_evaluation_does_not_wait_for_a_removed_cluster() -> None:
     world = opened(tasks=TASKS[:2], rounds=1, evaluate=True)
     for peer in COHORT:
         world.send(peer)
@@ -94,7 +94,7 @@ def test_a_cluster_that_is_removed_is_not_waited_for_in_the_evaluation_either() 
     assert world.state.ended == records.RunEnded(None, "all rounds are done")
 
 
-def test_admitted_cluster_joins_the_next_round_where_the_policy_says_so() -> None:
+def test_next_round_policy_admits_a_cluster_to_the_next_round() -> None:
     world = opened(join_policy=JoinPolicy.NEXT_ROUND)
     world.submit(*COHORT, "c3")
     assert kinds(world.join("c3")) == [effects.SendWait]
@@ -104,13 +104,13 @@ def test_admitted_cluster_joins_the_next_round_where_the_policy_says_so() -> Non
     assert handed == ["c1", "c10", "c2", "c3"]
 
 
-def test_frozen_cohort_takes_nobody_in() -> None:
+def test_frozen_cohort_admits_no_cluster() -> None:
     world = opened()
     world.submit(*COHORT, "c3")
     assert refusals(world.join("c3")) == [UpdateRefusalReason.NOT_IN_COHORT]
 
 
-def test_admitted_cluster_rescues_a_round_that_lost_its_quorum() -> None:
+def test_admitted_cluster_restores_the_quorum_of_a_round() -> None:
     world = opened(join_policy=JoinPolicy.NEXT_ROUND)
     world.send("c1")
     world.submit(*COHORT, revoked=["c10", "c2"])

@@ -21,7 +21,7 @@ from tests.support.exchange.rounds import (
 )
 
 
-def test_peer_whose_model_differs_from_the_seed_is_refused() -> None:
+def test_peer_whose_model_differs_from_the_initial_model_is_refused() -> None:
     world = World(parameters(), stored=None)
     world.join("c1", "c10")
     world.join("c2", manifest=OTHER_MODEL)
@@ -49,9 +49,7 @@ BEGUN = {
 
 
 @pytest.mark.parametrize(("announced", "reason"), BEGUN.values(), ids=BEGUN.keys())
-def test_refuses_by_name_and_the_honest_resend_counts(
-    announced: domain.Announcement, reason: UpdateRefusalReason
-) -> None:
+def test_update_is_counted_after_a_refused_one(announced: domain.Announcement, reason: UpdateRefusalReason) -> None:
     world = opened(tasks=TASKS)
     before = world.state
     assert refusals(world.see(inputs.UpdateBegun("c1", announced))) == [reason]
@@ -60,7 +58,7 @@ def test_refuses_by_name_and_the_honest_resend_counts(
     assert "c1" in world.state.parts
 
 
-def test_repeated_update_counts_once_and_another_in_its_place_not_at_all() -> None:
+def test_repeated_update_counts_once_and_a_different_one_is_refused() -> None:
     world = opened()
     world.send("c1")
     assert refusals(world.send("c1")) == [UpdateRefusalReason.REPEATED]
@@ -82,7 +80,7 @@ def test_update_that_was_not_announced_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_metric_that_is_no_number_is_refused_and_the_update_counts_all_the_same(value: float) -> None:
+def test_non_finite_metric_is_refused_without_affecting_the_update(value: float) -> None:
     world = opened(tasks=TASKS)
     assert refusals(world.measure("c1", TASKS[0].name, value)) == [UpdateRefusalReason.METRIC_NOT_FINITE]
     world.send("c1")
@@ -123,7 +121,7 @@ def test_refuses_metrics_by_name(reported: domain.MetricsReported, reason: Updat
     assert refusals(world.see(reported)) == [reason]
 
 
-def test_metrics_of_names_as_long_as_they_may_be_count() -> None:
+def test_metrics_with_names_of_maximum_length_are_counted() -> None:
     world = opened(tasks=TASKS)
     longest = tuple(named(f"{number:02}" + "é" * 63) for number in range(64))
     reported = domain.MetricsReported("c1", 1, TASKS[0].name, 5, longest)

@@ -38,7 +38,7 @@ def recovered(checkpoints: CheckpointStore) -> int | None:
     return found.round if found is not None else None
 
 
-def test_the_safetensors_library_reads_it(tmp_path: Path) -> None:
+def test_safetensors_library_reads_the_model(tmp_path: Path) -> None:
     checkpoints = CheckpointStore(tmp_path, "run")
     raw = np.arange(6, dtype="<f4").tobytes() + np.ones(3, dtype="<f2").tobytes()
     checkpoints.store_initial_model(PLAIN, Held(raw))
@@ -48,7 +48,7 @@ def test_the_safetensors_library_reads_it(tmp_path: Path) -> None:
         assert np.array_equal(file.get_tensor("half"), np.ones(3, dtype=np.float16))
 
 
-def test_manifest_says_what_b3sum_would(tmp_path: Path) -> None:
+def test_file_digest_matches_b3sum(tmp_path: Path) -> None:
     checkpoints = CheckpointStore(tmp_path, "run")
     store(checkpoints, 1)
     manifest = msgspec.json.decode((tmp_path / "round-000001" / "manifest.json").read_bytes())
@@ -66,7 +66,7 @@ def test_tensors_are_read_at_offsets(tmp_path: Path) -> None:
     assert bytes(into) == model(1)[30:50]
 
 
-def test_two_are_kept_and_the_newest_is_found(tmp_path: Path) -> None:
+def test_two_checkpoints_are_kept_and_the_newest_is_recovered(tmp_path: Path) -> None:
     checkpoints = CheckpointStore(tmp_path, "run")
     assert recovered(checkpoints) is None
     for round_number in range(4):
@@ -87,7 +87,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize(("name", "damage"), DAMAGE.values(), ids=DAMAGE.keys())
-def test_goes_back_to_the_one_before_when_the_newest_is_damaged(tmp_path: Path, name: str, damage: object) -> None:
+def test_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path: Path, name: str, damage: object) -> None:
     checkpoints = CheckpointStore(tmp_path, "run")
     store(checkpoints, 2)
     store(checkpoints, 3)
@@ -126,14 +126,14 @@ def test_checkpoint_of_another_format_is_rejected(
     assert recovered(checkpoints) is None
 
 
-def test_one_file_missing_is_not_whole(tmp_path: Path) -> None:
+def test_checkpoint_with_a_missing_file_is_not_intact(tmp_path: Path) -> None:
     checkpoints = CheckpointStore(tmp_path, "run")
     store(checkpoints, 3)
     (tmp_path / "round-000003" / "first-moment.safetensors").unlink()
     assert recovered(checkpoints) is None
 
 
-def test_fold_that_diverges_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+def test_diverged_fold_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     checkpoints = CheckpointStore(tmp_path, "run")
     store(checkpoints, 1)
     assert checkpoints.store(2, MIXED, (), lambda *_: Diverged("w")) == Diverged("w")
@@ -147,7 +147,7 @@ def test_model_of_another_length_is_not_stored(tmp_path: Path) -> None:
     assert recovered(checkpoints) is None
 
 
-def test_stored_again_it_takes_the_place_of_the_first(tmp_path: Path) -> None:
+def test_repeated_store_replaces_the_checkpoint(tmp_path: Path) -> None:
     checkpoints = CheckpointStore(tmp_path, "run")
     store(checkpoints, 1)
     checkpoints.path(1).write_bytes(b"")

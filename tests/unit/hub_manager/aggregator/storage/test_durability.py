@@ -40,7 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     return made
 
 
-def test_update_is_on_disk_before_it_is_whole_by_name(tmp_path: Path, calls: Calls) -> None:
+def test_update_is_durable_before_its_rename(tmp_path: Path, calls: Calls) -> None:
     announced = Announcement(1, "train", len(RAW), digest_of(RAW), 1)
     with Spool(tmp_path).receive("c1", announced, MIXED) as upload:
         upload.write(0, RAW)
@@ -50,7 +50,7 @@ def test_update_is_on_disk_before_it_is_whole_by_name(tmp_path: Path, calls: Cal
     assert calls == [("fsync", part), ("replace", part), ("fsync", "000001")]
 
 
-def test_checkpoint_is_on_disk_file_by_file_before_it_has_its_name(tmp_path: Path, calls: Calls) -> None:
+def test_checkpoint_is_durable_before_its_rename(tmp_path: Path, calls: Calls) -> None:
     def produce(write: Write, slots: Sequence[Write]) -> None:
         write(memoryview(RAW))
         slots[0](memoryview(bytes(slot_manifest(MIXED).nbytes)))
@@ -68,7 +68,7 @@ def test_checkpoint_is_on_disk_file_by_file_before_it_has_its_name(tmp_path: Pat
     ]
 
 
-def test_step_is_on_disk_when_it_was_appended(tmp_path: Path, calls: Calls) -> None:
+def test_appended_step_is_durable(tmp_path: Path, calls: Calls) -> None:
     journal, _ = open_journal(tmp_path / "journal", "run", None, lambda _, __: None)
     assert calls == [("fsync", "journal"), ("fsync", tmp_path.name)]
     calls.clear()
@@ -77,7 +77,7 @@ def test_step_is_on_disk_when_it_was_appended(tmp_path: Path, calls: Calls) -> N
     assert calls == [("fdatasync", "journal")]
 
 
-def test_journal_that_begins_anew_is_on_disk_before_it_has_its_name(tmp_path: Path, calls: Calls) -> None:
+def test_compacted_journal_is_durable_before_its_rename(tmp_path: Path, calls: Calls) -> None:
     journal, _ = open_journal(tmp_path / "journal", "run", None, lambda _, __: None)
     calls.clear()
     journal.compact(snapshot_of(new_run(parameters())))
@@ -85,7 +85,7 @@ def test_journal_that_begins_anew_is_on_disk_before_it_has_its_name(tmp_path: Pa
     assert calls == [("fsync", "journal.partial"), ("replace", "journal.partial"), ("fsync", tmp_path.name)]
 
 
-def test_journal_whose_volume_failed_takes_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_journal_rejects_writes_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal, _ = open_journal(tmp_path / "journal", "run", None, lambda _, __: None)
 
     def failing(_: int) -> None:

@@ -92,12 +92,12 @@ def read(path: Path, run: str = "run") -> tuple[DurableRecord, ...]:
     return found
 
 
-def test_every_fact_comes_back(tmp_path: Path) -> None:
+def test_every_record_is_read_back(tmp_path: Path) -> None:
     written(tmp_path / "journal")
     assert read(tmp_path / "journal") == ALL
 
 
-def test_every_kind_of_fact_is_tried() -> None:
+def test_every_kind_of_record_is_tested() -> None:
     assert {type(record) for record in ALL} == set(records.DurableRecord.__args__)
 
 
@@ -109,7 +109,7 @@ def test_names_on_disk_outlive_a_rename_in_the_code(tmp_path: Path) -> None:
     assert found == {tag: set(fields) for tag, fields in ON_DISK.items()}
 
 
-def test_torn_anywhere_in_its_last_line_the_journal_loses_that_step_alone(tmp_path: Path) -> None:
+def test_torn_last_line_loses_only_its_step(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     content = written(path)
     last = content.rindex(b"\n", 0, -1) + 1
@@ -119,7 +119,7 @@ def test_torn_anywhere_in_its_last_line_the_journal_loses_that_step_alone(tmp_pa
         assert path.read_bytes() == content[:last]
 
 
-def test_goes_on_after_a_torn_end(tmp_path: Path) -> None:
+def test_continues_after_a_torn_last_line(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     path.write_bytes(written(path)[:-3] + b"\0\0\0")
     journal, found = opened(path)
@@ -159,7 +159,7 @@ def begun_anew(path: Path) -> None:
     journal.close()
 
 
-def test_begun_anew_it_holds_the_snapshot_and_what_is_added(tmp_path: Path) -> None:
+def test_compacted_journal_has_the_snapshot_and_later_records(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     (tmp_path / "journal.partial").write_text("of a process that died")
     written(path)
@@ -171,7 +171,7 @@ def test_begun_anew_it_holds_the_snapshot_and_what_is_added(tmp_path: Path) -> N
     assert [file.name for file in tmp_path.iterdir()] == ["journal"]
 
 
-def test_snapshot_that_is_damaged_is_no_new_journal(tmp_path: Path) -> None:
+def test_damaged_snapshot_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     begun_anew(path)
     path.write_bytes(path.read_bytes()[:-1])
@@ -179,7 +179,7 @@ def test_snapshot_that_is_damaged_is_no_new_journal(tmp_path: Path) -> None:
         read(path)
 
 
-def test_new_journal_that_is_torn_is_begun_again(tmp_path: Path) -> None:
+def test_torn_new_journal_is_created_again(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     read(path)
     content = path.read_bytes()
@@ -189,7 +189,7 @@ def test_new_journal_that_is_torn_is_begun_again(tmp_path: Path) -> None:
         assert path.read_bytes() == content
 
 
-def test_reading_takes_the_memory_of_a_line(tmp_path: Path) -> None:
+def test_reading_needs_memory_for_one_line(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     journal, _ = opened(path)
     for _ in range(1000):

@@ -38,7 +38,7 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*.*") if path.is_file())
 
 
-def test_whole_update_can_be_read_again(tmp_path: Path) -> None:
+def test_complete_update_can_be_read(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     assert sent(spool, RAW, announced()) is None
     into = bytearray(len(RAW))
@@ -50,7 +50,7 @@ def test_whole_update_can_be_read_again(tmp_path: Path) -> None:
             source.read_into(1, memoryview(into))
 
 
-def test_upload_goes_on_where_a_dead_process_left_it(tmp_path: Path) -> None:
+def test_upload_resumes_after_a_crash(tmp_path: Path) -> None:
     with Spool(tmp_path).receive("c1", announced(), MIXED) as upload:
         upload.write(0, RAW[:50])
     assert Spool(tmp_path).offset("c1", announced()) == 50
@@ -63,7 +63,7 @@ def test_upload_goes_on_where_a_dead_process_left_it(tmp_path: Path) -> None:
         assert upload.finish() is None
 
 
-def test_another_update_starts_from_nothing_and_the_one_before_is_gone(tmp_path: Path) -> None:
+def test_different_update_replaces_the_stored_one(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     with spool.receive("c1", announced(), MIXED) as upload:
         upload.write(0, RAW[:50])
@@ -75,7 +75,7 @@ def test_another_update_starts_from_nothing_and_the_one_before_is_gone(tmp_path:
     assert (spool.offset("c1", announced()), spool.offset("c10", announced())) == (0, 20)
 
 
-def test_damaged_whole_update_is_not_believed(tmp_path: Path) -> None:
+def test_damaged_complete_update_is_rejected(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     sent(spool, RAW, announced())
     (whole,) = tmp_path.rglob("*.whole")
@@ -87,7 +87,7 @@ def test_damaged_whole_update_is_not_believed(tmp_path: Path) -> None:
     assert sent(spool, RAW, announced()) is None
 
 
-def test_part_that_is_longer_than_the_update_starts_anew(tmp_path: Path) -> None:
+def test_part_longer_than_the_update_is_discarded(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     with spool.receive("c1", announced(), MIXED) as upload:
         upload.write(0, RAW[:50])
@@ -98,9 +98,7 @@ def test_part_that_is_longer_than_the_update_starts_anew(tmp_path: Path) -> None
     assert sent(spool, RAW, announced()) is None
 
 
-def test_part_that_vanishes_while_it_is_opened_is_not_gone_on_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_part_deleted_during_open_is_received_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spool, system_open = Spool(tmp_path), os.open
     with spool.receive("c1", announced(), MIXED) as upload:
         upload.write(0, RAW)
@@ -131,9 +129,7 @@ def with_value(value: float) -> Callable[[str], bytes]:
 @pytest.mark.parametrize("name", ["scale", "dense/kernel", "half", "brain", "scalar"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("chunk", [1, 3, 7, 1000])
-def test_value_that_is_no_number_is_refused_with_its_tensor(
-    tmp_path: Path, name: str, value: float, chunk: int
-) -> None:
+def test_non_finite_value_is_refused_with_its_tensor(tmp_path: Path, name: str, value: float, chunk: int) -> None:
     raw = with_value(value)(name)
     refusal = sent(Spool(tmp_path), raw, announced(raw), chunk)
     assert refusal is not None
@@ -142,7 +138,7 @@ def test_value_that_is_no_number_is_refused_with_its_tensor(
     assert files(tmp_path) == []
 
 
-def test_too_long_is_refused_at_the_first_byte_too_many(tmp_path: Path) -> None:
+def test_too_long_update_is_refused_at_the_first_extra_byte(tmp_path: Path) -> None:
     with Spool(tmp_path).receive("c1", announced(), MIXED) as upload:
         assert upload.write(0, RAW) is None
         refusal = upload.write(len(RAW), b"x")
@@ -150,7 +146,7 @@ def test_too_long_is_refused_at_the_first_byte_too_many(tmp_path: Path) -> None:
     assert refusal.reason is UpdateRefusalReason.TOO_LONG
 
 
-def test_too_short_keeps_its_place(tmp_path: Path) -> None:
+def test_too_short_update_can_resume(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     refusal = sent(spool, RAW[:-1], announced())
     assert refusal is not None
@@ -158,7 +154,7 @@ def test_too_short_keeps_its_place(tmp_path: Path) -> None:
     assert spool.offset("c1", announced()) == len(RAW) - 1
 
 
-def test_other_bytes_than_announced_are_dropped(tmp_path: Path) -> None:
+def test_update_with_a_wrong_digest_is_deleted(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     refusal = sent(spool, bytes(len(RAW)), announced())
     assert refusal is not None
@@ -177,7 +173,7 @@ def test_chunk_out_of_place_is_refused_and_changes_nothing(tmp_path: Path, offse
         assert upload.finish() is None
 
 
-def test_rounds_that_are_done_leave_nothing(tmp_path: Path) -> None:
+def test_closed_rounds_are_deleted(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     sent(spool, RAW, announced())
     sent(spool, RAW, replace(announced(), round=2))
@@ -188,19 +184,19 @@ def test_rounds_that_are_done_leave_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("peer", ["../c1", "", "a/b", "C1", "x" * 300])
-def test_name_that_is_no_clusters_makes_no_path(tmp_path: Path, peer: str) -> None:
-    with pytest.raises(ValueError, match="not a cluster's name"):
+def test_invalid_cluster_name_is_rejected(tmp_path: Path, peer: str) -> None:
+    with pytest.raises(ValueError, match="invalid cluster name"):
         Spool(tmp_path).receive(peer, announced(), MIXED)
 
 
-def test_digest_that_is_none_makes_no_path(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not a digest"):
+def test_invalid_digest_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="invalid digest"):
         Spool(tmp_path).receive("c1", replace(announced(), digest="../../../etc"), MIXED)
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, len(RAW)), max_size=20))
-def test_any_cut_of_the_bytes_is_judged_alike(cuts: list[int]) -> None:
+def test_validation_is_independent_of_chunk_boundaries(cuts: list[int]) -> None:
     inspection = Inspection(MIXED, announced())
     edges = [0, *sorted(cuts), len(RAW)]
     for start, end in pairwise(edges):

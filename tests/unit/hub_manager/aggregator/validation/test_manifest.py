@@ -90,7 +90,7 @@ def test_sections_cover_the_layout_and_every_value_is_aligned(specs: list[Tensor
 
 @settings(deadline=None)
 @given(SPECS)
-def test_takes_what_is_laid_out_as_the_rule_has_it(specs: list[TensorSpec]) -> None:
+def test_accepts_manifests_in_the_layout_of_the_rule(specs: list[TensorSpec]) -> None:
     manifest = manifest_of(specs)
     found = read_manifest(announced_of(manifest), LIMITS)
     assert found == manifest if manifest.nbytes else isinstance(found, UpdateRefusal)
@@ -124,7 +124,7 @@ OTHERS: dict[str, tuple[list[AnnouncedTensor], UpdateRefusalReason]] = {
 
 
 @pytest.mark.parametrize(("announced", "reason"), OTHERS.values(), ids=OTHERS.keys())
-def test_another_model_than_the_runs_is_refused_by_name(
+def test_model_that_differs_from_the_run_is_refused(
     announced: list[AnnouncedTensor], reason: UpdateRefusalReason
 ) -> None:
     refused = layout_refusal(announced, MODEL)
@@ -132,7 +132,7 @@ def test_another_model_than_the_runs_is_refused_by_name(
     assert refused.reason is reason
 
 
-def test_the_runs_own_model_is_taken() -> None:
+def test_model_of_the_run_is_accepted() -> None:
     assert layout_refusal(announced_of(MODEL), MODEL) is None
 
 
