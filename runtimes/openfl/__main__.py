@@ -16,10 +16,17 @@ from typing import NoReturn
 
 import structlog
 
+from federation.environment import ConfigError
 from federation.logging import configure_logging
-from federation.runtime_contract import TERMINATION_LOG, ExitCode, TerminationMessage, Variable
+from federation.runtime_contract import ExitCode, TerminationMessage
 from runtimes.kit import failure
-from runtimes.kit.config import Config, ConfigError, WorkspaceConfig, config_from, workspace_from
+from runtimes.kit.config import (
+    CollaboratorConfig,
+    WorkspaceConfig,
+    collaborator_config,
+    termination_log,
+    workspace_config,
+)
 from runtimes.kit.failure import EXIT_CODES, RuntimeFailureReason
 
 
@@ -41,12 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         told = _understood(arguments)
         if told.command == "export":
-            failed = _export(workspace_from(os.environ), told.folder)
+            failed = _export(workspace_config(os.environ), told.folder)
         else:
-            failed = _run(config_from(os.environ))
+            failed = _run(collaborator_config(os.environ))
     except ConfigError as error:
         failed = TerminationMessage(reason=RuntimeFailureReason.SETTINGS_REFUSED, message=str(error))
-        failure.write(failed, Path(os.environ.get(Variable.TERMINATION_LOG, TERMINATION_LOG)))
+        failure.write(failed, termination_log(os.environ))
         structlog.stdlib.get_logger(__name__).error("settings_refused", error=str(error))
     return ExitCode.DONE if failed is None else EXIT_CODES[failed.reason]
 
@@ -61,14 +68,14 @@ def _understood(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _run(config: Config) -> TerminationMessage | None:
-    configure_logging(config.of_workspace.log_level)
+def _run(config: CollaboratorConfig) -> TerminationMessage | None:
+    configure_logging(config.workspace.log_level)
     # Both take seconds to import, and what refuses the settings needs neither. `federation.rpc`, which says what TLS is
     # spoken, comes before OpenFL, which imports gRPC.
     from runtimes.kit.network_exchange import connect  # noqa: PLC0415
     from runtimes.openfl.process import take_part  # noqa: PLC0415
 
-    os.chdir(config.of_workspace.workspace)
+    os.chdir(config.workspace.folder)
     return take_part(config, partial(connect, framework="openfl"))
 
 
@@ -77,7 +84,7 @@ def _export(config: WorkspaceConfig, folder: Path) -> TerminationMessage | None:
     from runtimes.openfl.process import export  # noqa: PLC0415
 
     destination = folder.absolute()
-    os.chdir(config.workspace)
+    os.chdir(config.folder)
     return export(config, destination)
 
 

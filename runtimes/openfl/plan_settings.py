@@ -12,7 +12,7 @@ from typing import Any, Final
 Section = Mapping[str, Any]
 
 
-class Reason(StrEnum):
+class PlanRefusalReason(StrEnum):
     """Why a plan can't be run."""
 
     MALFORMED = "PlanMalformed"
@@ -22,10 +22,10 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class PlanRefusal:
     """One thing in a plan that can't be run."""
 
-    reason: Reason
+    reason: PlanRefusalReason
     setting: str
     """Its path in the plan, for example `aggregator.settings.secure_aggregation`."""
     remedy: str
@@ -131,25 +131,27 @@ _KNOWN: Final[Mapping[str, _Known]] = {
 TREATMENTS: Final = ("RESET", "CONTINUE_LOCAL")
 
 
-def refusals_of(plan: Section) -> Iterator[Refusal]:
+def refusals_of(plan: Section) -> Iterator[PlanRefusal]:
     """What can't be run of the plan's sections, their templates and their settings; tasks and groups apart."""
     for name in REQUIRED:
         if name not in plan:
-            yield Refusal(Reason.MALFORMED, name, "write this section")
+            yield PlanRefusal(PlanRefusalReason.MALFORMED, name, "write this section")
     for name, section in plan.items():
         if name in _OWN_SECTIONS:
             if not _is_class_path(section.get("template")):
-                yield Refusal(Reason.MALFORMED, f"{name}.template", "name your class, as src.module.Class")
+                yield PlanRefusal(
+                    PlanRefusalReason.MALFORMED, f"{name}.template", "name your class, as src.module.Class"
+                )
         elif name == "connector":
-            yield Refusal(Reason.UNSUPPORTED, name, NO_BRIDGE)
+            yield PlanRefusal(PlanRefusalReason.UNSUPPORTED, name, NO_BRIDGE)
         elif name in _KNOWN:
             yield from _of_section(name, section, _KNOWN[name])
         elif name != "tasks":
-            yield Refusal(Reason.MALFORMED, name, "OpenFL 1.9 has no such section: remove it")
+            yield PlanRefusal(PlanRefusalReason.MALFORMED, name, "OpenFL 1.9 has no such section: remove it")
     treatment = settings_of(plan, "collaborator").get("opt_treatment", "RESET")
     if treatment not in TREATMENTS:
-        yield Refusal(
-            Reason.UNSUPPORTED,
+        yield PlanRefusal(
+            PlanRefusalReason.UNSUPPORTED,
             "collaborator.settings.opt_treatment",
             "write RESET or CONTINUE_LOCAL: an optimizer's state is not aggregated, as it is no part of the model",
         )
@@ -172,21 +174,21 @@ def settings_of(plan: Section, name: str) -> Section:
     return settings if isinstance(settings, Mapping) else {}
 
 
-def _of_section(name: str, section: Section, known: _Known) -> Iterator[Refusal]:
+def _of_section(name: str, section: Section, known: _Known) -> Iterator[PlanRefusal]:
     template = section.get("template")
     if known.classes and template is not None:
         package, _, found = str(template).rpartition(".")
         if found not in known.classes or package.partition(".")[0] != "openfl":
-            yield Refusal(Reason.UNSUPPORTED, f"{name}.template", f"{template}: {known.remedy}")
+            yield PlanRefusal(PlanRefusalReason.UNSUPPORTED, f"{name}.template", f"{template}: {known.remedy}")
             return
     refused = known.refused or {}
     for setting, value in (section.get("settings") or {}).items():
         path = f"{name}.settings.{setting}"
         if setting in refused:
             if value:
-                yield Refusal(Reason.UNSUPPORTED, path, refused[setting])
+                yield PlanRefusal(PlanRefusalReason.UNSUPPORTED, path, refused[setting])
         elif setting not in known.used | known.replaced:
-            yield Refusal(Reason.MALFORMED, path, "OpenFL 1.9 has no such setting: remove it")
+            yield PlanRefusal(PlanRefusalReason.MALFORMED, path, "OpenFL 1.9 has no such setting: remove it")
 
 
 def _is_class_path(template: object) -> bool:

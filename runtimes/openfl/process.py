@@ -13,18 +13,18 @@ import structlog
 from federation.exported_plan import MODEL_FILE, PLAN_FILE, encode
 from federation.runtime_contract import TerminationMessage
 from runtimes.kit import failure, model_file
-from runtimes.kit.config import Config, WorkspaceConfig
+from runtimes.kit.config import CollaboratorConfig, WorkspaceConfig
 from runtimes.kit.exchange import AggregatorLost, Exchange, ExchangeRefused
 from runtimes.kit.failure import RuntimeFailureReason, message_of
 from runtimes.openfl.round_client import RoundClient
 from runtimes.openfl.workspace import Model, PlanRefused, Workspace, collaborator_of, model_of, open_workspace
 
-Connect = Callable[[Config], AbstractContextManager[Exchange]]
+Connect = Callable[[CollaboratorConfig], AbstractContextManager[Exchange]]
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def take_part(config: Config, connect: Connect) -> TerminationMessage | None:
+def take_part(config: CollaboratorConfig, connect: Connect) -> TerminationMessage | None:
     """Does this site's part of the run to its end.
 
     Args:
@@ -34,10 +34,9 @@ def take_part(config: Config, connect: Connect) -> TerminationMessage | None:
     Returns:
         None when the run has ended, whatever came of it; else why this site could not do its part.
     """
-    place = config.of_workspace
     client: RoundClient | None = None
     try:
-        workspace = open_workspace(place.workspace, place.plan)
+        workspace = open_workspace(config.workspace.folder, config.workspace.plan)
         runner = workspace.task_runner_over(config.data)
         model = model_of(runner)
         _log.info("workspace_ready", tensors=len(model.manifest.tensors), bytes=model.manifest.nbytes)
@@ -46,7 +45,7 @@ def take_part(config: Config, connect: Connect) -> TerminationMessage | None:
             client = RoundClient(exchange, model.manifest, model.laid_out, tuple(workspace.plan["tasks"]))
             collaborator_of(workspace, runner, client, model.held_out, run=config.run, cluster=config.cluster).run()
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything, and each has its reason
-        return _failed(error, place, client)
+        return _failed(error, config.workspace, client)
     return None
 
 
@@ -57,7 +56,7 @@ def export(config: WorkspaceConfig, folder: Path) -> TerminationMessage | None:
         None, or why the plan can't be run.
     """
     try:
-        workspace = open_workspace(config.workspace, config.plan)
+        workspace = open_workspace(config.folder, config.plan)
         model, absent = _first_model(workspace)
         if model is not None:
             model_file.write(folder / MODEL_FILE, model.manifest, model.laid_out)
@@ -98,7 +97,7 @@ def _failed(error: Exception, config: WorkspaceConfig, client: RoundClient | Non
     told = message_of(
         reason,
         error,
-        config.workspace,
+        config.folder,
         task="" if client is None else client.current_task,
         round_number=None if client is None else client.current_round,
     )

@@ -16,7 +16,7 @@ from openfl.protocols.aggregator_client_interface import AggregatorClientInterfa
 from openfl.protocols.base_pb2 import MetadataProto
 
 from federation.model import ModelManifest, TensorSpec
-from runtimes.kit.exchange import Ended, Exchange, FirstModelWanted, RoundClosed, RoundWork
+from runtimes.kit.exchange import Ended, Exchange, InitialModelWork, RoundClosed, RoundWork
 from runtimes.openfl.plan_settings import NO_BRIDGE
 
 _NO_WAIT: Final = 0
@@ -102,8 +102,8 @@ class RoundClient(AggregatorClientInterface):  # type: ignore[misc]  # openfl ha
             case Ended(reason):
                 _log.info("run_ended", reason=reason)
                 return None, 0, _NO_WAIT, True
-            case FirstModelWanted():
-                self._exchange.upload_first_model(self._first_model)
+            case InitialModelWork():
+                self._exchange.upload_initial_model(self._first_model)
                 _log.info("first_model_sent", bytes=self._manifest.nbytes)
                 return None, 0, _NO_WAIT, False
             case RoundWork(number, tasks) as work:

@@ -16,7 +16,7 @@ from openfl.utilities import TensorKey
 _KEEP_EVERYTHING: Final = -1
 
 
-def mend() -> None:
+def apply() -> None:
     """Replaces inside of OpenFL what can't be handed to it. Doing it twice changes nothing."""
     Float32NumpyArrayToBytes.forward = Float32.forward
     Float32NumpyArrayToBytes.backward = Float32.backward

@@ -20,15 +20,15 @@ from openfl.utilities.split import split_tensor_dict_for_holdouts
 from federation.exported_plan import ExportedPlan
 from federation.model import DType, ModelManifest, TensorSpec, manifest_of
 from runtimes.openfl import workarounds
-from runtimes.openfl.plan_export import judge, with_defaults
-from runtimes.openfl.plan_settings import Reason, Refusal, settings_of
+from runtimes.openfl.plan_export import export_plan, with_defaults
+from runtimes.openfl.plan_settings import PlanRefusal, PlanRefusalReason, settings_of
 from runtimes.openfl.round_client import RoundClient
 
 
 class PlanRefused(Exception):
     """The plan can't be run; the message names every setting and its remedy."""
 
-    def __init__(self, refusals: tuple[Refusal, ...]) -> None:
+    def __init__(self, refusals: tuple[PlanRefusal, ...]) -> None:
         super().__init__("; ".join(map(str, refusals)))
         self.refusals = refusals
 
@@ -85,11 +85,11 @@ def open_workspace(folder: Path, plan_file: Path) -> Workspace:
         PlanRefused: The plan can't be run.
         Exception: Whatever the import of the user's code raises.
     """
-    workarounds.mend()
+    workarounds.apply()
     merged = with_defaults(_yaml(plan_file), default_section)
-    if isinstance(merged, Refusal):
+    if isinstance(merged, PlanRefusal):
         raise PlanRefused((merged,))
-    judged = judge(merged)
+    judged = export_plan(merged)
     if not isinstance(judged, ExportedPlan):
         raise PlanRefused(judged)
     if str(folder) not in sys.path:
@@ -138,7 +138,9 @@ def _yaml(path: Path) -> object:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PlanRefused((Refusal(Reason.MALFORMED, str(path), f"not readable as a plan: {error}"),)) from error
+        raise PlanRefused(
+            (PlanRefusal(PlanRefusalReason.MALFORMED, str(path), f"not readable as a plan: {error}"),)
+        ) from error
 
 
 def default_section(name: str) -> Mapping[str, Any] | None:

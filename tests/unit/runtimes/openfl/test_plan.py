@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from federation.exported_plan import ExportedPlan, PlannedTask, TaskGroup, TaskKind, decode, encode
-from runtimes.openfl.plan_export import judge, with_defaults
-from runtimes.openfl.plan_settings import Reason, Refusal
+from runtimes.openfl.plan_export import export_plan, with_defaults
+from runtimes.openfl.plan_settings import PlanRefusal, PlanRefusalReason
 from tests.support.builders.plans import plan
 
 LEARNING = {"name": "learning", "percentage": 1.0, "tasks": ["train"]}
@@ -15,13 +15,13 @@ FUNCTIONS = "openfl.interface.aggregation_functions"
 
 
 def accepted(changes: dict[str, Any] | None = None) -> ExportedPlan:
-    judged = judge(plan(changes))
+    judged = export_plan(plan(changes))
     assert isinstance(judged, ExportedPlan), judged
     return judged
 
 
-def refused(changes: dict[str, Any]) -> dict[str, Refusal]:
-    judged = judge(plan(changes))
+def refused(changes: dict[str, Any]) -> dict[str, PlanRefusal]:
+    judged = export_plan(plan(changes))
     assert not isinstance(judged, ExportedPlan)
     return {refusal.setting: refusal for refusal in judged}
 
@@ -94,7 +94,7 @@ def test_what_the_engine_has_not_is_refused_by_name_with_a_remedy(setting: str, 
     told = refused({setting: value})
 
     assert list(told) == [setting]
-    assert told[setting].reason is Reason.UNSUPPORTED
+    assert told[setting].reason is PlanRefusalReason.UNSUPPORTED
     assert remedy in told[setting].remedy
 
 
@@ -124,7 +124,7 @@ def test_what_the_engine_has_not_is_refused_by_name_with_a_remedy(setting: str, 
 def test_what_is_no_plan_is_refused_where_it_is_wrong(changes: dict[str, Any], setting: str) -> None:
     told = refused(changes)
 
-    assert told[setting].reason is Reason.MALFORMED
+    assert told[setting].reason is PlanRefusalReason.MALFORMED
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_what_is_no_plan_is_refused_where_it_is_wrong(changes: dict[str, Any], s
     ids=["rounds", "long-name", "half-a-character"],
 )
 def test_what_the_hub_would_not_read_is_refused_in_the_image_already(changes: dict[str, Any]) -> None:
-    assert refused(changes)["plan"].reason is Reason.MALFORMED
+    assert refused(changes)["plan"].reason is PlanRefusalReason.MALFORMED
 
 
 def test_a_task_whose_results_would_have_no_weight_is_refused() -> None:
@@ -201,5 +201,5 @@ def test_a_sections_own_settings_come_before_openfls_defaults() -> None:
 def test_what_is_no_plan_at_all_is_refused(written: object, setting: str) -> None:
     refusal = with_defaults(written, dict[str, Any]().get)
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, PlanRefusal)
     assert refusal.setting == setting

@@ -9,7 +9,7 @@ import pytest
 from grpc import StatusCode
 
 from federation.rpc.gen import exchange_pb2 as pb
-from federation.rpc.refusal import ANSWERS, CallReason, Refused, Remedy, from_metadata, refused, to_metadata
+from federation.rpc.refusal import CALL_RESPONSES, CallReason, Refused, Remedy, from_metadata, refused, to_metadata
 from hub_manager.aggregator.exchange.status_codes import ANSWERS as ENGINE_ANSWERS
 from hub_manager.aggregator.exchange.status_codes import answer
 from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason
@@ -18,7 +18,7 @@ STUBS = Path(pb.__file__).parent
 
 
 def test_every_reason_has_its_answer() -> None:
-    assert set(ANSWERS) == set(CallReason)
+    assert set(CALL_RESPONSES) == set(CallReason)
     assert set(ENGINE_ANSWERS) == set(UpdateRefusalReason)
 
 
@@ -31,7 +31,7 @@ def test_the_remedy_of_an_engines_refusal_is_what_the_engine_says_of_it() -> Non
 def test_reasons_of_the_exchange_and_the_engine_that_share_a_name_share_their_answer() -> None:
     for reason in CallReason:
         same = [other for other in UpdateRefusalReason if other.value == reason.value]
-        assert all(ENGINE_ANSWERS[other] == ANSWERS[reason] for other in same), reason
+        assert all(ENGINE_ANSWERS[other] == CALL_RESPONSES[reason] for other in same), reason
 
 
 @pytest.mark.parametrize("reason", CallReason)
