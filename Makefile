@@ -112,6 +112,7 @@ PROSE := \
 	hub_manager/aggregator/validation \
 	kubectl_fl \
 	reference \
+	runtimes \
 	tests/contract \
 	tests/e2e \
 	tests/repository \

@@ -1,7 +1,7 @@
-"""`python -m runtimes.openfl`: takes part in a run; `… export FOLDER` writes the plan for the hub.
+"""Take part in a run with `python -m runtimes.openfl`, or write the plan for the hub with `… export FOLDER`.
 
-The entry point of the image. `config` documents the environment, `runtime_contract.ExitCode` the exit status. It is the
-first process of its container, for which the kernel ignores SIGTERM unless it is handled.
+This is the entry point of the image. `kit.config` documents the environment, `runtime_contract.ExitCode` the exit
+status. It is the first process of its container, for which the kernel ignores SIGTERM unless it is handled.
 """
 
 import argparse
@@ -31,24 +31,24 @@ from runtimes.kit.failure import EXIT_CODES, RuntimeFailureReason
 
 
 class _Arguments(argparse.ArgumentParser):
-    """Whoever starts the container reads the termination message, and not what argparse writes to stderr."""
+    """Parser that raises, so that the error goes into the termination message instead of to stderr."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises ConfigError for arguments that can't be taken."""
+        """Raise ConfigError for invalid arguments."""
         raise ConfigError(
-            f"arguments: {message[: failure.MESSAGE_LIMIT]}: leave spec.client.args empty, this image's entry point "
-            "takes none at a site"
+            f"arguments: {message[: failure.MESSAGE_LIMIT]}: leave spec.client.args empty: this image's entry point "
+            "takes no arguments at a site"
         )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Does what the arguments say; returns the process's exit status."""
+    """Run the command and return the exit status of the process."""
     configure_logging()
     signal.signal(signal.SIGTERM, _end)
     try:
-        told = _understood(arguments)
-        if told.command == "export":
-            failed = _export(workspace_config(os.environ), told.folder)
+        parsed = _parse(arguments)
+        if parsed.command == "export":
+            failed = _export(workspace_config(os.environ), parsed.folder)
         else:
             failed = _run(collaborator_config(os.environ))
     except ConfigError as error:
@@ -58,20 +58,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return ExitCode.DONE if failed is None else EXIT_CODES[failed.reason]
 
 
-def _understood(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments. There is no help to ask for: it ends well, and a site would call that taking part."""
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments, without `--help`: it exits with 0, which the agent would read as a completed run."""
     parser = _Arguments(prog="collaborator", add_help=False)
     commands = parser.add_subparsers(dest="command")
-    commands.add_parser("run", add_help=False)  # take part in the run: the default
-    exporting = commands.add_parser("export", add_help=False)  # write what the hub needs of the plan
-    exporting.add_argument("folder", type=Path)  # where to; it has to exist
+    commands.add_parser("run", add_help=False)  # the default: take part in the run
+    exporting = commands.add_parser("export", add_help=False)  # write the plan for the hub
+    exporting.add_argument("folder", type=Path)  # an existing folder
     return parser.parse_args(arguments)
 
 
 def _run(config: CollaboratorConfig) -> TerminationMessage | None:
     configure_logging(config.workspace.log_level)
-    # Both take seconds to import, and what refuses the settings needs neither. `federation.rpc`, which says what TLS is
-    # spoken, comes before OpenFL, which imports gRPC.
+    # Imported late: both take seconds, and checking the settings needs neither. `federation.rpc`, which sets the TLS
+    # version, must precede OpenFL, which imports gRPC.
     from runtimes.kit.network_exchange import connect  # noqa: PLC0415
     from runtimes.openfl.process import take_part  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""The two things that the process does: take part in a run, and export what the hub needs of the plan.
+"""Take part in a run, and export the data that the hub needs from the plan.
 
-Whatever goes wrong becomes one `TerminationMessage`, which names the user's file and line where it is their code.
+Every exception becomes a `TerminationMessage`, with the file and line of the user's code if that raised it.
 """
 
 from collections.abc import Callable
@@ -25,14 +25,14 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 def take_part(config: CollaboratorConfig, connect: Connect) -> TerminationMessage | None:
-    """Does this site's part of the run to its end.
+    """Take part in the run until it ends.
 
     Args:
-        config: what the process is told.
-        connect: opens the connection to the aggregator.
+        config: The collaborator's settings.
+        connect: Opens the connection to the aggregator.
 
     Returns:
-        None when the run has ended, whatever came of it; else why this site could not do its part.
+        None when the run has ended, successfully or not; else why this site failed.
     """
     client: RoundClient | None = None
     try:
@@ -50,38 +50,38 @@ def take_part(config: CollaboratorConfig, connect: Connect) -> TerminationMessag
 
 
 def export(config: WorkspaceConfig, folder: Path) -> TerminationMessage | None:
-    """Writes `plan.json` and, where the workspace can give one, the first global model into a folder.
+    """Write `plan.json` and, if the workspace can build one, the initial model into a folder.
 
     Returns:
         None, or why the plan can't be run.
     """
     try:
         workspace = open_workspace(config.folder, config.plan)
-        model, absent = _first_model(workspace)
+        model, absent = _initial_model(workspace)
         if model is not None:
             model_file.write(folder / MODEL_FILE, model.manifest, model.laid_out)
-        told = msgspec.structs.replace(
+        exported = msgspec.structs.replace(
             workspace.for_hub, first_model=MODEL_FILE if model is not None else "", first_model_absent=absent
         )
         scratch = folder / f"{PLAN_FILE}.partial"
-        scratch.write_bytes(encode(told))
+        scratch.write_bytes(encode(exported))
         scratch.rename(folder / PLAN_FILE)
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything, and each has its reason
         return _failed(error, config, None)
-    _log.info("plan_exported", rounds=told.rounds, first_model=told.first_model, absent=absent)
+    _log.info("plan_exported", rounds=exported.rounds, first_model=exported.first_model, absent=absent)
     return None
 
 
-def _first_model(workspace: Workspace) -> tuple[Model | None, str]:
-    """The workspace's first model, or why it has none: the shipped one, else one built without any data."""
+def _initial_model(workspace: Workspace) -> tuple[Model | None, str]:
+    """Return the workspace's initial model, shipped or else built without data, or why it has neither."""
     shipped = workspace.shipped_model()
     if shipped is not None:
         return shipped, ""
     try:
         return model_of(workspace.task_runner_over(None)), ""
-    except Exception as error:  # noqa: BLE001 - most data loaders need data, and say so in ways of their own
-        told = message_of(RuntimeFailureReason.WORKSPACE_FAILED, error, workspace.folder)
-        return None, f"without data the workspace builds no model: {told.exception}, {told.file}:{told.line}"
+    except Exception as error:  # noqa: BLE001 - most data loaders need data, and raise any exception without it
+        failed = message_of(RuntimeFailureReason.WORKSPACE_FAILED, error, workspace.folder)
+        return None, f"without data the workspace builds no model: {failed.exception}, {failed.file}:{failed.line}"
 
 
 def _failed(error: Exception, config: WorkspaceConfig, client: RoundClient | None) -> TerminationMessage:
@@ -94,13 +94,13 @@ def _failed(error: Exception, config: WorkspaceConfig, client: RoundClient | Non
             reason = RuntimeFailureReason.AGGREGATOR_LOST
         case _:
             reason = RuntimeFailureReason.WORKSPACE_FAILED
-    told = message_of(
+    message = message_of(
         reason,
         error,
         config.folder,
         task="" if client is None else client.current_task,
         round_number=None if client is None else client.current_round,
     )
-    failure.write(told, config.termination_log)
-    _log.error("collaborator_failed", exc_info=error, **msgspec.to_builtins(told))
-    return told
+    failure.write(message, config.termination_log)
+    _log.error("collaborator_failed", exc_info=error, **msgspec.to_builtins(message))
+    return message
