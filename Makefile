@@ -109,6 +109,7 @@ PROSE := \
 	kubectl_fl \
 	proto \
 	reference \
+	runtimes \
 	tests/contract \
 	tests/e2e \
 	tests/repository \

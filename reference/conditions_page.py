@@ -8,8 +8,7 @@ from types import ModuleType
 from typing import Final
 
 from federation.api import collaborator, dataset, run_status
-from federation.rpc.refusal import ANSWERS as CALL_ANSWERS
-from federation.rpc.refusal import CallReason, Remedy
+from federation.rpc.refusal import CALL_RESPONSES, CallReason, Remedy
 from hub_manager.addon import status as addon_status
 from hub_manager.addon.configuration import ConfigurationReason
 from hub_manager.aggregator.config import ConfigError
@@ -173,7 +172,7 @@ def _aggregator() -> Iterator[str]:
         member_meanings(updates.UpdateRefusalReason), {r.value: a.remedy for r, a in UPDATE_ANSWERS.items()}
     )
     yield "### Rejected calls"
-    yield _refusals(member_meanings(CallReason), {r.value: a.remedy for r, a in CALL_ANSWERS.items()})
+    yield _refusals(member_meanings(CallReason), {r.value: a.remedy for r, a in CALL_RESPONSES.items()})
     yield "### Actions of the collaborator"
     rows = [(_action(remedy), sentence(meaning(Remedy, remedy.name))) for remedy in Remedy]
     yield table(("the collaborator", "meaning"), rows)

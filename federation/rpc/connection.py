@@ -102,7 +102,7 @@ class Connection:
             except (grpc.RpcError, MaterialRefused, StreamEnded, ValueError) as error:
                 if self._closed.is_set():
                     raise Closed(what) from error
-                refusal = _judge(error)
+                refusal = _retryable_refusal(error)
                 resends = resends + 1 if refusal is not None and refusal.remedy is Remedy.RESEND else 0
                 if refusal is not None and resends > MOST_RESENDS:
                     raise refusal from error
@@ -161,7 +161,7 @@ def refusal_in(error: grpc.RpcError) -> Refused | None:
         return None
 
 
-def _judge(error: Exception) -> Refused | None:
+def _retryable_refusal(error: Exception) -> Refused | None:
     """The refusal to try again after, None after an error of the transport; raises what no other try can change."""
     if isinstance(error, MaterialRefused | StreamEnded):
         return None

@@ -36,7 +36,7 @@ class Remedy(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RefusalResponse:
     """What a reason looks like from outside."""
 
     status: StatusCode
@@ -78,24 +78,24 @@ class CallReason(Enum):
     """The aggregator starts, stops, or can't write (`service`)."""
 
 
-ANSWERS: Final[dict[CallReason, Answer]] = {
-    CallReason.NOT_A_COLLABORATOR: Answer(StatusCode.PERMISSION_DENIED, Remedy.STOP),
-    CallReason.NAME_DIFFERS: Answer(StatusCode.PERMISSION_DENIED, Remedy.STOP),
-    CallReason.NOT_IN_COHORT: Answer(StatusCode.PERMISSION_DENIED, Remedy.STOP),
+CALL_RESPONSES: Final[dict[CallReason, RefusalResponse]] = {
+    CallReason.NOT_A_COLLABORATOR: RefusalResponse(StatusCode.PERMISSION_DENIED, Remedy.STOP),
+    CallReason.NAME_DIFFERS: RefusalResponse(StatusCode.PERMISSION_DENIED, Remedy.STOP),
+    CallReason.NOT_IN_COHORT: RefusalResponse(StatusCode.PERMISSION_DENIED, Remedy.STOP),
     # A new certificate lies in the mounted Secret before the old one ends; a client reads it when it connects anew.
-    CallReason.CERTIFICATE_EXPIRED: Answer(StatusCode.UNAUTHENTICATED, Remedy.RETRY),
-    CallReason.OTHER_RUN: Answer(StatusCode.FAILED_PRECONDITION, Remedy.STOP),
-    CallReason.MALFORMED: Answer(StatusCode.INVALID_ARGUMENT, Remedy.STOP),
-    CallReason.TOO_MANY_STREAMS: Answer(StatusCode.RESOURCE_EXHAUSTED, Remedy.RETRY),
-    CallReason.TOO_MANY_CALLS: Answer(StatusCode.RESOURCE_EXHAUSTED, Remedy.RETRY),
-    CallReason.TOO_MANY_BYTES: Answer(StatusCode.RESOURCE_EXHAUSTED, Remedy.NEXT_ORDER),
-    CallReason.STALLED: Answer(StatusCode.DEADLINE_EXCEEDED, Remedy.RETRY),
-    CallReason.DEADLINE: Answer(StatusCode.DEADLINE_EXCEEDED, Remedy.RETRY),
+    CallReason.CERTIFICATE_EXPIRED: RefusalResponse(StatusCode.UNAUTHENTICATED, Remedy.RETRY),
+    CallReason.OTHER_RUN: RefusalResponse(StatusCode.FAILED_PRECONDITION, Remedy.STOP),
+    CallReason.MALFORMED: RefusalResponse(StatusCode.INVALID_ARGUMENT, Remedy.STOP),
+    CallReason.TOO_MANY_STREAMS: RefusalResponse(StatusCode.RESOURCE_EXHAUSTED, Remedy.RETRY),
+    CallReason.TOO_MANY_CALLS: RefusalResponse(StatusCode.RESOURCE_EXHAUSTED, Remedy.RETRY),
+    CallReason.TOO_MANY_BYTES: RefusalResponse(StatusCode.RESOURCE_EXHAUSTED, Remedy.NEXT_ORDER),
+    CallReason.STALLED: RefusalResponse(StatusCode.DEADLINE_EXCEEDED, Remedy.RETRY),
+    CallReason.DEADLINE: RefusalResponse(StatusCode.DEADLINE_EXCEEDED, Remedy.RETRY),
     # Two processes under one name would take the stream from each other for ever: the older one gives way.
-    CallReason.SUPERSEDED: Answer(StatusCode.ABORTED, Remedy.STOP),
-    CallReason.NOT_JOINED: Answer(StatusCode.FAILED_PRECONDITION, Remedy.RETRY),
-    CallReason.UNKNOWN_MODEL: Answer(StatusCode.NOT_FOUND, Remedy.NEXT_ORDER),
-    CallReason.NOT_READY: Answer(StatusCode.UNAVAILABLE, Remedy.RETRY),
+    CallReason.SUPERSEDED: RefusalResponse(StatusCode.ABORTED, Remedy.STOP),
+    CallReason.NOT_JOINED: RefusalResponse(StatusCode.FAILED_PRECONDITION, Remedy.RETRY),
+    CallReason.UNKNOWN_MODEL: RefusalResponse(StatusCode.NOT_FOUND, Remedy.NEXT_ORDER),
+    CallReason.NOT_READY: RefusalResponse(StatusCode.UNAVAILABLE, Remedy.RETRY),
 }
 
 
@@ -115,7 +115,7 @@ class Refused(Exception):
 
 def refused(reason: CallReason, message: str) -> Refused:
     """The refusal of a call for a reason of the exchange's own."""
-    answer = ANSWERS[reason]
+    answer = CALL_RESPONSES[reason]
     return Refused(reason.value, answer.remedy, message, answer.status)
 
 

@@ -1,4 +1,4 @@
-"""What every runtime needs: settings, certificates, the exchange, failures and the model file.
+"""Provide what all runtimes share: settings, the exchange with the aggregator, termination messages, the model file.
 
 Imports `federation.runtime_contract`, `federation.rpc` and `federation.api`; never a framework.
 """

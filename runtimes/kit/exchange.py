@@ -22,7 +22,7 @@ class RoundWork:
 
 
 @dataclass(frozen=True, slots=True)
-class FirstModelWanted:
+class InitialModelWork:
     """The aggregator has no initial model and requests this collaborator's."""
 
 
@@ -33,7 +33,7 @@ class Ended:
     reason: str = ""
 
 
-Work = RoundWork | FirstModelWanted | Ended
+Work = RoundWork | InitialModelWork | Ended
 
 
 class ExchangeRefused(Exception):
@@ -66,7 +66,7 @@ class Exchange(Protocol):
     def upload(self, round_number: int, task: str, samples: int, model: bytes | bytearray) -> None:
         """Send the update that this task trained; its weight is the number of samples."""
 
-    def upload_first_model(self, model: bytes | bytearray) -> None:
+    def upload_initial_model(self, model: bytes | bytearray) -> None:
         """Send the run's initial model."""
 
     def report(self, round_number: int, task: str, samples: int, metrics: Mapping[str, float]) -> None:

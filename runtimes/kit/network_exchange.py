@@ -12,13 +12,13 @@ from federation.rpc.orders import NotUnderstood, Order, ProvideModel, Round, Run
 from federation.rpc.policy import PATIENCE
 from federation.rpc.refusal import Refused, Remedy
 from federation.rpc.tls import Files
-from runtimes.kit.config import Config
+from runtimes.kit.config import CollaboratorConfig
 from runtimes.kit.exchange import (
     AggregatorLost,
     Ended,
     Exchange,
     ExchangeRefused,
-    FirstModelWanted,
+    InitialModelWork,
     RoundClosed,
     RoundWork,
     Work,
@@ -26,7 +26,7 @@ from runtimes.kit.exchange import (
 
 
 @contextmanager
-def connect(config: Config, *, framework: str) -> Iterator[Exchange]:
+def connect(config: CollaboratorConfig, *, framework: str) -> Iterator[Exchange]:
     """Connect to the run's aggregator; close the connection on exit.
 
     Args:
@@ -70,7 +70,7 @@ class NetworkExchange:
                 case Wait():
                     continue
                 case ProvideModel():
-                    return FirstModelWanted()
+                    return InitialModelWork()
                 case Round(round=number, tasks=tasks):
                     return RoundWork(
                         number,
@@ -92,7 +92,7 @@ class NetworkExchange:
         with _translated():
             self._client.upload(Update(round_number, task, samples), model)
 
-    def upload_first_model(self, model: bytes | bytearray) -> None:
+    def upload_initial_model(self, model: bytes | bytearray) -> None:
         """Send the run's initial model; ignored if the run already has one."""
         try:
             with _translated():

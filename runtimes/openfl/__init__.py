@@ -1,11 +1,10 @@
-"""The process in a collaborator's image: OpenFL 1.9's own `Collaborator`, speaking to our aggregator.
+"""Run OpenFL 1.9's own `Collaborator` against this product's aggregator, in a collaborator's image.
 
-The user's `plan.yaml`, task runner and data loader are taken as they are (`workspace`), what OpenFL does with them is
-OpenFL's own code, and underneath is a client of ours (`client`) in place of its network. What is wrong with OpenFL is
-mended in one module (`traps`); nothing outside this package imports openfl.
+`workspace` loads the user's unchanged `plan.yaml`, task runner and data loader, which OpenFL's own code then runs.
+`round_client` replaces OpenFL's network client. `workarounds` contains the fixes for OpenFL's defects, except the one
+that must precede its import (`pip_stub`). Only this package imports openfl.
 
-`plan` judges a plan and turns it into data, so that the hub runs a round without any user code (`export`).
-`exchange` is all that the process asks of its connection to the aggregator.
+`plan_export` validates a plan and converts it to data, so that the hub runs rounds without the user's code.
 """
 
 from runtimes.openfl.pip_stub import stand_in_for_pip

@@ -1,7 +1,7 @@
-"""`python -m runtimes.openfl`: takes part in a run; `… export FOLDER` writes the plan for the hub.
+"""Take part in a run with `python -m runtimes.openfl`, or write the plan for the hub with `… export FOLDER`.
 
-The entry point of the image. `config` documents the environment, `runtime_contract.ExitCode` the exit status. It is the
-first process of its container, for which the kernel ignores SIGTERM unless it is handled.
+This is the entry point of the image. `kit.config` documents the environment, `runtime_contract.ExitCode` the exit
+status. It is the first process of its container, for which the kernel ignores SIGTERM unless it is handled.
 """
 
 import argparse
@@ -16,59 +16,66 @@ from typing import NoReturn
 
 import structlog
 
+from federation.environment import ConfigError
 from federation.logging import configure_logging
-from federation.runtime_contract import TERMINATION_LOG, ExitCode, TerminationMessage, Variable
+from federation.runtime_contract import ExitCode, TerminationMessage
 from runtimes.kit import failure
-from runtimes.kit.config import Config, ConfigError, WorkspaceConfig, config_from, workspace_from
+from runtimes.kit.config import (
+    CollaboratorConfig,
+    WorkspaceConfig,
+    collaborator_config,
+    termination_log,
+    workspace_config,
+)
 from runtimes.kit.failure import EXIT_CODES, RuntimeFailureReason
 
 
 class _Arguments(argparse.ArgumentParser):
-    """Whoever starts the container reads the termination message, and not what argparse writes to stderr."""
+    """Parser that raises, so that the error goes into the termination message instead of to stderr."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises ConfigError for arguments that can't be taken."""
+        """Raise ConfigError for invalid arguments."""
         raise ConfigError(
-            f"arguments: {message[: failure.MESSAGE_LIMIT]}: leave spec.client.args empty, this image's entry point "
-            "takes none at a site"
+            f"arguments: {message[: failure.MESSAGE_LIMIT]}: leave spec.client.args empty: this image's entry point "
+            "takes no arguments at a site"
         )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Does what the arguments say; returns the process's exit status."""
+    """Run the command and return the exit status of the process."""
     configure_logging()
     signal.signal(signal.SIGTERM, _end)
     try:
-        told = _understood(arguments)
-        if told.command == "export":
-            failed = _export(workspace_from(os.environ), told.folder)
+        parsed = _parse(arguments)
+        if parsed.command == "export":
+            failed = _export(workspace_config(os.environ), parsed.folder)
         else:
-            failed = _run(config_from(os.environ))
+            failed = _run(collaborator_config(os.environ))
     except ConfigError as error:
         failed = TerminationMessage(reason=RuntimeFailureReason.SETTINGS_REFUSED, message=str(error))
-        failure.write(failed, Path(os.environ.get(Variable.TERMINATION_LOG, TERMINATION_LOG)))
+        failure.write(failed, termination_log(os.environ))
         structlog.stdlib.get_logger(__name__).error("settings_refused", error=str(error))
     return ExitCode.DONE if failed is None else EXIT_CODES[failed.reason]
 
 
-def _understood(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments. There is no help to ask for: it ends well, and a site would call that taking part."""
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments, without `--help`: it exits with 0, which the agent would read as a completed run."""
     parser = _Arguments(prog="collaborator", add_help=False)
     commands = parser.add_subparsers(dest="command")
-    commands.add_parser("run", add_help=False)  # take part in the run: the default
-    exporting = commands.add_parser("export", add_help=False)  # write what the hub needs of the plan
-    exporting.add_argument("folder", type=Path)  # where to; it has to exist
+    commands.add_parser("run", add_help=False)  # the default: take part in the run
+    exporting = commands.add_parser("export", add_help=False)  # write the plan for the hub
+    exporting.add_argument("folder", type=Path)  # an existing folder
     return parser.parse_args(arguments)
 
 
-def _run(config: Config) -> TerminationMessage | None:
-    configure_logging(config.of_workspace.log_level)
-    # Both take seconds to import, and what refuses the settings needs neither. `federation.rpc`, which says what TLS is
-    # spoken, comes before OpenFL, which imports gRPC.
+def _run(config: CollaboratorConfig) -> TerminationMessage | None:
+    configure_logging(config.workspace.log_level)
+    # Imported late: both take seconds, and checking the settings needs neither. `federation.rpc`, which sets the TLS
+    # version, must precede OpenFL, which imports gRPC.
     from runtimes.kit.network_exchange import connect  # noqa: PLC0415
     from runtimes.openfl.process import take_part  # noqa: PLC0415
 
-    os.chdir(config.of_workspace.workspace)
+    os.chdir(config.workspace.folder)
     return take_part(config, partial(connect, framework="openfl"))
 
 
@@ -77,7 +84,7 @@ def _export(config: WorkspaceConfig, folder: Path) -> TerminationMessage | None:
     from runtimes.openfl.process import export  # noqa: PLC0415
 
     destination = folder.absolute()
-    os.chdir(config.workspace)
+    os.chdir(config.folder)
     return export(config, destination)
 
 

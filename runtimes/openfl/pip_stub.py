@@ -1,8 +1,8 @@
-"""The one trap of OpenFL that has to be dealt with before OpenFL is imported; all others are in `traps`.
+"""Replace pip with empty modules before OpenFL is imported; all other fixes are in `workarounds`.
 
 OpenFL 1.9 imports `pip._internal.operations.freeze` (`openfl/utilities/workspace.py`, for `fx workspace export`) and
-doesn't declare pip. An image made from a lock has none, and a program that installs code is nothing to put beside a
-site's data for the sake of an import.
+doesn't declare pip. An image built from a lock has no pip, and a program that installs code should not run next to a
+site's data.
 """
 
 import sys
@@ -14,7 +14,7 @@ _PACKAGES: Final = ("pip", "pip._internal", "pip._internal.operations", "pip._in
 
 
 def stand_in_for_pip() -> None:
-    """Makes OpenFL importable where it is installed and pip is not: by modules of that name with nothing in them."""
+    """Create empty modules in the name of pip, if OpenFL is installed and pip is not."""
     if find_spec("openfl") is None or "pip" in sys.modules or find_spec("pip") is not None:
         return
     modules = {

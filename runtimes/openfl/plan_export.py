@@ -1,85 +1,93 @@
-"""An OpenFL plan as data: what the hub needs of it to run rounds, and what a collaborator is built from.
+"""Convert an OpenFL plan into the data that the hub needs to run rounds.
 
-Pure: a plan is a mapping as YAML gives it, with OpenFL's defaults merged in by `with_defaults`. Every setting is used,
-replaced by the product (and then named in `ExportedPlan.replaced`, so that nobody believes it counts), or refused by
-name with a remedy; none is passed over. What each means is what OpenFL 1.9 makes of it (`openfl.federated.plan`).
+The functions are pure. A plan is a mapping as parsed from YAML; `with_defaults` adds OpenFL's defaults. Every setting
+is used, replaced by the product and then listed in `ExportedPlan.replaced`, or rejected by name with a remedy.
+A setting means what it means in OpenFL 1.9 (`openfl.federated.plan`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from federation.exported_plan import ExportedPlan, PlannedTask, PlanNotUnderstood, TaskGroup, TaskKind, decode, encode
-from runtimes.openfl.plan_settings import NO_BRIDGE, Reason, Refusal, Section, refusals_of, replaced_in, settings_of
+from runtimes.openfl.plan_settings import (
+    NO_BRIDGE,
+    PlanRefusal,
+    PlanRefusalReason,
+    Section,
+    refusals_of,
+    replaced_in,
+    settings_of,
+)
 
 Aggregation = Literal["WeightedMean", "Median"]
 
 WEIGHTED_MEAN: Final = "WeightedMean"
 _AGGREGATIONS: Final[dict[str, Aggregation]] = {"WeightedAverage": WEIGHTED_MEAN, "Median": "Median"}
-"""OpenFL's aggregation functions that mean the same as ours. Its Adam, Yogi and Adagrad can't be built from a plan at
-all (they want the parameters as an argument), and its Yogi is broken besides."""
+"""The supported functions by OpenFL's name. OpenFL can't build its Adam, Yogi and Adagrad from a plan, because they
+require the parameters as an argument; its Yogi is also broken."""
 
 
-def with_defaults(plan: object, default_of: Callable[[str], Section | None]) -> dict[str, Any] | Refusal:
-    """The plan with the defaults that its sections name, as OpenFL merges them: a section's own settings come first.
+def with_defaults(plan: object, default_of: Callable[[str], Section | None]) -> dict[str, Any] | PlanRefusal:
+    """Merge the defaults that the sections name, as OpenFL does: a section's own settings override the defaults.
 
     Args:
-        plan: as written by the user; not changed.
-        default_of: finds OpenFL's own default by the name in the plan, for example `plan/defaults/network.yaml`.
+        plan: The user's plan; not changed.
+        default_of: Returns OpenFL's default by its name in the plan, for example `plan/defaults/network.yaml`.
     """
     if not isinstance(plan, Mapping):
-        return Refusal(Reason.MALFORMED, "plan", "write an OpenFL plan: a mapping of sections")
+        return PlanRefusal(PlanRefusalReason.MALFORMED, "plan", "write an OpenFL plan: a mapping of sections")
     merged = dict[str, Any]()
     for name, section in plan.items():
         if not isinstance(section, Mapping):
-            return Refusal(Reason.MALFORMED, str(name), "write a mapping with template and settings")
+            return PlanRefusal(PlanRefusalReason.MALFORMED, str(name), "write a mapping with template and settings")
         own = {key: value for key, value in section.items() if key != "defaults"}
         named = section.get("defaults")
         default = {} if named is None else default_of(str(named))
         if default is None:
-            return Refusal(Reason.MALFORMED, f"{name}.defaults", f"OpenFL 1.9 has no {named}")
+            return PlanRefusal(PlanRefusalReason.MALFORMED, f"{name}.defaults", f"OpenFL 1.9 has no {named}")
         settings = own.get("settings") or {}
         if not isinstance(settings, Mapping):
-            return Refusal(Reason.MALFORMED, f"{name}.settings", "write a mapping")
+            return PlanRefusal(PlanRefusalReason.MALFORMED, f"{name}.settings", "write a mapping")
         merged[str(name)] = {**default, **own, "settings": {**(default.get("settings") or {}), **settings}}
     return merged
 
 
-def judge(plan: Section) -> ExportedPlan | tuple[Refusal, ...]:
-    """What the hub needs of a merged plan, or all that keeps it from being run."""
+def export_plan(plan: Section) -> ExportedPlan | tuple[PlanRefusal, ...]:
+    """Return the data that the hub needs from a merged plan, or all reasons why the plan can't be run."""
     group = _group(settings_of(plan, "assigner"))
     tasks = plan.get("tasks", {})
-    names = () if isinstance(group, Refusal) else group.tasks
+    names = () if isinstance(group, PlanRefusal) else group.tasks
     refusals = [*refusals_of(plan), *_of_rounds(plan), *_of_tasks(tasks, names)]
-    if isinstance(group, Refusal):
+    if isinstance(group, PlanRefusal):
         return (*refusals, group)
     if refusals:
         return tuple(refusals)
     trained = next(name for name in names if _trains(name))
-    made = ExportedPlan(
+    exported = ExportedPlan(
         rounds=settings_of(plan, "aggregator")["rounds_to_train"],
         tasks=tuple(PlannedTask(name, kind) for name in names if (kind := _kind(name, tasks[name])) is not None),
         groups=(group,),
         aggregation=_aggregation(tasks[trained]) or WEIGHTED_MEAN,
         replaced=replaced_in(plan),
     )
-    return _as_the_hub_reads_it(made)
+    return _within_hub_limits(exported)
 
 
-def _as_the_hub_reads_it(plan: ExportedPlan) -> ExportedPlan | tuple[Refusal, ...]:
-    """The plan, held to the same bounds as at the hub: of names, of the number of tasks and of rounds."""
+def _within_hub_limits(plan: ExportedPlan) -> ExportedPlan | tuple[PlanRefusal, ...]:
+    """Apply the hub's limits on names and on the numbers of tasks and rounds."""
     try:
         return decode(encode(plan))
     except (PlanNotUnderstood, UnicodeEncodeError) as error:
-        return (Refusal(Reason.MALFORMED, "plan", f"not readable by the hub: {error}"),)
+        return (PlanRefusal(PlanRefusalReason.MALFORMED, "plan", f"not readable by the hub: {error}"),)
 
 
 def _trains(task: str) -> bool:
-    """OpenFL weighs a result by its task's name: with `train` by the training samples, with `valid` by the others."""
+    """Return whether the task trains; OpenFL also decides by the name which number of samples weighs the result."""
     return "train" in task and "valid" not in task
 
 
 def _kind(name: str, task: Section) -> TaskKind | None:
-    """None where the plan doesn't say which model a validation is of."""
+    """Return the task's kind, None if the plan does not set which model a task validates."""
     if _trains(name):
         return TaskKind.TRAIN
     kinds = {"global": TaskKind.VALIDATE_AGGREGATED, "local": TaskKind.VALIDATE_LOCAL}
@@ -87,7 +95,7 @@ def _kind(name: str, task: Section) -> TaskKind | None:
 
 
 def _aggregation(task: Section) -> Aggregation | None:
-    """Our name of the task's aggregation, None where we have none."""
+    """Return the product's name of the task's aggregation, None if it is unsupported."""
     named = task.get("aggregation_type")
     template = named.get("template") if isinstance(named, Mapping) else named
     if template is None:
@@ -96,66 +104,72 @@ def _aggregation(task: Section) -> Aggregation | None:
     return _AGGREGATIONS.get(function) if package.partition(".")[0] == "openfl" else None
 
 
-def _of_rounds(plan: Section) -> Iterator[Refusal]:
+def _of_rounds(plan: Section) -> Iterator[PlanRefusal]:
     rounds = settings_of(plan, "aggregator").get("rounds_to_train")
     if not isinstance(rounds, int) or isinstance(rounds, bool) or rounds < 1:
-        yield Refusal(Reason.MALFORMED, "aggregator.settings.rounds_to_train", "write a number of rounds from 1 up")
+        yield PlanRefusal(
+            PlanRefusalReason.MALFORMED, "aggregator.settings.rounds_to_train", "write a number of rounds from 1 up"
+        )
 
 
-def _group(settings: Section) -> TaskGroup | Refusal:
-    """The one group that does anything."""
+def _group(settings: Section) -> TaskGroup | PlanRefusal:
+    """Return the only active group."""
     path = "assigner.settings.task_groups"
     groups = settings.get("task_groups")
     selected = settings.get("selected_task_group")
     if not isinstance(groups, list) or not all(isinstance(group, Mapping) for group in groups):
-        return Refusal(Reason.MALFORMED, path, "write a list of groups, each with name, percentage and tasks")
+        return PlanRefusal(
+            PlanRefusalReason.MALFORMED, path, "write a list of groups, each with name, percentage and tasks"
+        )
     if selected is not None:
         groups = [{**group, "percentage": 1.0} for group in groups if group.get("name") == selected]
     active = [group for group in groups if group.get("percentage")]
     if len(active) != 1 or active[0]["percentage"] != 1:
-        return Refusal(
-            Reason.UNSUPPORTED,
+        return PlanRefusal(
+            PlanRefusalReason.UNSUPPORTED,
             path,
-            "give one group the percentage 1.0 and every other 0: which sites do what must not be left to chance "
-            "(OpenFL draws it unseeded), and here all of them do the same",
+            "set the percentage of one group to 1.0 and of every other group to 0: all sites do the same tasks, and "
+            "OpenFL's random assignment is not reproducible",
         )
     tasks = active[0].get("tasks")
     if not isinstance(tasks, list) or not tasks or len(set(map(str, tasks))) != len(tasks):
-        return Refusal(Reason.MALFORMED, f"{path}.tasks", "list the group's tasks, each once")
+        return PlanRefusal(PlanRefusalReason.MALFORMED, f"{path}.tasks", "list the group's tasks, each once")
     return TaskGroup(name=str(active[0].get("name", "")), share=1, tasks=tuple(map(str, tasks)))
 
 
-def _of_tasks(tasks: Section, names: tuple[str, ...]) -> Iterator[Refusal]:
+def _of_tasks(tasks: Section, names: tuple[str, ...]) -> Iterator[PlanRefusal]:
     for name in names:
         task = tasks.get(name)
         if not isinstance(task, Mapping) or not isinstance(task.get("function"), str):
-            yield Refusal(Reason.MALFORMED, f"tasks.{name}", "define the task, with the function that does it")
+            yield PlanRefusal(PlanRefusalReason.MALFORMED, f"tasks.{name}", "define the task, with its function")
             continue
         if not isinstance(task.get("kwargs"), Mapping):
-            yield Refusal(Reason.MALFORMED, f"tasks.{name}.kwargs", "write a mapping; {} for none")
+            yield PlanRefusal(PlanRefusalReason.MALFORMED, f"tasks.{name}.kwargs", "write a mapping; {} for none")
         elif _kind(name, task) is None:
-            yield Refusal(
-                Reason.MALFORMED, f"tasks.{name}.kwargs.apply", "write global or local: the model that is validated"
+            yield PlanRefusal(
+                PlanRefusalReason.MALFORMED,
+                f"tasks.{name}.kwargs.apply",
+                "write global or local, the model to validate",
             )
         if "train" not in name and "valid" not in name:
-            yield Refusal(
-                Reason.MALFORMED,
+            yield PlanRefusal(
+                PlanRefusalReason.MALFORMED,
                 f"tasks.{name}",
-                "have `train` or `valid` in the name: by it OpenFL takes the number of samples that weighs the result",
+                "include `train` or `valid` in the name: OpenFL chooses the number of samples by it",
             )
         if _aggregation(task) is None:
-            yield Refusal(
-                Reason.UNSUPPORTED,
+            yield PlanRefusal(
+                PlanRefusalReason.UNSUPPORTED,
                 f"tasks.{name}.aggregation_type",
                 "use openfl.interface.aggregation_functions.WeightedAverage or Median, or choose by "
                 "spec.server.aggregation: the aggregator runs no code of the workspace",
             )
     training = [name for name in names if _trains(name)]
     if names and len(training) != 1:
-        yield Refusal(
-            Reason.UNSUPPORTED,
+        yield PlanRefusal(
+            PlanRefusalReason.UNSUPPORTED,
             "assigner.settings.task_groups.tasks",
-            f"have exactly one task that trains, named with `train`; there are {len(training)}",
+            f"list exactly one task that trains, with `train` in its name; the group has {len(training)}",
         )
     if (tasks.get("settings") or {}).get("interop_server"):
-        yield Refusal(Reason.UNSUPPORTED, "tasks.settings.interop_server", NO_BRIDGE)
+        yield PlanRefusal(PlanRefusalReason.UNSUPPORTED, "tasks.settings.interop_server", NO_BRIDGE)

@@ -1,4 +1,4 @@
-"""Every setting of an OpenFL 1.9 plan, and what becomes of it: used, replaced by the product, or refused.
+"""List every setting of an OpenFL 1.9 plan as used, replaced by the product, or rejected.
 
 The names are those of the constructors that `openfl.federated.plan.Plan` calls. Settings of the data loader and of the
 task runner are the user's own and pass through.
@@ -12,20 +12,20 @@ from typing import Any, Final
 Section = Mapping[str, Any]
 
 
-class Reason(StrEnum):
+class PlanRefusalReason(StrEnum):
     """Why a plan can't be run."""
 
     MALFORMED = "PlanMalformed"
-    """A part of it is missing, or is not of the kind that OpenFL wants there."""
+    """A part of the plan is missing or has the wrong type."""
     UNSUPPORTED = "PlanUnsupported"
-    """It asks for something that OpenFL has and a run here has not."""
+    """The plan uses a feature of OpenFL that the product does not support."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """One thing in a plan that can't be run."""
+class PlanRefusal:
+    """Setting of a plan that prevents the run, with the remedy."""
 
-    reason: Reason
+    reason: PlanRefusalReason
     setting: str
     """Its path in the plan, for example `aggregator.settings.secure_aggregation`."""
     remedy: str
@@ -36,13 +36,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What a section may hold, beside its template.
+    """Settings that a section may have, in addition to its template.
 
     Args:
-        used: settings that mean here what they mean in OpenFL.
-        replaced: settings of something that the product does in a way of its own; they have no effect.
-        refused: settings that must be off or empty, each with the remedy.
-        classes: the classes of OpenFL that the template may name; empty: any.
+        used: Settings with the same meaning as in OpenFL.
+        replaced: Settings without effect, because the product implements their feature differently.
+        refused: Settings that must be off or empty, each with the remedy.
+        classes: OpenFL's classes that the template may name; empty for any.
     """
 
     used: frozenset[str] = frozenset()
@@ -52,11 +52,11 @@ class _Known:
     remedy: str = ""
 
 
-_NO_CALLBACKS: Final = "no code of the user's runs in the aggregator, and a collaborator calls none back: remove it"
+_NO_CALLBACKS: Final = "the aggregator runs no user code, and a collaborator has no callbacks: remove it"
 _NO_SECAGG: Final = (
-    "OpenFL's secure aggregation gives each mask's seed to the aggregator, so it hides nothing from it: remove it"
+    "OpenFL's secure aggregation sends each mask's seed to the aggregator, so it protects no update: remove it"
 )
-NO_BRIDGE: Final = "OpenFL's bridge to Flower is not supported: remove it, and train in a task runner of your own"
+NO_BRIDGE: Final = "OpenFL's bridge to Flower is not supported: remove it, and train in your own task runner"
 _OWN_SECTIONS: Final = ("data_loader", "task_runner")
 REQUIRED: Final = ("aggregator", "assigner", "data_loader", "task_runner", "tasks")
 _KNOWN: Final[Mapping[str, _Known]] = {
@@ -76,7 +76,7 @@ _KNOWN: Final[Mapping[str, _Known]] = {
         ),
         refused={
             "secure_aggregation": _NO_SECAGG,
-            "single_col_cert_common_name": "every site has a certificate of its own: remove it",
+            "single_col_cert_common_name": "every site has its own certificate: remove it",
             "save_native_model": "the aggregator runs no code of the workspace: remove it, the model is safetensors",
             "callbacks": _NO_CALLBACKS,
         },
@@ -98,8 +98,8 @@ _KNOWN: Final[Mapping[str, _Known]] = {
         used=frozenset({"task_groups", "selected_task_group"}),
         classes=frozenset({"RandomGroupedAssigner"}),
         remedy=(
-            "use openfl.component.RandomGroupedAssigner with one group of percentage 1.0: the run's placement says who "
-            "takes part"
+            "use openfl.component.RandomGroupedAssigner with one group of percentage 1.0: the run's placement selects "
+            "the clusters"
         ),
     ),
     "compression_pipeline": _Known(
@@ -126,37 +126,39 @@ _KNOWN: Final[Mapping[str, _Known]] = {
         ),
     ),
 }
-"""`network` is replaced as a whole: by mutual TLS with certificates that the hub issues, whatever `use_tls` says."""
+"""The product replaces all of `network` with mutual TLS and certificates from the hub, even if `use_tls` is false."""
 
 TREATMENTS: Final = ("RESET", "CONTINUE_LOCAL")
 
 
-def refusals_of(plan: Section) -> Iterator[Refusal]:
-    """What can't be run of the plan's sections, their templates and their settings; tasks and groups apart."""
+def refusals_of(plan: Section) -> Iterator[PlanRefusal]:
+    """Yield the invalid and unsupported sections, templates and settings; `plan_export` checks tasks and groups."""
     for name in REQUIRED:
         if name not in plan:
-            yield Refusal(Reason.MALFORMED, name, "write this section")
+            yield PlanRefusal(PlanRefusalReason.MALFORMED, name, "write this section")
     for name, section in plan.items():
         if name in _OWN_SECTIONS:
             if not _is_class_path(section.get("template")):
-                yield Refusal(Reason.MALFORMED, f"{name}.template", "name your class, as src.module.Class")
+                yield PlanRefusal(
+                    PlanRefusalReason.MALFORMED, f"{name}.template", "name your class, as src.module.Class"
+                )
         elif name == "connector":
-            yield Refusal(Reason.UNSUPPORTED, name, NO_BRIDGE)
+            yield PlanRefusal(PlanRefusalReason.UNSUPPORTED, name, NO_BRIDGE)
         elif name in _KNOWN:
             yield from _of_section(name, section, _KNOWN[name])
         elif name != "tasks":
-            yield Refusal(Reason.MALFORMED, name, "OpenFL 1.9 has no such section: remove it")
+            yield PlanRefusal(PlanRefusalReason.MALFORMED, name, "OpenFL 1.9 has no such section: remove it")
     treatment = settings_of(plan, "collaborator").get("opt_treatment", "RESET")
     if treatment not in TREATMENTS:
-        yield Refusal(
-            Reason.UNSUPPORTED,
+        yield PlanRefusal(
+            PlanRefusalReason.UNSUPPORTED,
             "collaborator.settings.opt_treatment",
-            "write RESET or CONTINUE_LOCAL: an optimizer's state is not aggregated, as it is no part of the model",
+            "write RESET or CONTINUE_LOCAL: the model does not include the optimizer's state, so it is not aggregated",
         )
 
 
 def replaced_in(plan: Section) -> tuple[str, ...]:
-    """The settings that have no effect, by their paths."""
+    """Return the paths of the settings that have no effect."""
     return tuple(
         f"{name}.settings.{setting}"
         for name, known in _KNOWN.items()
@@ -166,27 +168,27 @@ def replaced_in(plan: Section) -> tuple[str, ...]:
 
 
 def settings_of(plan: Section, name: str) -> Section:
-    """A section's settings; empty where there are none."""
+    """Return a section's settings, empty if it has no valid ones."""
     section = plan.get(name)
     settings = section.get("settings") if isinstance(section, Mapping) else None
     return settings if isinstance(settings, Mapping) else {}
 
 
-def _of_section(name: str, section: Section, known: _Known) -> Iterator[Refusal]:
+def _of_section(name: str, section: Section, known: _Known) -> Iterator[PlanRefusal]:
     template = section.get("template")
     if known.classes and template is not None:
         package, _, found = str(template).rpartition(".")
         if found not in known.classes or package.partition(".")[0] != "openfl":
-            yield Refusal(Reason.UNSUPPORTED, f"{name}.template", f"{template}: {known.remedy}")
+            yield PlanRefusal(PlanRefusalReason.UNSUPPORTED, f"{name}.template", f"{template}: {known.remedy}")
             return
     refused = known.refused or {}
     for setting, value in (section.get("settings") or {}).items():
         path = f"{name}.settings.{setting}"
         if setting in refused:
             if value:
-                yield Refusal(Reason.UNSUPPORTED, path, refused[setting])
+                yield PlanRefusal(PlanRefusalReason.UNSUPPORTED, path, refused[setting])
         elif setting not in known.used | known.replaced:
-            yield Refusal(Reason.MALFORMED, path, "OpenFL 1.9 has no such setting: remove it")
+            yield PlanRefusal(PlanRefusalReason.MALFORMED, path, "OpenFL 1.9 has no such setting: remove it")
 
 
 def _is_class_path(template: object) -> bool:

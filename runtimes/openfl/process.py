@@ -1,6 +1,6 @@
-"""The two things that the process does: take part in a run, and export what the hub needs of the plan.
+"""Take part in a run, and export the data that the hub needs from the plan.
 
-Whatever goes wrong becomes one `TerminationMessage`, which names the user's file and line where it is their code.
+Every exception becomes a `TerminationMessage`, with the file and line of the user's code if that raised it.
 """
 
 from collections.abc import Callable
@@ -13,31 +13,30 @@ import structlog
 from federation.exported_plan import MODEL_FILE, PLAN_FILE, encode
 from federation.runtime_contract import TerminationMessage
 from runtimes.kit import failure, model_file
-from runtimes.kit.config import Config, WorkspaceConfig
+from runtimes.kit.config import CollaboratorConfig, WorkspaceConfig
 from runtimes.kit.exchange import AggregatorLost, Exchange, ExchangeRefused
 from runtimes.kit.failure import RuntimeFailureReason, message_of
 from runtimes.openfl.round_client import RoundClient
 from runtimes.openfl.workspace import Model, PlanRefused, Workspace, collaborator_of, model_of, open_workspace
 
-Connect = Callable[[Config], AbstractContextManager[Exchange]]
+Connect = Callable[[CollaboratorConfig], AbstractContextManager[Exchange]]
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def take_part(config: Config, connect: Connect) -> TerminationMessage | None:
-    """Does this site's part of the run to its end.
+def take_part(config: CollaboratorConfig, connect: Connect) -> TerminationMessage | None:
+    """Take part in the run until it ends.
 
     Args:
-        config: what the process is told.
-        connect: opens the connection to the aggregator.
+        config: The collaborator's settings.
+        connect: Opens the connection to the aggregator.
 
     Returns:
-        None when the run has ended, whatever came of it; else why this site could not do its part.
+        None when the run has ended, successfully or not; else why this site failed.
     """
-    place = config.of_workspace
     client: RoundClient | None = None
     try:
-        workspace = open_workspace(place.workspace, place.plan)
+        workspace = open_workspace(config.workspace.folder, config.workspace.plan)
         runner = workspace.task_runner_over(config.data)
         model = model_of(runner)
         _log.info("workspace_ready", tensors=len(model.manifest.tensors), bytes=model.manifest.nbytes)
@@ -46,43 +45,43 @@ def take_part(config: Config, connect: Connect) -> TerminationMessage | None:
             client = RoundClient(exchange, model.manifest, model.laid_out, tuple(workspace.plan["tasks"]))
             collaborator_of(workspace, runner, client, model.held_out, run=config.run, cluster=config.cluster).run()
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything, and each has its reason
-        return _failed(error, place, client)
+        return _failed(error, config.workspace, client)
     return None
 
 
 def export(config: WorkspaceConfig, folder: Path) -> TerminationMessage | None:
-    """Writes `plan.json` and, where the workspace can give one, the first global model into a folder.
+    """Write `plan.json` and, if the workspace can build one, the initial model into a folder.
 
     Returns:
         None, or why the plan can't be run.
     """
     try:
-        workspace = open_workspace(config.workspace, config.plan)
+        workspace = open_workspace(config.folder, config.plan)
         model, absent = _initial_model(workspace)
         if model is not None:
             model_file.write(folder / MODEL_FILE, model.manifest, model.laid_out)
-        told = msgspec.structs.replace(
+        exported = msgspec.structs.replace(
             workspace.for_hub, initial_model=MODEL_FILE if model is not None else "", initial_model_absent=absent
         )
         scratch = folder / f"{PLAN_FILE}.partial"
-        scratch.write_bytes(encode(told))
+        scratch.write_bytes(encode(exported))
         scratch.rename(folder / PLAN_FILE)
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything, and each has its reason
         return _failed(error, config, None)
-    _log.info("plan_exported", rounds=told.rounds, first_model=told.initial_model, absent=absent)
+    _log.info("plan_exported", rounds=exported.rounds, first_model=exported.initial_model, absent=absent)
     return None
 
 
 def _initial_model(workspace: Workspace) -> tuple[Model | None, str]:
-    """The workspace's first model, or why it has none: the shipped one, else one built without any data."""
+    """Return the workspace's initial model, shipped or else built without data, or why it has neither."""
     shipped = workspace.shipped_model()
     if shipped is not None:
         return shipped, ""
     try:
         return model_of(workspace.task_runner_over(None)), ""
-    except Exception as error:  # noqa: BLE001 - most data loaders need data, and say so in ways of their own
-        told = message_of(RuntimeFailureReason.WORKSPACE_FAILED, error, workspace.folder)
-        return None, f"without data the workspace builds no model: {told.exception}, {told.file}:{told.line}"
+    except Exception as error:  # noqa: BLE001 - most data loaders need data, and raise any exception without it
+        failed = message_of(RuntimeFailureReason.WORKSPACE_FAILED, error, workspace.folder)
+        return None, f"without data the workspace builds no model: {failed.exception}, {failed.file}:{failed.line}"
 
 
 def _failed(error: Exception, config: WorkspaceConfig, client: RoundClient | None) -> TerminationMessage:
@@ -95,13 +94,13 @@ def _failed(error: Exception, config: WorkspaceConfig, client: RoundClient | Non
             reason = RuntimeFailureReason.AGGREGATOR_LOST
         case _:
             reason = RuntimeFailureReason.WORKSPACE_FAILED
-    told = message_of(
+    message = message_of(
         reason,
         error,
-        config.workspace,
+        config.folder,
         task="" if client is None else client.current_task,
         round_number=None if client is None else client.current_round,
     )
-    failure.write(told, config.termination_log)
-    _log.error("collaborator_failed", exc_info=error, **msgspec.to_builtins(told))
-    return told
+    failure.write(message, config.termination_log)
+    _log.error("collaborator_failed", exc_info=error, **msgspec.to_builtins(message))
+    return message

@@ -1,9 +1,8 @@
-"""Between OpenFL's `Collaborator`, which asks tensor by tensor, and the exchange, which carries whole models.
+"""Adapt OpenFL's `Collaborator`, which requests single tensors, to the exchange, which transfers whole models.
 
-A round goes: the work comes, the global model is downloaded once, OpenFL takes its tensors from it; each task's metrics
-are reported as the task ends; the update is held back until the round's last task has ended, and is then uploaded. So
-a round whose updates are all in has all of its metrics too, and a site that dies on the way does the whole round again:
-nothing that only a dead process knew is needed.
+In each round, the client downloads the global model once and serves OpenFL's requests from it. It reports a task's
+metrics when the task ends, and uploads the update only after the round's last task. So a round with all updates also
+has all metrics, and a site that restarts repeats the whole round without any state of the old process.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,25 +15,25 @@ from openfl.protocols.aggregator_client_interface import AggregatorClientInterfa
 from openfl.protocols.base_pb2 import MetadataProto
 
 from federation.model import ModelManifest, TensorSpec
-from runtimes.kit.exchange import Ended, Exchange, FirstModelWanted, RoundClosed, RoundWork
+from runtimes.kit.exchange import Ended, Exchange, InitialModelWork, RoundClosed, RoundWork
 from runtimes.openfl.plan_settings import NO_BRIDGE
 
 _NO_WAIT: Final = 0
-"""Seconds that OpenFL sleeps when it is handed no task; ours waits inside of `get_tasks` instead."""
+"""Seconds that OpenFL sleeps when it gets no task; 0, because `get_tasks` waits itself."""
 
 _FIRST_ROUND: Final = 1
-"""The exchange counts rounds from 1, OpenFL, and so every task runner, from 0."""
+"""The exchange counts rounds from 1; OpenFL, and so every task runner, from 0."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class WorkspaceFault(Exception):
-    """What the user's workspace did doesn't fit the run; the message names it and the remedy."""
+    """The user's workspace does not match the run; the message has the problem and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedTensor:
-    """A tensor of the global model as OpenFL expects it from the wire, over the downloaded bytes themselves."""
+    """Tensor of the global model in OpenFL's wire form, without a copy of the downloaded bytes."""
 
     name: str
     round_number: int
@@ -62,56 +61,56 @@ class _Round:
 
 
 class RoundClient(AggregatorClientInterface):  # type: ignore[misc]  # openfl has no types
-    """OpenFL's view of the aggregator.
+    """Client that OpenFL uses to call the aggregator.
 
     Args:
-        exchange: the connection; joined already, with this manifest.
-        manifest: what the run's model is made of.
-        first_model: this site's own initial model, laid out; for a run that has none.
-        known_tasks: the tasks of the plan that this collaborator has.
+        exchange: The connection, already joined with this manifest.
+        manifest: The tensors of the run's model.
+        initial_model: This site's own initial model, in the manifest's layout; sent if the run has no model.
+        known_tasks: The tasks of this collaborator's plan.
     """
 
     def __init__(
-        self, exchange: Exchange, manifest: ModelManifest, first_model: bytearray, known_tasks: Sequence[str]
+        self, exchange: Exchange, manifest: ModelManifest, initial_model: bytearray, known_tasks: Sequence[str]
     ) -> None:
         self._exchange = exchange
         self._manifest = manifest
         self._placed = {tensor.name: (tensor, begin) for tensor, begin in manifest.placed()}
-        self._first_model = first_model
+        self._initial_model = initial_model
         self._known_tasks = frozenset(known_tasks)
         self._round: _Round | None = None
         self.current_task = ""
-        """For whoever has to say where a run failed."""
+        """The task to name in a termination message."""
 
     @property
     def current_round(self) -> int | None:
-        """The number of the round that is being worked on, from 1 up."""
+        """The number of the current round, from 1 up."""
         return None if self._round is None else self._round.work.round
 
     def ping(self) -> None:
-        """Nothing: the exchange looks after its connection."""
+        """Do nothing: the exchange checks its own connection."""
 
     def get_tasks(self) -> tuple[list[str] | None, int, int, bool]:
-        """Waits for work; returns OpenFL's (tasks, round, seconds to sleep, time to quit).
+        """Wait for work; return OpenFL's (tasks, round, seconds to sleep, time to quit).
 
         Raises:
-            WorkspaceFault: The hub asks for a task that the plan of this process hasn't.
+            WorkspaceFault: The hub requests a task that this process's plan does not have.
         """
         self._round = None
         match self._exchange.next_work():
             case Ended(reason):
                 _log.info("run_ended", reason=reason)
                 return None, 0, _NO_WAIT, True
-            case FirstModelWanted():
-                self._exchange.upload_first_model(self._first_model)
+            case InitialModelWork():
+                self._exchange.upload_initial_model(self._initial_model)
                 _log.info("first_model_sent", bytes=self._manifest.nbytes)
                 return None, 0, _NO_WAIT, False
             case RoundWork(number, tasks) as work:
                 unknown = sorted(set(tasks) - self._known_tasks)
                 if unknown:
                     raise WorkspaceFault(
-                        f"the hub asks for {', '.join(unknown)}, which the plan here hasn't: this image is not the "
-                        "one that the hub has exported: name it by its digest"
+                        f"the hub requests {', '.join(unknown)}, which the plan in this image does not have: the hub "
+                        "exported the plan from another image; set spec.client.image to a digest"
                     )
                 return self._begin(work), number - _FIRST_ROUND, _NO_WAIT, False
 
@@ -130,19 +129,19 @@ class RoundClient(AggregatorClientInterface):  # type: ignore[misc]  # openfl ha
     def get_aggregated_tensor(
         self, tensor_name: str, round_number: int, report: bool, tags: Sequence[str], require_lossless: bool
     ) -> ServedTensor:
-        """A tensor of the round's global model.
+        """Return a tensor of the round's global model.
 
         Raises:
-            WorkspaceFault: The task runner asks for a tensor that is in no global model.
+            WorkspaceFault: The task runner requires a tensor that the global model does not have.
         """
-        del require_lossless  # nothing here loses anything
+        del require_lossless  # models are never compressed
         current = self._round
         found = self._placed.get(tensor_name)
         if current is None or found is None or not current.is_openfl_round(round_number) or tuple(tags) != ("model",):
             raise WorkspaceFault(
-                f"the task runner requires {tensor_name!r} with tags {tuple(tags)} of round {round_number}, which no "
-                "aggregator has: get_required_tensorkeys_for_function may ask for the round's global model, and for "
-                "what the task runner itself has put out"
+                f"the task runner requires {tensor_name!r} with tags {tuple(tags)} of round {round_number}, which the "
+                "aggregator does not have: get_required_tensorkeys_for_function may return tensors of the global "
+                "model and outputs of the task runner itself"
             )
         tensor, begin = found
         return ServedTensor(
@@ -157,20 +156,20 @@ class RoundClient(AggregatorClientInterface):  # type: ignore[misc]  # openfl ha
     def send_local_task_results(
         self, round_number: int, task_name: str, data_size: int, named_tensors: Sequence[Any]
     ) -> None:
-        """Reports the task's metrics; keeps its tensors as the round's update; sends that after the last task.
+        """Report the task's metrics; store its tensors as the round's update; send the update after the last task.
 
         Raises:
-            WorkspaceFault: What the task put out is no update of this model, or has no weight.
+            WorkspaceFault: The task's output is not an update of this model, or has no samples.
         """
         current = self._round
         if current is None or not current.is_openfl_round(round_number):
-            raise WorkspaceFault(f"{task_name}: a result of another round than the one that is open")
+            raise WorkspaceFault(f"{task_name}: the result is not of the current round")
         metrics = {tensor.name: _number(task_name, tensor) for tensor in named_tensors if _is_metric(tensor)}
         tensors = {tensor.name: tensor for tensor in named_tensors if not _is_metric(tensor)}
         if data_size <= 0:
             raise WorkspaceFault(
                 f"{task_name}: the data loader counts {data_size} samples: get_train_data_size and get_valid_data_size "
-                "have to return how many there are, at least 1"
+                "must return the number of samples, at least 1"
             )
         if tensors:
             current.update = _Update(task_name, data_size, self._laid_out(task_name, tensors))
@@ -196,9 +195,9 @@ class RoundClient(AggregatorClientInterface):  # type: ignore[misc]  # openfl ha
         if task != tasks[-1]:
             self.current_task = tasks[tasks.index(task) + 1]
         elif current.update is not None:
-            made, current.update = current.update, None
-            self._exchange.upload(number, made.task, made.samples, made.model)
-            _log.info("update_sent", round=number, task=made.task, samples=made.samples)
+            update, current.update = current.update, None
+            self._exchange.upload(number, update.task, update.samples, update.model)
+            _log.info("update_sent", round=number, task=update.task, samples=update.samples)
 
     def _laid_out(self, task: str, tensors: Mapping[str, Any]) -> bytearray:
         missing = sorted(self._placed.keys() - tensors.keys())
@@ -206,7 +205,7 @@ class RoundClient(AggregatorClientInterface):  # type: ignore[misc]  # openfl ha
         if missing or extra:
             raise WorkspaceFault(
                 f"{task}: not the tensors of the model (missing: {', '.join(missing) or 'none'}; "
-                f"more: {', '.join(extra) or 'none'}): the task that trains returns those of get_tensor_dict, no others"
+                f"extra: {', '.join(extra) or 'none'}): return those of get_tensor_dict from the training task"
             )
         model = bytearray(self._manifest.nbytes)
         for tensor, begin in self._manifest.placed():
@@ -214,7 +213,7 @@ class RoundClient(AggregatorClientInterface):  # type: ignore[misc]  # openfl ha
         return model
 
     def send_message_to_server(self, openfl_message: Any, collaborator_name: str) -> Any:
-        """OpenFL's bridge to Flower, which `plan` refuses.
+        """Reject OpenFL's bridge to Flower, which `plan_settings` also rejects.
 
         Raises:
             WorkspaceFault: Always.

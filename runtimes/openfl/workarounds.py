@@ -1,8 +1,8 @@
-"""What is wrong with OpenFL 1.9 for a collaborator, each with what is done about it.
+"""Work around the defects of OpenFL 1.9 that affect a collaborator.
 
-OpenFL is discontinued, so none of it will be mended upstream. Each class and function below is one trap; `mend` puts in
-place those that have to replace something inside of OpenFL. The traps of its aggregator, of its network client and of
-its certificates are not ours: none of the three is used. Checked against the sources of release 1.9.
+OpenFL is discontinued, so no upstream fix will come. Each class and function below works around one defect; `apply`
+installs those that replace a part of OpenFL. OpenFL's aggregator, network client and certificates are not used, so
+their defects are not handled here. Checked against the sources of release 1.9.
 """
 
 from collections.abc import Mapping
@@ -16,37 +16,37 @@ from openfl.utilities import TensorKey
 _KEEP_EVERYTHING: Final = -1
 
 
-def mend() -> None:
-    """Replaces inside of OpenFL what can't be handed to it. Doing it twice changes nothing."""
+def apply() -> None:
+    """Replace the parts of OpenFL that can't be passed as arguments; idempotent."""
     Float32NumpyArrayToBytes.forward = Float32.forward
     Float32NumpyArrayToBytes.backward = Float32.backward
     openfl_collaborator.TensorDB = IndexedTensorDB
 
 
 def aggregator_name(run: str) -> str:
-    """The aggregator's id within OpenFL.
+    """Return the aggregator's ID within OpenFL.
 
-    It has to contain the word: by it `TensorCodec.apply_delta` tells a model from a delta.
+    It must contain the word "aggregator": `TensorCodec.apply_delta` distinguishes a model from a delta by it.
     """
     return f"aggregator-{run}"
 
 
 def collaborator_name(cluster: str) -> str:
-    """The collaborator's name within OpenFL, and what a task runner sees as `col_name`.
+    """Return the collaborator's name within OpenFL, which a task runner gets as `col_name`.
 
-    OpenFL mixes names and tags in one sorted tuple: a cluster that is called `model` or `trained`, or one whose name
-    sorts after a tag's, would be taken for something else. The aggregator is told the cluster's own name.
+    OpenFL mixes names and tags in one sorted tuple, so it would misread a cluster with the name `model` or `trained`,
+    or one whose name sorts after a tag's. The aggregator gets the cluster's own name.
     """
     return f"c-{cluster}"
 
 
 def collaborator_settings(from_plan: Mapping[str, Any]) -> dict[str, Any]:
-    """What OpenFL's `Collaborator` is constructed with, beside who it is.
+    """Return the arguments of OpenFL's `Collaborator` other than its identity.
 
-    - Deltas are off whatever the plan says (OpenFL's own default plan turns them on): they exist for lossy
-      compression, and fail in round 1 unless two rounds are stored. The whole model travels, and comes to the same.
-    - `callbacks` is a fresh list: the default one is shared by all collaborators of a process, and grows.
-    - Nothing is written beside the workspace, whose file system is read-only: no `./logs`, no memory log.
+    - Deltas are always off, although OpenFL's default plan enables them: they serve lossy compression, and fail in
+      round 1 unless two rounds are stored. Sending the whole model has the same result.
+    - `callbacks` is a new list, because all collaborators of a process share the default list, which grows.
+    - `./logs` and the memory log are off, because the workspace's file system is read-only.
     """
     return {
         "opt_treatment": from_plan.get("opt_treatment", "RESET"),
@@ -60,22 +60,21 @@ def collaborator_settings(from_plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Float32(Float32NumpyArrayToBytes):  # type: ignore[misc]  # openfl has no types
-    """Arrays to bytes and back, with any numpy.
+    """Conversion of arrays to bytes and back, with any version of numpy.
 
-    `np.reshape(newshape=…)` was removed in numpy 2.4, and OpenFL's every download ends in it. A metric that is a plain
-    number, or a tensor of a kind other than an array, has no `dtype`, and OpenFL's every upload asks for it.
+    OpenFL calls `np.reshape(newshape=…)`, removed in numpy 2.4, in every download. It reads `dtype` in every upload,
+    which a metric that is a plain number, or a tensor that is not an array, does not have.
     """
 
     def forward(self, data: Any, **_: Any) -> tuple[bytes, dict[str, list[int]]]:
-        """The bytes of any number or array as little-endian float32, and its shape."""
+        """Return the bytes of a number or array as little-endian float32, and its shape."""
         array = np.asarray(data, dtype="<f4")
         return array.tobytes(order="C"), {"int_list": list(array.shape)}
 
     def backward(self, data: Any, metadata: Mapping[str, Any], **_: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """The array, without a copy and read-only, as OpenFL hands it on.
+        """Return the array, read-only and without a copy.
 
-        A task runner that writes into what it is given then fails where it does, and doesn't change unseen what the
-        round's next task starts from.
+        A task runner that writes to its input then fails there, instead of changing the input of the round's next task.
         """
         array = np.frombuffer(data, dtype="<f4").reshape(tuple(metadata["int_list"]))
         array.flags.writeable = False
@@ -83,36 +82,36 @@ class Float32(Float32NumpyArrayToBytes):  # type: ignore[misc]  # openfl has no 
 
 
 class Float32Pipeline(TransformationPipeline):  # type: ignore[misc]  # openfl has no types
-    """No compression. OpenFL's own pipelines build `NoCompressionPipeline` inside, which `mend` reaches too."""
+    """Pipeline without compression. `apply` also fixes the `NoCompressionPipeline` that OpenFL creates internally."""
 
     def __init__(self) -> None:
         super().__init__(transformers=[Float32()])
 
 
 class IndexedTensorDB:
-    """OpenFL's `TensorDB`, as far as a collaborator uses it, by a dictionary instead of a pandas frame.
+    """Replacement for the methods of OpenFL's `TensorDB` that a collaborator uses, on a dictionary.
 
-    The frame is searched whole for each tensor and copied for each one added: 2,000 tensors of 5,000 floats take 215 s
-    where these take 11 s. Of two tensors under one key the first counts, as there.
+    OpenFL scans a pandas frame for each lookup and copies it for each insertion: 2,000 tensors of 5,000 floats take
+    215 s instead of 11 s. As in OpenFL, the first of two tensors with the same key is kept.
     """
 
     def __init__(self) -> None:
         self._tensors: dict[TensorKey, Any] = {}
 
     def cache_tensor(self, tensor_key_dict: Mapping[TensorKey, Any]) -> None:
-        """Keeps these tensors."""
+        """Store these tensors."""
         for key, tensor in tensor_key_dict.items():
             self._tensors.setdefault(TensorKey(*key), tensor)
 
     def get_tensor_from_cache(self, tensor_key: TensorKey) -> Any | None:
-        """The tensor under this very key."""
+        """Return the tensor with this key, None if it is missing."""
         tensor = self._tensors.get(TensorKey(*tensor_key))
         return None if tensor is None else np.asarray(tensor)
 
     def clean_up(self, remove_older_than: int = 1) -> None:
-        """Forgets all but so many of the newest rounds; a negative number keeps everything.
+        """Delete all but this number of the newest rounds; a negative number keeps everything.
 
-        Unlike OpenFL it forgets old metrics too: nothing reads them, and they would add up for ever.
+        Unlike OpenFL it also deletes old metrics, which are never read and would accumulate.
         """
         if remove_older_than <= _KEEP_EVERYTHING or not self._tensors:
             return
@@ -123,10 +122,10 @@ class IndexedTensorDB:
 
 
 def keep_held_out_tensors(collaborator: Any, held_out: Mapping[str, Any]) -> None:
-    """Gives the collaborator the tensors that never leave a site, as its own of round 0.
+    """Store the tensors that never leave a site in the collaborator, as its own tensors of round 0.
 
-    OpenFL asks the aggregator for them at a site's first task, where they can't be; every later round finds those that
-    training has left.
+    OpenFL requests them from the aggregator, which never has them, at a site's first task. Later rounds use those that
+    training has stored.
     """
     collaborator.tensor_db.cache_tensor(
         {TensorKey(name, collaborator.collaborator_name, 0, False, ("model",)): held for name, held in held_out.items()}

@@ -1,6 +1,6 @@
-"""The user's workspace: its plan, and the data loader and task runner that the plan names, built as OpenFL builds them.
+"""Load the user's workspace: its plan, and the data loader and task runner that the plan names.
 
-OpenFL's own `Plan` is not used for that: it resolves host names, draws ports, and logs the whole plan on the way.
+OpenFL's own `Plan` is not used: it also resolves host names, chooses ports and logs the whole plan.
 """
 
 import sys
@@ -20,27 +20,27 @@ from openfl.utilities.split import split_tensor_dict_for_holdouts
 from federation.exported_plan import ExportedPlan
 from federation.model import DType, ModelManifest, TensorSpec, manifest_of
 from runtimes.openfl import workarounds
-from runtimes.openfl.plan_export import judge, with_defaults
-from runtimes.openfl.plan_settings import Reason, Refusal, settings_of
+from runtimes.openfl.plan_export import export_plan, with_defaults
+from runtimes.openfl.plan_settings import PlanRefusal, PlanRefusalReason, settings_of
 from runtimes.openfl.round_client import RoundClient
 
 
 class PlanRefused(Exception):
-    """The plan can't be run; the message names every setting and its remedy."""
+    """The plan is invalid or unsupported; the message names every setting and its remedy."""
 
-    def __init__(self, refusals: tuple[Refusal, ...]) -> None:
+    def __init__(self, refusals: tuple[PlanRefusal, ...]) -> None:
         super().__init__("; ".join(map(str, refusals)))
         self.refusals = refusals
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model of this workspace.
+    """Model of this workspace.
 
     Args:
-        manifest: the tensors that travel.
-        laid_out: their bytes, as the manifest lays them out.
-        held_out: tensors that stay at the site: those that aren't numbers, and those that the task runner holds out.
+        manifest: The tensors that are sent.
+        laid_out: Their bytes, in the manifest's layout.
+        held_out: Tensors that stay at the site: those that aren't numbers, and those that the task runner holds out.
     """
 
     manifest: ModelManifest
@@ -50,7 +50,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A workspace whose plan can be run, its classes imported."""
+    """Workspace with a valid plan and imported classes."""
 
     plan: Mapping[str, Any]
     for_hub: ExportedPlan
@@ -59,7 +59,7 @@ class Workspace:
     task_runner: type[Any]
 
     def task_runner_over(self, data: Path | None) -> Any:
-        """The task runner over the data at a path; None, as OpenFL 1.9 has it, for a data loader without any."""
+        """Create the task runner with the data at a path, or without data if None, as in OpenFL 1.9."""
         loader_settings = {**settings_of(self.plan, "data_loader"), "data_path": None if data is None else str(data)}
         loader = self.data_loader(**loader_settings)
         runner = self.task_runner(**{**settings_of(self.plan, "task_runner"), "data_loader": loader})
@@ -67,7 +67,7 @@ class Workspace:
         return runner
 
     def shipped_model(self) -> Model | None:
-        """The initial model that `fx plan initialize` has left in the workspace, if it has."""
+        """Return the initial model that `fx plan initialize` wrote to the workspace, None if it is missing."""
         path = settings_of(self.plan, "aggregator").get("init_state_path")
         if path is None or not (self.folder / path).is_file():
             return None
@@ -79,24 +79,24 @@ class Workspace:
 
 
 def open_workspace(folder: Path, plan_file: Path) -> Workspace:
-    """Reads the plan and imports the user's classes, from the workspace's folder as OpenFL does.
+    """Read the plan and import the user's classes from the workspace's folder, as OpenFL does.
 
     Raises:
-        PlanRefused: The plan can't be run.
-        Exception: Whatever the import of the user's code raises.
+        PlanRefused: The plan is invalid or unsupported.
+        Exception: The import of the user's code can raise any exception.
     """
-    workarounds.mend()
+    workarounds.apply()
     merged = with_defaults(_yaml(plan_file), default_section)
-    if isinstance(merged, Refusal):
+    if isinstance(merged, PlanRefusal):
         raise PlanRefused((merged,))
-    judged = judge(merged)
-    if not isinstance(judged, ExportedPlan):
-        raise PlanRefused(judged)
+    exported = export_plan(merged)
+    if not isinstance(exported, ExportedPlan):
+        raise PlanRefused(exported)
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     return Workspace(
         plan=merged,
-        for_hub=judged,
+        for_hub=exported,
         folder=folder,
         data_loader=_class(merged, "data_loader"),
         task_runner=_class(merged, "task_runner"),
@@ -104,14 +104,14 @@ def open_workspace(folder: Path, plan_file: Path) -> Workspace:
 
 
 def model_of(task_runner: Any) -> Model:
-    """The task runner's model as it stands, without its optimizer's state."""
+    """Return the task runner's current model, without its optimizer's state."""
     return _model(task_runner.get_tensor_dict(False), getattr(task_runner, "tensor_dict_split_fn_kwargs", None) or {})
 
 
 def collaborator_of(
     workspace: Workspace, task_runner: Any, client: RoundClient, held_out: Mapping[str, Any], *, run: str, cluster: str
 ) -> Any:
-    """OpenFL's own `Collaborator`, ready to run."""
+    """Create OpenFL's own `Collaborator`, ready to run."""
     collaborator = Collaborator(
         collaborator_name=workarounds.collaborator_name(cluster),
         aggregator_uuid=workarounds.aggregator_name(run),
@@ -126,11 +126,11 @@ def collaborator_of(
 
 
 def _model(tensors: Mapping[str, Any], split: Mapping[str, Any]) -> Model:
-    travelling, held_out = split_tensor_dict_for_holdouts(dict(tensors), **split)
-    manifest = manifest_of_shapes({name: tuple(tensor.shape) for name, tensor in travelling.items()})
+    sent, held_out = split_tensor_dict_for_holdouts(dict(tensors), **split)
+    manifest = manifest_of_shapes({name: tuple(tensor.shape) for name, tensor in sent.items()})
     laid_out = bytearray()
     for tensor in manifest.tensors:
-        laid_out += workarounds.Float32().forward(travelling[tensor.name])[0]
+        laid_out += workarounds.Float32().forward(sent[tensor.name])[0]
     return Model(manifest, laid_out, held_out)
 
 
@@ -138,11 +138,13 @@ def _yaml(path: Path) -> object:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PlanRefused((Refusal(Reason.MALFORMED, str(path), f"not readable as a plan: {error}"),)) from error
+        raise PlanRefused(
+            (PlanRefusal(PlanRefusalReason.MALFORMED, str(path), f"not readable as a plan: {error}"),)
+        ) from error
 
 
 def default_section(name: str) -> Mapping[str, Any] | None:
-    """OpenFL's own default of a section, from the templates that its wheel installs beside it."""
+    """Return OpenFL's default of a section from the templates in its wheel, None if it is missing."""
     spec = find_spec("openfl")
     if spec is None or spec.origin is None:
         return None
@@ -157,8 +159,8 @@ def _class(plan: Mapping[str, Any], section: str) -> type[Any]:
 
 
 def manifest_of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> ModelManifest:
-    """The manifest of a model with these tensors.
+    """Return the manifest of a model with these tensors.
 
-    All are float32: OpenFL knows no other type, its codec casts everything to it (`openfl.pipelines.pipeline`, 1.9).
+    All are float32, to which OpenFL's codec casts every tensor (`openfl.pipelines.pipeline`, 1.9).
     """
     return manifest_of(TensorSpec(name, DType.FLOAT32, shape) for name, shape in shapes.items())

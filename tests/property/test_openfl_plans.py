@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation.exported_plan import ExportedPlan, decode, encode
-from runtimes.openfl.plan_export import judge, with_defaults
-from runtimes.openfl.plan_settings import Refusal
+from runtimes.openfl.plan_export import export_plan, with_defaults
+from runtimes.openfl.plan_settings import PlanRefusal
 from tests.support.builders.plans import plan
 
 LEAVES = st.none() | st.booleans() | st.integers(-2, 5) | st.floats() | st.text(max_size=8) | st.just("openfl.a.Median")
@@ -55,7 +55,7 @@ def test_a_plan_is_run_or_refused_by_name(changes: list[tuple[str, object]]) -> 
         written = changed(written, path, value)
 
     merged = with_defaults(written, lambda _: {"settings": {}})
-    judged = (merged,) if isinstance(merged, Refusal) else judge(merged)
+    judged = (merged,) if isinstance(merged, PlanRefusal) else export_plan(merged)
 
     if isinstance(judged, ExportedPlan):
         assert decode(encode(judged)) == judged
@@ -68,6 +68,6 @@ def test_a_plan_is_run_or_refused_by_name(changes: list[tuple[str, object]]) -> 
 def test_what_is_no_plan_is_refused(written: object) -> None:
     merged = with_defaults(written, lambda _: None)
 
-    judged = (merged,) if isinstance(merged, Refusal) else judge(merged)
+    judged = (merged,) if isinstance(merged, PlanRefusal) else export_plan(merged)
 
     assert not isinstance(judged, ExportedPlan)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from federation.runtime_contract import TerminationMessage
-from runtimes.kit.exchange import AggregatorLost, Ended, ExchangeRefused, FirstModelWanted, RoundClosed, RoundWork, Work
+from runtimes.kit.exchange import AggregatorLost, Ended, ExchangeRefused, InitialModelWork, RoundClosed, RoundWork, Work
 from runtimes.kit.failure import RuntimeFailureReason
 from runtimes.openfl.process import take_part
 from tests.support.builders.workspaces import DIGITS, config, copy_of_digits, line_of
@@ -41,7 +41,7 @@ def first_model(data: Path) -> bytes:
 
 def failed(workspace: Path, tmp_path: Path, data: Path, orders: Sequence[Work | Exception]) -> TerminationMessage:
     """The failure of a run over these orders; the termination message must be the same."""
-    told = run(workspace, tmp_path, data, MemoryExchange([FirstModelWanted(), *orders]))
+    told = run(workspace, tmp_path, data, MemoryExchange([InitialModelWork(), *orders]))
     assert told is not None
     assert msgspec.json.decode((tmp_path / "termination-log").read_bytes(), type=TerminationMessage) == told
     return told
@@ -49,7 +49,7 @@ def failed(workspace: Path, tmp_path: Path, data: Path, orders: Sequence[Work | 
 
 def test_three_rounds_equal_the_reference_to_the_last_bit(tmp_path: Path, shards: Path) -> None:
     expected = reference_run.run(DIGITS, {"c1": shards / "c1"}, rounds=3)
-    exchange = MemoryExchange([FirstModelWanted(), *rounds(1, 2, 3)])
+    exchange = MemoryExchange([InitialModelWork(), *rounds(1, 2, 3)])
 
     assert run(DIGITS, tmp_path, shards / "c1", exchange) is None
 
@@ -68,8 +68,8 @@ def test_a_plan_that_the_hub_has_sent_counts_with_all_of_its_settings(tmp_path: 
     sent = copy_of_digits(tmp_path, plan=other)
     expected = reference_run.run(sent, {"c1": shards / "c1"}, rounds=2)
     own = config(DIGITS, tmp_path, shards / "c1")
-    told = replace(own, of_workspace=replace(own.of_workspace, plan=sent / "plan" / "plan.yaml"))
-    exchange = MemoryExchange([FirstModelWanted(), *rounds(1, 2)])
+    told = replace(own, workspace=replace(own.workspace, plan=sent / "plan" / "plan.yaml"))
+    exchange = MemoryExchange([InitialModelWork(), *rounds(1, 2)])
 
     assert take_part(told, lambda _: nullcontext(exchange)) is None
 
@@ -297,7 +297,7 @@ def test_tensors_that_are_held_out_stay_at_the_site_and_are_there_from_the_first
 
     workspace = copy_of_digits(tmp_path, plan=hold_out)
     (workspace / "src" / "holding.py").write_text(HOLDING, encoding="utf-8")
-    exchange = MemoryExchange([FirstModelWanted(), *rounds(1, 2)])
+    exchange = MemoryExchange([InitialModelWork(), *rounds(1, 2)])
 
     assert run(workspace, tmp_path, shards / "c1", exchange) is None
 

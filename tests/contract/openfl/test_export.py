@@ -12,8 +12,8 @@ import yaml
 from federation.exported_plan import MODEL_FILE, PLAN_FILE, ExportedPlan, TaskKind, decode
 from runtimes.kit.failure import RuntimeFailureReason
 from runtimes.openfl import workarounds
-from runtimes.openfl.plan_export import judge, with_defaults
-from runtimes.openfl.plan_settings import Refusal
+from runtimes.openfl.plan_export import export_plan, with_defaults
+from runtimes.openfl.plan_settings import PlanRefusal
 from runtimes.openfl.process import export
 from runtimes.openfl.workspace import default_section
 from tests.support.builders.workspaces import DIGITS, config, copy_of_digits
@@ -25,7 +25,7 @@ VALIDATE_AGGREGATED, TRAIN, VALIDATE_LOCAL = TaskKind.VALIDATE_AGGREGATED, TaskK
 
 
 def exported(workspace: Path, folder: Path) -> ExportedPlan:
-    assert export(config(workspace, folder).of_workspace, folder) is None
+    assert export(config(workspace, folder).workspace, folder) is None
     return decode((folder / PLAN_FILE).read_bytes())
 
 
@@ -97,7 +97,7 @@ def test_an_import_error_is_found_before_anything_starts(tmp_path: Path) -> None
         tmp_path, replace={"src/taskrunner.py": ("import numpy as np\n", "import nunpy as np\n")}
     )
 
-    told = export(config(workspace, tmp_path).of_workspace, tmp_path)
+    told = export(config(workspace, tmp_path).workspace, tmp_path)
 
     assert told is not None
     assert (told.reason, told.file, told.exception) == (
@@ -113,7 +113,7 @@ def test_an_unsupported_setting_is_refused_by_name_in_the_termination_message(tm
         plan["aggregator"]["settings"]["secure_aggregation"] = True
         plan["compression_pipeline"] = {"template": "openfl.pipelines.KCPipeline", "settings": {"n_clusters": 6}}
 
-    told = export(config(copy_of_digits(tmp_path, plan=secure), tmp_path).of_workspace, tmp_path)
+    told = export(config(copy_of_digits(tmp_path, plan=secure), tmp_path).workspace, tmp_path)
 
     assert told is not None
     assert told.reason is RuntimeFailureReason.PLAN_REFUSED
@@ -123,7 +123,7 @@ def test_an_unsupported_setting_is_refused_by_name_in_the_termination_message(tm
 
 
 def test_a_plan_that_is_not_there_is_refused_by_its_path(tmp_path: Path) -> None:
-    told = export(config(tmp_path, tmp_path).of_workspace, tmp_path)
+    told = export(config(tmp_path, tmp_path).workspace, tmp_path)
 
     assert told is not None
     assert told.reason is RuntimeFailureReason.PLAN_REFUSED
@@ -137,8 +137,8 @@ def shipped_plan(name: str) -> ExportedPlan | set[str]:
     assert spec.origin is not None
     path = Path(spec.origin).parents[1] / "openfl-workspace" / name / "plan" / "plan.yaml"
     merged = with_defaults(yaml.safe_load(path.read_text(encoding="utf-8")), default_section)
-    assert not isinstance(merged, Refusal)
-    judged = judge(merged)
+    assert not isinstance(merged, PlanRefusal)
+    judged = export_plan(merged)
     return judged if isinstance(judged, ExportedPlan) else {refusal.setting for refusal in judged}
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.openfl
 
 @pytest.fixture(autouse=True)
 def mended() -> None:
-    workarounds.mend()
+    workarounds.apply()
 
 
 def key(name: str, number: int = 0, *tags: str, report: bool = False) -> TensorKey:

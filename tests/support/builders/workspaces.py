@@ -8,14 +8,14 @@ from typing import Any, Final
 
 import yaml
 
-from runtimes.kit.config import Config, WorkspaceConfig
+from runtimes.kit.config import CollaboratorConfig, WorkspaceConfig
 
 DIGITS = Path(__file__).parents[3] / "examples" / "digits-openfl"
 
 
-def config(workspace: Path, folder: Path, data: Path | None = None) -> Config:
+def config(workspace: Path, folder: Path, data: Path | None = None) -> CollaboratorConfig:
     """The settings of a collaborator of cluster c1; its termination message is written into a folder."""
-    return Config(
+    return CollaboratorConfig(
         run="digits/digits",
         run_id="8a6e0804-2bd0-4672-b79d-d97027f9071a",
         cluster="c1",
@@ -24,7 +24,7 @@ def config(workspace: Path, folder: Path, data: Path | None = None) -> Config:
         data=data if data is not None else folder / "data",
         tls=folder / "tls",
         deadline=60.0,
-        of_workspace=WorkspaceConfig(workspace, workspace / "plan" / "plan.yaml", folder / "termination-log", "info"),
+        workspace=WorkspaceConfig(workspace, workspace / "plan" / "plan.yaml", folder / "termination-log", "info"),
     )
 
 

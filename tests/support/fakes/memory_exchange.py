@@ -73,7 +73,7 @@ class MemoryExchange:
             raise self.fail_upload_with
         self.updates.append(Update(round_number, task, samples, bytes(model)))
 
-    def upload_first_model(self, model: bytes | bytearray) -> None:
+    def upload_initial_model(self, model: bytes | bytearray) -> None:
         """Keeps the model, which the run then begins with."""
         self.given.append(bytes(model))
 

@@ -24,7 +24,7 @@ from federation.rpc.orders import (
     Wait,
 )
 from federation.rpc.refusal import Refused, Remedy
-from runtimes.kit.exchange import AggregatorLost, Ended, ExchangeRefused, FirstModelWanted, RoundClosed, RoundWork
+from runtimes.kit.exchange import AggregatorLost, Ended, ExchangeRefused, InitialModelWork, RoundClosed, RoundWork
 from runtimes.kit.network_exchange import NetworkExchange
 
 MODEL = b"model"
@@ -85,7 +85,7 @@ def test_each_order_is_work_once_and_waiting_is_none() -> None:
     work = [exchange.next_work() for _ in range(4)]
 
     tasks = ("validation", "train")
-    assert work == [FirstModelWanted(), RoundWork(1, tasks), RoundWork(2, tasks), Ended("done")]
+    assert work == [InitialModelWork(), RoundWork(1, tasks), RoundWork(2, tasks), Ended("done")]
 
 
 def test_work_after_the_last_round_is_the_final_evaluation() -> None:
@@ -111,7 +111,7 @@ def test_an_update_names_its_task_and_weight_and_a_first_model_neither() -> None
     client = ScriptedClient()
 
     over(client).upload(3, "train", 560, MODEL)
-    over(client).upload_first_model(MODEL)
+    over(client).upload_initial_model(MODEL)
 
     assert client.sent == [(Update(3, "train", 560), MODEL), (Update(0, "", 0), MODEL)]
 
@@ -139,4 +139,4 @@ def test_bad_news_keeps_its_words_and_its_cause(error: Exception, becomes: type[
 
 
 def test_a_first_model_that_comes_too_late_is_no_fault() -> None:
-    over(ScriptedClient(error=refusal(Remedy.NEXT_ORDER))).upload_first_model(MODEL)
+    over(ScriptedClient(error=refusal(Remedy.NEXT_ORDER))).upload_initial_model(MODEL)

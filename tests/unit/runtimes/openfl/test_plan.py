@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from federation.exported_plan import ExportedPlan, PlannedTask, TaskGroup, TaskKind, decode, encode
-from runtimes.openfl.plan_export import judge, with_defaults
-from runtimes.openfl.plan_settings import Reason, Refusal
+from runtimes.openfl.plan_export import export_plan, with_defaults
+from runtimes.openfl.plan_settings import PlanRefusal, PlanRefusalReason
 from tests.support.builders.plans import plan
 
 LEARNING = {"name": "learning", "percentage": 1.0, "tasks": ["train"]}
@@ -15,13 +15,13 @@ FUNCTIONS = "openfl.interface.aggregation_functions"
 
 
 def accepted(changes: dict[str, Any] | None = None) -> ExportedPlan:
-    judged = judge(plan(changes))
+    judged = export_plan(plan(changes))
     assert isinstance(judged, ExportedPlan), judged
     return judged
 
 
-def refused(changes: dict[str, Any]) -> dict[str, Refusal]:
-    judged = judge(plan(changes))
+def refused(changes: dict[str, Any]) -> dict[str, PlanRefusal]:
+    judged = export_plan(plan(changes))
     assert not isinstance(judged, ExportedPlan)
     return {refusal.setting: refusal for refusal in judged}
 
@@ -74,16 +74,16 @@ def test_the_aggregation_of_training_is_in_the_words_of_the_resource(function: s
     ("setting", "value", "remedy"),
     [
         ("aggregator.settings.secure_aggregation", True, "remove it"),
-        ("aggregator.settings.single_col_cert_common_name", "all", "certificate of its own"),
+        ("aggregator.settings.single_col_cert_common_name", "all", "own certificate"),
         ("aggregator.settings.save_native_model", True, "safetensors"),
         ("aggregator.template", "src.aggregator.Mine", "openfl.component.Aggregator"),
         ("collaborator.settings.opt_treatment", "CONTINUE_GLOBAL", "CONTINUE_LOCAL"),
-        ("collaborator.settings.interop_mode", True, "remove it, and train in a task runner"),
+        ("collaborator.settings.interop_mode", True, "remove it, and train in your own task runner"),
         ("collaborator.template", "openfl.experimental.Other", "openfl.component.Collaborator"),
         ("assigner.template", "openfl.component.StaticGroupedAssigner", "placement"),
         ("compression_pipeline.template", "openfl.pipelines.STCPipeline", "NoCompressionPipeline"),
         ("straggler_handling_policy.template", "openfl.component.CutoffTimePolicy", "roundTimeoutSeconds"),
-        ("connector", {"template": "openfl.component.ConnectorFlower"}, "remove it, and train in a task runner"),
+        ("connector", {"template": "openfl.component.ConnectorFlower"}, "remove it, and train in your own task runner"),
         ("tasks.settings.interop_server", "openfl.transport.grpc.interop.FlowerInteropServer", "remove it, and train"),
         ("tasks.train.aggregation_type", {"template": "src.aggregation.Mine"}, "spec.server.aggregation"),
         ("tasks.train.aggregation_type", {"template": f"{FUNCTIONS}.GeometricMedian"}, "Median"),
@@ -94,7 +94,7 @@ def test_what_the_engine_has_not_is_refused_by_name_with_a_remedy(setting: str, 
     told = refused({setting: value})
 
     assert list(told) == [setting]
-    assert told[setting].reason is Reason.UNSUPPORTED
+    assert told[setting].reason is PlanRefusalReason.UNSUPPORTED
     assert remedy in told[setting].remedy
 
 
@@ -124,7 +124,7 @@ def test_what_the_engine_has_not_is_refused_by_name_with_a_remedy(setting: str, 
 def test_what_is_no_plan_is_refused_where_it_is_wrong(changes: dict[str, Any], setting: str) -> None:
     told = refused(changes)
 
-    assert told[setting].reason is Reason.MALFORMED
+    assert told[setting].reason is PlanRefusalReason.MALFORMED
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_what_is_no_plan_is_refused_where_it_is_wrong(changes: dict[str, Any], s
     ids=["rounds", "long-name", "half-a-character"],
 )
 def test_what_the_hub_would_not_read_is_refused_in_the_image_already(changes: dict[str, Any]) -> None:
-    assert refused(changes)["plan"].reason is Reason.MALFORMED
+    assert refused(changes)["plan"].reason is PlanRefusalReason.MALFORMED
 
 
 def test_a_task_whose_results_would_have_no_weight_is_refused() -> None:
@@ -201,5 +201,5 @@ def test_a_sections_own_settings_come_before_openfls_defaults() -> None:
 def test_what_is_no_plan_at_all_is_refused(written: object, setting: str) -> None:
     refusal = with_defaults(written, dict[str, Any]().get)
 
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, PlanRefusal)
     assert refusal.setting == setting

@@ -7,7 +7,7 @@ import pytest
 
 from federation.api.collaborator import AggregatorAddress
 from federation.runtime_contract import FATAL_EXITS, TERMINATION_LOG, TLS_FOLDER, ExitCode, TerminationMessage
-from runtimes.kit.config import config_from
+from runtimes.kit.config import collaborator_config
 from runtimes.kit.failure import RuntimeFailureReason
 from spoke_agent.collaborator.container_exit import exit_of, in_words
 from spoke_agent.collaborator.job import job
@@ -20,11 +20,11 @@ def test_the_runtime_takes_the_environment_that_the_agent_gives() -> None:
     body = job(collaborator(), ADDRESS, open_dataset(), SITE, remaining=None)
     container = body["spec"]["template"]["spec"]["containers"][0]
 
-    config = config_from({variable["name"]: variable["value"] for variable in container["env"]})
+    config = collaborator_config({variable["name"]: variable["value"] for variable in container["env"]})
 
     assert (config.cluster, config.aggregators, config.deadline) == ("c1", ("[2001:db8::1]:30051",), 90.0)
     assert (config.data, config.tls) == (Path("/data"), Path(TLS_FOLDER))
-    assert config.of_workspace.termination_log == Path(TERMINATION_LOG)
+    assert config.workspace.termination_log == Path(TERMINATION_LOG)
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,9 @@ def test_the_runtime_goes_by_the_plan_that_the_agent_names(plan: dict[str, str] 
     body = job(collaborator(plan=plan), ADDRESS, open_dataset(), SITE, remaining=None)
     container = body["spec"]["template"]["spec"]["containers"][0]
 
-    config = config_from({variable["name"]: variable["value"] for variable in container["env"]})
+    config = collaborator_config({variable["name"]: variable["value"] for variable in container["env"]})
 
-    assert config.of_workspace.plan == Path(file)
+    assert config.workspace.plan == Path(file)
 
 
 def test_the_agent_tries_again_what_the_runtime_says_is_worth_it() -> None:

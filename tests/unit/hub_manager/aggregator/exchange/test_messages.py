@@ -9,7 +9,7 @@ import pytest
 from grpc import StatusCode
 
 from federation.rpc.gen import exchange_pb2 as pb
-from federation.rpc.refusal import ANSWERS, CallReason, Refused, Remedy, from_metadata, refused, to_metadata
+from federation.rpc.refusal import CALL_RESPONSES, CallReason, Refused, Remedy, from_metadata, refused, to_metadata
 from hub_manager.aggregator.exchange.status_codes import ANSWERS as ENGINE_ANSWERS
 from hub_manager.aggregator.exchange.status_codes import answer
 from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason
@@ -18,7 +18,7 @@ STUBS = Path(pb.__file__).parent
 
 
 def test_every_reason_has_a_status_and_remedy() -> None:
-    assert set(ANSWERS) == set(CallReason)
+    assert set(CALL_RESPONSES) == set(CallReason)
     assert set(ENGINE_ANSWERS) == set(UpdateRefusalReason)
 
 
@@ -31,7 +31,7 @@ def test_remedy_matches_the_refusal_of_the_engine() -> None:
 def test_reasons_with_the_same_name_have_the_same_answer() -> None:
     for reason in CallReason:
         same = [other for other in UpdateRefusalReason if other.value == reason.value]
-        assert all(ENGINE_ANSWERS[other] == ANSWERS[reason] for other in same), reason
+        assert all(ENGINE_ANSWERS[other] == CALL_RESPONSES[reason] for other in same), reason
 
 
 @pytest.mark.parametrize("reason", CallReason)
