@@ -21,14 +21,14 @@ from federation.serving import serve
 from hub_manager.addon.reconciler import FIELD_MANAGER
 from hub_manager.addon.templates import BrokenTemplate
 from hub_manager.app import Hub, further_parts
-from hub_manager.config import Config, config_from
+from hub_manager.config import HubManagerConfig, config_from
 
 LEASE_NAME: Final = "federated-learning-hub-manager"
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-async def run(config: Config) -> None:
+async def run(config: HubManagerConfig) -> None:
     """Runs the hub manager until cancelled.
 
     Raises:
@@ -49,13 +49,13 @@ async def run(config: Config) -> None:
             tasks.create_task(hub.run(leadership.run))
 
 
-def _connect(config: Config) -> Client:
+def _connect(config: HubManagerConfig) -> Client:
     if config.kubeconfig is not None:
         return Client.from_kubeconfig(config.kubeconfig, field_manager=FIELD_MANAGER)
     return Client.in_cluster(field_manager=FIELD_MANAGER)
 
 
-async def _until_told_to_stop(config: Config) -> None:
+async def _until_told_to_stop(config: HubManagerConfig) -> None:
     running = asyncio.create_task(run(config))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -17,16 +17,16 @@ from prometheus_client import CollectorRegistry
 
 from federation.kube.api import Api
 from federation.kube.reflector import Reflector
-from hub_manager.addon.controllers import AddonReflectors, addon_controllers, bundle_is_everywhere, watch_addons
-from hub_manager.addon.plan import Settings
+from hub_manager.addon.controllers import AddOnReflectors, addon_controllers, is_bundle_rolled_out, watch_addons
+from hub_manager.addon.plan import AddOnSettings
 from hub_manager.addon.templates import load_templates
 from hub_manager.certificates import controllers as certificates
-from hub_manager.certificates.authority import Schedule
-from hub_manager.certificates.issuing import Life
+from hub_manager.certificates.authority import AuthoritySchedule
+from hub_manager.certificates.decision_recorder import certificate_metrics
+from hub_manager.certificates.issuing import CertificateLifetime
 from hub_manager.certificates.settings import CertificateSettings, schedule_for
-from hub_manager.certificates.telling import certificate_metrics
 from hub_manager.certificates.trust import Trust
-from hub_manager.config import SHORTEST_CERTIFICATE, Config
+from hub_manager.config import SHORTEST_CERTIFICATE, HubManagerConfig
 from hub_manager.federated_learning import controllers as runs
 from hub_manager.federated_learning.dependencies import World
 from hub_manager.federated_learning.observation.observer import Surroundings
@@ -46,12 +46,12 @@ class Part(Protocol):
         ...
 
 
-FurtherParts = Callable[[AddonReflectors], Sequence[Part]]
+FurtherParts = Callable[[AddOnReflectors], Sequence[Part]]
 """Makes the parts beside the add-on's own, on the same reflectors of clusters and add-ons; called once per process."""
 
 
 def further_parts(
-    config: Config, api: Api, registry: CollectorRegistry, *, schedule: Schedule | None = None
+    config: HubManagerConfig, api: Api, registry: CollectorRegistry, *, schedule: AuthoritySchedule | None = None
 ) -> FurtherParts:
     """The certificates' part and the runs', on what the add-on's part watches.
 
@@ -63,24 +63,26 @@ def further_parts(
     """
     settings = CertificateSettings(
         namespace=config.namespace,
-        brought_secret=config.authority_secret,
-        life=Life(longest=config.certificate_lifetime, shortest=min(SHORTEST_CERTIFICATE, config.certificate_lifetime)),
+        provided_ca_secret=config.authority_secret,
+        lifetime=CertificateLifetime(
+            longest=config.certificate_lifetime, shortest=min(SHORTEST_CERTIFICATE, config.certificate_lifetime)
+        ),
         schedule=schedule or schedule_for(config.certificate_lifetime),
     )
     metrics = certificate_metrics(registry)
 
-    def parts(watched: AddonReflectors) -> Sequence[Part]:
-        around = certificates.Surroundings(
+    def parts(watched: AddOnReflectors) -> Sequence[Part]:
+        around = certificates.SharedReflectors(
             clusters=watched.clusters,
             addons=watched.addons,
-            fleets=watched.fleets,
+            cluster_management_addons=watched.cluster_management_addons,
             config_maps=watched.bundles,
-            carriers=(watched.works,),
-            spread=lambda bundle: bundle_is_everywhere(watched, bundle),
+            rollout_sources=(watched.works,),
+            is_rolled_out=lambda bundle: is_bundle_rolled_out(watched, bundle),
         )
         made = certificates.certificate_parts(api, around, settings, metrics, clock=_now)
         beside = Surroundings(clusters=watched.clusters, addons=watched.addons, bundles=watched.bundles)
-        world = _world(made.trust, settings.life.longest)
+        world = _world(made.trust, settings.lifetime.longest)
         own = runs.run_parts(api, beside, config.runs, world, registry, authority_known=made.trust.subscribe)
         return (*made.parts, *own)
 
@@ -111,7 +113,7 @@ class Hub:
 
     def __init__(
         self,
-        config: Config,
+        config: HubManagerConfig,
         api: Api,
         *,
         now: Callable[[], datetime],
@@ -119,7 +121,7 @@ class Hub:
         further: FurtherParts = lambda _reflectors: (),
     ) -> None:
         """Reads the templates and makes the parts; nothing runs yet. Raises BrokenTemplate."""
-        settings = Settings(templates=load_templates(config.templates), image=config.agent_image)
+        settings = AddOnSettings(templates=load_templates(config.templates), image=config.agent_image)
         reflectors = watch_addons(api, config.namespace)
         controllers = addon_controllers(api, reflectors, settings, namespace=config.namespace, now=now)
         self._parts: tuple[Part, ...] = (*reflectors, *controllers, *further(reflectors))

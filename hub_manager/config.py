@@ -21,7 +21,7 @@ SHORTEST_CERTIFICATE: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class HubManagerConfig:
     """What the hub manager is told about where it runs and what it deploys."""
 
     namespace: str
@@ -43,7 +43,7 @@ class Config:
     log_level: LogLevel
 
 
-def config_from(variables: Mapping[str, str]) -> Config:
+def config_from(variables: Mapping[str, str]) -> HubManagerConfig:
     """The settings that these environment variables give.
 
     Raises:
@@ -55,7 +55,7 @@ def config_from(variables: Mapping[str, str]) -> Config:
         environment.refuse("AUTHORITY_SECRET", "write the name of a Secret in the manager's namespace")
     kubeconfig = environment.optional("KUBECONFIG")
     shortest = int(SHORTEST_CERTIFICATE.total_seconds())
-    config = Config(
+    config = HubManagerConfig(
         namespace=environment.text(
             "POD_NAMESPACE", "federated-learning-system", LABEL, "write the manager's namespace"
         ),

@@ -52,19 +52,19 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class LeaseObservation:
     """A Lease as it was last seen to change, and when, by this process's monotonic clock."""
 
     spec: LeaseSpec
     at: float
 
 
-def observe(before: Observed | None, spec: LeaseSpec, now: float) -> Observed:
+def observe(before: LeaseObservation | None, spec: LeaseSpec, now: float) -> LeaseObservation:
     """What is known once the Lease has been read: the same record keeps the time of its first sight."""
-    return before if before is not None and before.spec == spec else Observed(spec, now)
+    return before if before is not None and before.spec == spec else LeaseObservation(spec, now)
 
 
-def free(observed: Observed, identity: str, now: float) -> bool:
+def free(observed: LeaseObservation, identity: str, now: float) -> bool:
     """Whether this identity may take the Lease: it is nobody's, its own, or its holder has been silent too long."""
     holder = observed.spec.holder_identity
     return holder in {"", identity} or now >= observed.at + observed.spec.lease_duration_seconds
@@ -92,7 +92,7 @@ class Leadership:
         self._clock = clock
         self._now = now
         self._draw = draw
-        self._observed: Observed | None = None
+        self._observed: LeaseObservation | None = None
         self._held: Lease | None = None
         self._renewed_at = float("-inf")
 

@@ -52,7 +52,7 @@ class ConfigurationReason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
+class ResolvedConfig:
     """The configuration to deploy with."""
 
     configuration: Configuration
@@ -61,34 +61,42 @@ class InForce:
 
 
 @dataclass(frozen=True, slots=True)
-class Withheld:
+class UnresolvedConfig:
     """No configuration to deploy with: what is deployed stays as it is."""
 
     reason: ConfigurationReason
     message: str
 
 
-def resolve(addon: ManagedClusterAddOn, fleet: ClusterManagementAddOn, configs: Configs) -> InForce | Withheld:
+def resolve(
+    addon: ManagedClusterAddOn, cluster_management_addon: ClusterManagementAddOn, configs: Configs
+) -> ResolvedConfig | UnresolvedConfig:
     """The configuration in force for the cluster, or why none can be honoured."""
     for chosen in addon.spec.configs:
         if chosen.kind != DEPLOYMENT_CONFIG:
             kind = f"{chosen.resource}.{chosen.group}"
-            return Withheld(
+            return UnresolvedConfig(
                 ConfigurationReason.UNSUPPORTED,
                 f"spec.configs names a {kind}: remove it, only AddOnDeploymentConfigs are supported.",
             )
     if not is_true(addon.status.conditions, "Configured"):
-        return Withheld(ConfigurationReason.PENDING, "OCM's addon-manager has not settled the configuration yet.")
+        return UnresolvedConfig(
+            ConfigurationReason.PENDING, "OCM's addon-manager has not settled the configuration yet."
+        )
     reference = _reference(addon)
-    admissible = admissible_configs(addon, fleet)
+    admissible = admissible_configs(addon, cluster_management_addon)
     if reference is None:
         if admissible and addon.spec.configs:
-            return Withheld(ConfigurationReason.PENDING, "OCM's addon-manager has not taken up spec.configs yet.")
-        return InForce(Configuration(), message="No configuration is in force.")
+            return UnresolvedConfig(
+                ConfigurationReason.PENDING, "OCM's addon-manager has not taken up spec.configs yet."
+            )
+        return ResolvedConfig(Configuration(), message="No configuration is in force.")
     return _released(reference, admissible, configs)
 
 
-def admissible_configs(addon: ManagedClusterAddOn, fleet: ClusterManagementAddOn) -> frozenset[ConfigReferent]:
+def admissible_configs(
+    addon: ManagedClusterAddOn, cluster_management_addon: ClusterManagementAddOn
+) -> frozenset[ConfigReferent]:
     """The configurations that the administrator named for this cluster, in fields that no spoke can write.
 
     A choice on the ManagedClusterAddOn rules out every other. Which of the install strategy's Placements selected the
@@ -99,12 +107,12 @@ def admissible_configs(addon: ManagedClusterAddOn, fleet: ClusterManagementAddOn
         return own
     defaults = {
         supported.default_config
-        for supported in fleet.spec.supported_configs
+        for supported in cluster_management_addon.spec.supported_configs
         if supported.kind == DEPLOYMENT_CONFIG and supported.default_config is not None
     }
     placed = {
         config.referent
-        for placement in fleet.spec.install_strategy.placements
+        for placement in cluster_management_addon.spec.install_strategy.placements
         for config in placement.configs
         if config.kind == DEPLOYMENT_CONFIG
     }
@@ -112,13 +120,13 @@ def admissible_configs(addon: ManagedClusterAddOn, fleet: ClusterManagementAddOn
 
 
 def observed_references(
-    addon: ManagedClusterAddOn, fleet: ClusterManagementAddOn, configs: Configs
+    addon: ManagedClusterAddOn, cluster_management_addon: ClusterManagementAddOn, configs: Configs
 ) -> tuple[ConfigReference, ...]:
     """`status.configReferences` with our part filled in: the generation seen, and the digests of `spec.configs`.
 
     The other digests are addon-manager's to release, cluster by cluster.
     """
-    admissible = admissible_configs(addon, fleet)
+    admissible = admissible_configs(addon, cluster_management_addon)
     own = {c.referent for c in addon.spec.configs if c.kind == DEPLOYMENT_CONFIG}
 
     def observed(reference: ConfigReference) -> ConfigReference:
@@ -148,31 +156,31 @@ def _reference(addon: ManagedClusterAddOn) -> ConfigReference | None:
 
 def _released(
     reference: ConfigReference, admissible: frozenset[ConfigReferent], configs: Configs
-) -> InForce | Withheld:
+) -> ResolvedConfig | UnresolvedConfig:
     desired = reference.desired_config
     if desired is None or desired.referent not in admissible:
-        return Withheld(
+        return UnresolvedConfig(
             ConfigurationReason.PENDING,
             "status.configReferences names a configuration that the administrator did not choose for this add-on.",
         )
     name = f"{desired.namespace}/{desired.name}"
     config = configs.get(desired.referent)
     if config is None:
-        return Withheld(ConfigurationReason.MISSING, f"AddOnDeploymentConfig {name} does not exist: create it.")
+        return UnresolvedConfig(ConfigurationReason.MISSING, f"AddOnDeploymentConfig {name} does not exist: create it.")
     if desired.spec_hash != spec_hash(config):
-        return Withheld(
+        return UnresolvedConfig(
             ConfigurationReason.PENDING, f"AddOnDeploymentConfig {name} changed and is not rolled out here yet."
         )
     return _decoded(name, config.spec)
 
 
-def _decoded(name: str, spec: Json) -> InForce | Withheld:
+def _decoded(name: str, spec: Json) -> ResolvedConfig | UnresolvedConfig:
     configuration = decode(spec)
     if isinstance(configuration, str):
-        return Withheld(ConfigurationReason.INVALID, f"AddOnDeploymentConfig {name}: {configuration}")
+        return UnresolvedConfig(ConfigurationReason.INVALID, f"AddOnDeploymentConfig {name}: {configuration}")
     if configuration.ignored_variables:
         ignored = ", ".join(configuration.ignored_variables)
-        return InForce(
+        return ResolvedConfig(
             configuration, ConfigurationReason.VARIABLES_IGNORED, f"Variables not known to this add-on: {ignored}."
         )
-    return InForce(configuration)
+    return ResolvedConfig(configuration)

@@ -26,9 +26,9 @@ from federation.api.ocm.work import ManifestWork
 from federation.kube.actions import Action, ActionExecutor, ReconcilePlan
 from federation.kube.api import Api
 from federation.kube.resource import ObjectKey, Resource
-from hub_manager.addon import fleet
+from hub_manager.addon import cluster_management_addon
 from hub_manager.addon.hub_permissions import permission_key
-from hub_manager.addon.plan import Observed, Settings, plan
+from hub_manager.addon.plan import AddOnSettings, ObservedAddOn, plan_addon
 from hub_manager.addon.works import is_deploy_work
 
 FIELD_MANAGER: Final = "federated-learning-hub-manager"
@@ -40,7 +40,7 @@ R_co = TypeVar("R_co", bound=Resource, covariant=True)
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class Seen(Protocol[R_co]):
+class ReadableStore(Protocol[R_co]):
     """What has been seen of one kind; `federation.kube.store.Store` is one."""
 
     def find(self, key: ObjectKey) -> R_co | None:
@@ -57,17 +57,17 @@ class Seen(Protocol[R_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
+class AddOnStores:
     """Everything that the add-on's controllers read."""
 
-    clusters: Seen[ManagedCluster]
-    addons: Seen[ManagedClusterAddOn]
-    fleets: Seen[ClusterManagementAddOn]
-    configs: Seen[AddOnDeploymentConfig]
-    works: Seen[ManifestWork]
-    roles: Seen[Role]
-    role_bindings: Seen[RoleBinding]
-    scores: Seen[AddOnPlacementScore]
+    clusters: ReadableStore[ManagedCluster]
+    addons: ReadableStore[ManagedClusterAddOn]
+    cluster_management_addons: ReadableStore[ClusterManagementAddOn]
+    configs: ReadableStore[AddOnDeploymentConfig]
+    works: ReadableStore[ManifestWork]
+    roles: ReadableStore[Role]
+    role_bindings: ReadableStore[RoleBinding]
+    scores: ReadableStore[AddOnPlacementScore]
 
 
 class _StoredConfigs(dict[ConfigReferent, AddOnDeploymentConfig]):
@@ -77,14 +77,14 @@ class _StoredConfigs(dict[ConfigReferent, AddOnDeploymentConfig]):
         super().__init__((ConfigReferent(name=c.metadata.name, namespace=c.metadata.namespace), c) for c in configs)
 
 
-class AddonReconciler:
+class AddOnReconciler:
     """Keeps every cluster's add-on, and the fleet's, as their plans want them."""
 
     def __init__(
         self,
         api: Api,
-        stores: Stores,
-        settings: Settings,
+        stores: AddOnStores,
+        settings: AddOnSettings,
         *,
         trust_bundle: Callable[[], str],
         now: Callable[[], datetime],
@@ -101,26 +101,31 @@ class AddonReconciler:
         Raises:
             KubeError: A write failed; those after it were not tried.
         """
-        return await self._perform(plan(self.observe(key.namespace), self._settings), key.namespace)
+        return await self._perform(plan_addon(self.observe(key.namespace), self._settings), key.namespace)
 
-    async def reconcile_fleet(self, _key: ObjectKey) -> float | None:
+    async def reconcile_cluster_management_addon(self, _key: ObjectKey) -> float | None:
         """Does what there is to do for the ClusterManagementAddOn.
 
         Raises:
             KubeError: A write failed; those after it were not tried.
         """
-        present = self._stores.fleets.find(fleet.KEY)
-        return await self._perform(fleet.plan_fleet(present, _StoredConfigs(self._stores.configs.values())), "")
+        present = self._stores.cluster_management_addons.find(cluster_management_addon.KEY)
+        return await self._perform(
+            cluster_management_addon.plan_cluster_management_addon(
+                present, _StoredConfigs(self._stores.configs.values())
+            ),
+            "",
+        )
 
-    def observe(self, cluster: str) -> Observed:
+    def observe(self, cluster: str) -> ObservedAddOn:
         """What is known of one cluster's add-on now."""
         stores = self._stores
-        return Observed(
+        return ObservedAddOn(
             now=self._now(),
             namespace=cluster,
             cluster=stores.clusters.find(ObjectKey("", cluster)),
             addon=stores.addons.find(ObjectKey(cluster, ADDON_NAME)),
-            fleet=stores.fleets.find(fleet.KEY),
+            cluster_management_addon=stores.cluster_management_addons.find(cluster_management_addon.KEY),
             configs=_StoredConfigs(stores.configs.values()),
             works=tuple(work for work in stores.works.by_index(BY_NAMESPACE, cluster) if is_deploy_work(work)),
             role=stores.roles.find(permission_key(cluster)),

@@ -25,7 +25,7 @@ CONFIGURATION_ACCEPTED: Final = "ConfigurationAccepted"
 _MESSAGE_LIMIT: Final = 1024
 
 
-class Reason(Enum):
+class AddOnReason(Enum):
     """The reasons that OCM knows for its own conditions: api `addon/v1alpha1/types_managedclusteraddon.go`."""
 
     SET_PERMISSION_APPLIED = "SetPermissionApplied"
@@ -49,7 +49,7 @@ def with_condition(
 def registered(present: Sequence[Condition], now: datetime) -> tuple[Condition, ...]:
     """The conditions once the agent's rights and registrations are in place."""
     message = "Registration of the addon agent is configured"
-    return with_condition(present, REGISTRATION_APPLIED, "True", Reason.SET_PERMISSION_APPLIED.value, message, now)
+    return with_condition(present, REGISTRATION_APPLIED, "True", AddOnReason.SET_PERMISSION_APPLIED.value, message, now)
 
 
 def manifest_applied(
@@ -65,10 +65,10 @@ def manifest_applied(
     applied = [_reported(work) for work in works]
     if any(condition is not None and condition.status == "False" for condition in applied):
         message = "The work agent could not apply: " + "; ".join(_refused(works))
-        return with_condition(present, MANIFEST_APPLIED, "False", Reason.MANIFESTS_REFUSED.value, message, now)
+        return with_condition(present, MANIFEST_APPLIED, "False", AddOnReason.MANIFESTS_REFUSED.value, message, now)
     if works and all(condition is not None and condition.status == "True" for condition in applied):
         message = "manifests of addon are applied successfully"
-        return with_condition(present, MANIFEST_APPLIED, "True", Reason.MANIFESTS_APPLIED.value, message, now)
+        return with_condition(present, MANIFEST_APPLIED, "True", AddOnReason.MANIFESTS_APPLIED.value, message, now)
     old = condition_of(present, MANIFEST_APPLIED)
     if old is not None and old.status == "False":
         return tuple(condition for condition in present if condition.type != MANIFEST_APPLIED)

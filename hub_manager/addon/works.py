@@ -82,7 +82,7 @@ def is_deploy_work(work: ManifestWork) -> bool:
     return work.metadata.name.startswith(NAME_PREFIX)
 
 
-def has_brought(work: ManifestWork, bundle: str) -> bool:
+def has_applied_bundle(work: ManifestWork, bundle: str) -> bool:
     """Whether the work has put that trust bundle on its spoke, as the spoke says."""
     applied = condition_of(work.status.conditions, "Applied")
     return (
@@ -97,7 +97,7 @@ def _bundle_digest(bundle: str) -> str:
     return hashlib.sha256(bundle.encode()).hexdigest()
 
 
-def says(work: ManifestWork, addon: ManagedClusterAddOn, desired: Json) -> bool:
+def is_current(work: ManifestWork, addon: ManagedClusterAddOn, desired: Json) -> bool:
     """Whether the work that is there says what is desired; the fields that the server defaults do not matter."""
     present, wanted = work.metadata, desired["metadata"]
     spec = desired["spec"]

@@ -54,7 +54,7 @@ class Authority:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class AuthoritySchedule:
     """How long everything takes."""
 
     authority_life: timedelta = timedelta(days=365)
@@ -62,28 +62,28 @@ class Schedule:
     """Before the end of `current`, when `next` is made."""
     leaf_life: timedelta = timedelta(hours=24)
     """The longest life of any certificate that the authority signs."""
-    spread_least: timedelta = timedelta(minutes=10)
+    rollout_min: timedelta = timedelta(minutes=10)
     """How long `next` is in the bundle at least, also when every spoke has it: processes have to read it."""
-    spread_most: timedelta = timedelta(days=7)
+    rollout_max: timedelta = timedelta(days=7)
     """After which spokes that are not heard of are waited for no longer."""
 
     def __post_init__(self) -> None:
-        if not self.spread_least <= self.spread_most <= self.prepare_before - self.leaf_life:
+        if not self.rollout_min <= self.rollout_max <= self.prepare_before - self.leaf_life:
             raise ValueError("the next authority has to spread and to take over while the current one can still sign")
         if self.prepare_before >= self.authority_life:
             raise ValueError("an authority has to live longer than it takes to prepare the next one")
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class AuthorityFacts:
     """What the world says at one moment."""
 
     now: datetime
-    brought: Issuer | None = None
+    provided_ca: Issuer | None = None
     """The authority in the administrator's Secret."""
-    withheld: bool = False
+    provided_ca_unusable: bool = False
     """Whether there is such a Secret, but one that can't be used."""
-    spread: bool = False
+    rolled_out: bool = False
     """Whether every spoke is known to have the present bundle."""
 
 
@@ -105,7 +105,7 @@ class Prepare:
 
 
 @dataclass(frozen=True, slots=True)
-class PrepareBrought:
+class PrepareProvided:
     """The administrator brought another authority: it is the next one, instead of whichever was."""
 
     issuer: Issuer
@@ -138,13 +138,13 @@ class Rest:
     until: datetime
 
 
-Step: TypeAlias = Create | Adopt | Prepare | PrepareBrought | Abandon | Switch | Allow | Drop | Rest
+Step: TypeAlias = Create | Adopt | Prepare | PrepareProvided | Abandon | Switch | Allow | Drop | Rest
 
 
-def plan(state: Authority | None, facts: Facts, schedule: Schedule) -> Step:
+def next_step(state: Authority | None, facts: AuthorityFacts, schedule: AuthoritySchedule) -> Step:
     """The next step, `Rest` when there is none now."""
     if state is None:
-        return Create() if facts.brought is None else Adopt(facts.brought)
+        return Create() if facts.provided_ca is None else Adopt(facts.provided_ca)
     if schedule.leaf_life > state.leaf_life:
         return Allow()
     if any(retired.until <= facts.now for retired in state.retired):
@@ -152,11 +152,11 @@ def plan(state: Authority | None, facts: Facts, schedule: Schedule) -> Step:
     return _roll_over(state, facts, schedule)
 
 
-def _roll_over(state: Authority, facts: Facts, schedule: Schedule) -> Step:
-    if facts.brought is not None and not _same(facts.brought, state.current):
-        if state.next is None or not _same(facts.brought, state.next.issuer):
-            return PrepareBrought(facts.brought)
-    elif facts.brought is not None and state.next is not None:
+def _roll_over(state: Authority, facts: AuthorityFacts, schedule: AuthoritySchedule) -> Step:
+    if facts.provided_ca is not None and not _same(facts.provided_ca, state.current):
+        if state.next is None or not _same(facts.provided_ca, state.next.issuer):
+            return PrepareProvided(facts.provided_ca)
+    elif facts.provided_ca is not None and state.next is not None:
         return Abandon()
     if state.next is not None:
         due = _switch_due(state, state.next, facts, schedule)
@@ -165,22 +165,24 @@ def _roll_over(state: Authority, facts: Facts, schedule: Schedule) -> Step:
     if due > facts.now:
         return _rest(state, due)
     # An authority that the administrator brought is his to renew, as long as his Secret is there.
-    his = facts.brought is not None or facts.withheld
+    his = facts.provided_ca is not None or facts.provided_ca_unusable
     return Prepare() if not his else _rest(state, facts.now + timedelta(hours=1))
 
 
-def _switch_due(state: Authority, coming: Prepared, facts: Facts, schedule: Schedule) -> datetime:
-    spread = coming.since + (schedule.spread_least if facts.spread else schedule.spread_most)
+def _switch_due(state: Authority, coming: Prepared, facts: AuthorityFacts, schedule: AuthoritySchedule) -> datetime:
+    rolled_out = coming.since + (schedule.rollout_min if facts.rolled_out else schedule.rollout_max)
     # From then on the current authority could give no full life: a late switch serves nobody.
     runs_out = state.current.certificate.not_valid_after_utc - schedule.leaf_life
-    return max(min(spread, runs_out), coming.issuer.certificate.not_valid_before_utc)
+    return max(min(rolled_out, runs_out), coming.issuer.certificate.not_valid_before_utc)
 
 
 def _rest(state: Authority, due: datetime) -> Rest:
     return Rest(min([due, *(retired.until for retired in state.retired)]))
 
 
-def take(state: Authority | None, step: Step, facts: Facts, schedule: Schedule, made: Issuer | None) -> Authority:
+def take_step(
+    state: Authority | None, step: Step, facts: AuthorityFacts, schedule: AuthoritySchedule, made: Issuer | None
+) -> Authority:
     """The state after the step.
 
     Args:
@@ -201,14 +203,16 @@ def take(state: Authority | None, step: Step, facts: Facts, schedule: Schedule, 
         case (Create() | Adopt(), _, _) | (_, None, _):
             raise ValueError(f"{type(step).__name__} does not fit the state")
         case _:
-            return _take_on(state, step, facts, schedule, made)
+            return _take_later_step(state, step, facts, schedule, made)
 
 
-def _take_on(state: Authority, step: Step, facts: Facts, schedule: Schedule, made: Issuer | None) -> Authority:
+def _take_later_step(
+    state: Authority, step: Step, facts: AuthorityFacts, schedule: AuthoritySchedule, made: Issuer | None
+) -> Authority:
     after = state
     match step:
-        case Prepare() | PrepareBrought():
-            coming = step.issuer if isinstance(step, PrepareBrought) else made
+        case Prepare() | PrepareProvided():
+            coming = step.issuer if isinstance(step, PrepareProvided) else made
             if coming is None:
                 raise ValueError("a new authority has to be made first")
             after = replace(state, next=Prepared(coming, facts.now))
@@ -227,7 +231,7 @@ def _take_on(state: Authority, step: Step, facts: Facts, schedule: Schedule, mad
     return after
 
 
-def _switched(state: Authority, facts: Facts, schedule: Schedule) -> Authority:
+def _switched(state: Authority, facts: AuthorityFacts, schedule: AuthoritySchedule) -> Authority:
     if state.next is None:
         raise ValueError("there is no next authority")
     old = state.current.certificate
@@ -236,8 +240,8 @@ def _switched(state: Authority, facts: Facts, schedule: Schedule) -> Authority:
     coming = state.next.issuer
     kept = tuple(r for r in state.retired if fingerprint(r.certificate) != fingerprint(coming.certificate))
     # An authority that comes back may still have older leaves about: they hold no longer than its own last term's.
-    life = max([schedule.leaf_life, *(r.until - facts.now for r in state.retired if r not in kept)])
-    return Authority(coming, life, retired=(*kept, Retired(old, until)))
+    lifetime = max([schedule.leaf_life, *(r.until - facts.now for r in state.retired if r not in kept)])
+    return Authority(coming, lifetime, retired=(*kept, Retired(old, until)))
 
 
 def _same(one: Issuer, other: Issuer) -> bool:

@@ -22,47 +22,55 @@ from federation.kube.kinds import CERTIFICATE_SIGNING_REQUEST, SECRET
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource, key_of
 from federation.pki.certificate import SERIAL_BITS
+from hub_manager.certificates.decision_recorder import CertificateMetrics
 from hub_manager.certificates.policy import concerns_us
 from hub_manager.certificates.requester import Drivers
-from hub_manager.certificates.requests import BY_CLUSTER, Requests, Stores, World, request_indexes
 from hub_manager.certificates.settings import SLOTS_SECRET, CertificateSettings
-from hub_manager.certificates.telling import Metrics
-from hub_manager.certificates.trust import Chance, Trust
+from hub_manager.certificates.signing_reconciler import (
+    BY_CLUSTER,
+    CertificateDependencies,
+    CertificateStores,
+    SigningReconciler,
+    request_indexes,
+)
+from hub_manager.certificates.trust import EntropySource, Trust
 
-RANDOM: Final = Chance(
+RANDOM: Final = EntropySource(
     key=lambda: ec.generate_private_key(ec.SECP256R1()), serial=lambda: secrets.randbits(SERIAL_BITS)
 )
 """The operating system's random numbers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reflectors:
+class CertificateReflectors:
     """What the controllers watch; `secrets` and `config_maps` of the manager's namespace alone."""
 
     requests: Reflector[CertificateSigningRequest]
     clusters: Reflector[ManagedCluster]
     addons: Reflector[ManagedClusterAddOn]
-    fleets: Reflector[ClusterManagementAddOn]
+    cluster_management_addons: Reflector[ClusterManagementAddOn]
     secrets: Reflector[Secret]
     config_maps: Reflector[ConfigMap]
 
     @property
-    def stores(self) -> Stores:
-        """What `Requests` reads."""
-        return Stores(self.requests.store, self.clusters.store, self.addons.store, self.fleets.store)
+    def stores(self) -> CertificateStores:
+        """What `SigningReconciler` reads."""
+        return CertificateStores(
+            self.requests.store, self.clusters.store, self.addons.store, self.cluster_management_addons.store
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class SharedReflectors:
     """What the certificates' part shares with the rest of the hub manager."""
 
     clusters: Reflector[ManagedCluster]
     addons: Reflector[ManagedClusterAddOn]
-    fleets: Reflector[ClusterManagementAddOn]
+    cluster_management_addons: Reflector[ClusterManagementAddOn]
     config_maps: Reflector[ConfigMap]
-    carriers: Sequence[Reflector[Any]]
+    rollout_sources: Sequence[Reflector[Any]]
     """What tells how far a trust bundle has spread."""
-    spread: Callable[[str], bool]
+    is_rolled_out: Callable[[str], bool]
     """Whether every spoke is known to have that bundle."""
 
 
@@ -78,30 +86,30 @@ class CertificateParts:
 
 def certificate_parts(
     api: Api,
-    around: Surroundings,
+    shared: SharedReflectors,
     settings: CertificateSettings,
-    metrics: Metrics,
+    metrics: CertificateMetrics,
     *,
     clock: Callable[[], datetime],
-    chance: Chance = RANDOM,
+    entropy: EntropySource = RANDOM,
 ) -> CertificateParts:
     """The certificates' part on what the rest of the hub manager watches."""
-    watched = Reflectors(
+    watched = CertificateReflectors(
         requests=request_reflector(api, settings.rules.drivers),
-        clusters=around.clusters,
-        addons=around.addons,
-        fleets=around.fleets,
+        clusters=shared.clusters,
+        addons=shared.addons,
+        cluster_management_addons=shared.cluster_management_addons,
         secrets=Reflector(api, SECRET, namespace=settings.namespace),
-        config_maps=around.config_maps,
+        config_maps=shared.config_maps,
     )
-    trust = Trust(api, settings, metrics, clock=clock, chance=chance, spread=around.spread)
-    world = World(clock=clock, serial=chance.serial, authority=trust.authority)
-    controller = request_controller(Requests(api, watched.stores, world, settings, metrics), watched)
+    trust = Trust(api, settings, metrics, clock=clock, entropy=entropy, is_rolled_out=shared.is_rolled_out)
+    dependencies = CertificateDependencies(clock=clock, serial=entropy.serial, authority=trust.authority)
+    controller = request_controller(SigningReconciler(api, watched.stores, dependencies, settings, metrics), watched)
     trust.subscribe(lambda: _each(controller, signable(watched.requests)))
     parts = (
         watched.requests,
         watched.secrets,
-        trust_controller(trust, settings, watched, around.carriers),
+        trust_controller(trust, settings, watched, shared.rollout_sources),
         controller,
     )
     return CertificateParts(parts, trust)
@@ -112,7 +120,7 @@ def request_reflector(api: Api, drivers: Drivers) -> Reflector[CertificateSignin
     return Reflector(api, CERTIFICATE_SIGNING_REQUEST, indexes=request_indexes(drivers))
 
 
-def request_controller(requests: Requests, watched: Reflectors) -> Controller:
+def request_controller(requests: SigningReconciler, watched: CertificateReflectors) -> Controller:
     """Judges a request whenever it, its cluster, its add-on or the authority changes."""
     store = watched.requests.store
 
@@ -135,7 +143,12 @@ def request_controller(requests: Requests, watched: Reflectors) -> Controller:
             Source(watched.requests, itself),
             Source(watched.clusters, lambda cluster: of_cluster(cluster.name)),
             Source(watched.addons, lambda addon: of_cluster(addon.cluster) if _is_ours(addon) else ()),
-            Source(watched.fleets, lambda fleet: unfinished(fleet) if fleet.metadata.name == ADDON_NAME else ()),
+            Source(
+                watched.cluster_management_addons,
+                lambda cluster_management_addon: (
+                    unfinished(cluster_management_addon) if cluster_management_addon.metadata.name == ADDON_NAME else ()
+                ),
+            ),
             Source(watched.secrets, of_slots),
         ],
     )
@@ -152,7 +165,10 @@ def _each(controller: Controller, keys: Iterable[ObjectKey]) -> None:
 
 
 def trust_controller(
-    trust: Trust, settings: CertificateSettings, watched: Reflectors, carriers: Sequence[Reflector[Any]] = ()
+    trust: Trust,
+    settings: CertificateSettings,
+    watched: CertificateReflectors,
+    rollout_sources: Sequence[Reflector[Any]] = (),
 ) -> Controller:
     """Looks after the slots at the start, when their Secret, the administrator's or the bundle changes, and in time.
 
@@ -160,9 +176,9 @@ def trust_controller(
         trust: What is run.
         settings: Which Secrets there are.
         watched: The reflectors that see them.
-        carriers: What tells how far a bundle has spread; of interest while an authority waits for it.
+        rollout_sources: What tells how far a bundle has spread; of interest while an authority waits for it.
     """
-    names = {SLOTS_SECRET, settings.brought_secret}
+    names = {SLOTS_SECRET, settings.provided_ca_secret}
 
     def of_secret(secret: Secret) -> Iterable[ObjectKey]:
         return (trust.key,) if secret.metadata.name in names else ()
@@ -171,7 +187,7 @@ def trust_controller(
         return (trust.key,) if config_map.metadata.name == TRUST_BUNDLE else ()
 
     def of_carrier(_carrier: Resource) -> Iterable[ObjectKey]:
-        return (trust.key,) if trust.spreading else ()
+        return (trust.key,) if trust.rollout_pending else ()
 
     controller = Controller(
         "trust",
@@ -179,7 +195,7 @@ def trust_controller(
         [
             Source(watched.secrets, of_secret),
             Source(watched.config_maps, of_bundle),
-            *(Source(carrier, of_carrier) for carrier in carriers),
+            *(Source(rollout_source, of_carrier) for rollout_source in rollout_sources),
         ],
         workers=1,
     )

@@ -20,14 +20,14 @@ from typing import Final, TypeAlias
 from federation.api.identity import COLLABORATOR_SIGNER
 from federation.api.kubernetes.certificates import CertificateSigningRequest
 from hub_manager.certificates.policy import POLICIES, Input, concerns_us, refusal_of
-from hub_manager.certificates.refusal import Reason, Refusal
+from hub_manager.certificates.refusal import CertificateReason, CertificateRefusal
 from hub_manager.certificates.requester import requesting_cluster
 
-_OURS: Final = frozenset(reason.value for reason in Reason)
+_OURS: Final = frozenset(reason.value for reason in CertificateReason)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Retention:
     """How long requests are kept."""
 
     rejected: timedelta = timedelta(minutes=1)
@@ -52,7 +52,7 @@ class Leave:
 class Wait:
     """Not yet: the refusal is told, and may pass."""
 
-    refusal: Refusal
+    refusal: CertificateRefusal
     until: datetime | None
 
 
@@ -65,7 +65,7 @@ class Approve:
 class Deny:
     """The request itself is refused, for good."""
 
-    refusal: Refusal
+    refusal: CertificateRefusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Issue:
 class Fail:
     """Approved by somebody, but the policy refuses to sign it, for good."""
 
-    refusal: Refusal
+    refusal: CertificateRefusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,20 +88,20 @@ class Remove:
 Decision: TypeAlias = Leave | Wait | Approve | Deny | Issue | Fail | Remove
 
 
-def decide(known: Input, patience: Patience, now: datetime) -> Decision:
+def decide(known: Input, retention: Retention, now: datetime) -> Decision:
     """The one thing to do with the request now."""
     csr = known.csr
     if not concerns_us(csr) or csr.metadata.deleting:
         return Leave()
     served = csr.spec.signer_name in POLICIES
     if csr.rejected is not None:
-        return _keep(csr, patience.rejected, now) if served and csr.rejected.reason in _OURS else Leave()
+        return _keep(csr, retention.rejected, now) if served and csr.rejected.reason in _OURS else Leave()
     if csr.status.certificate:
-        return _keep(csr, patience.issued, now) if served else Leave()
-    return _judge(known, patience, now)
+        return _keep(csr, retention.issued, now) if served else Leave()
+    return _judge(known, retention, now)
 
 
-def _judge(known: Input, patience: Patience, now: datetime) -> Decision:
+def _judge(known: Input, retention: Retention, now: datetime) -> Decision:
     csr = known.csr
     if csr.approved and csr.spec.signer_name != COLLABORATOR_SIGNER:
         return Leave()
@@ -109,14 +109,14 @@ def _judge(known: Input, patience: Patience, now: datetime) -> Decision:
     if refusal is None:
         return Issue() if csr.approved else Approve()
     if csr.spec.signer_name not in POLICIES:
-        return _of_another_signer(known, refusal, patience, now)
+        return _of_another_signer(known, refusal, retention, now)
     if refusal.reason.lasting:
         return Fail(refusal) if csr.approved else Deny(refusal)
-    until = csr.created + patience.pending
+    until = csr.created + retention.pending
     return Remove() if until <= now else Wait(refusal, until)
 
 
-def _of_another_signer(known: Input, refusal: Refusal, patience: Patience, now: datetime) -> Wait | Remove:
+def _of_another_signer(known: Input, refusal: CertificateRefusal, retention: Retention, now: datetime) -> Wait | Remove:
     """Labelled as our add-on's, for a signer that the add-on does not ask: told, and left to whoever serves it.
 
     Unless somebody else than the labelled cluster's klusterlet made it: all it can do there is to fill the measure of
@@ -124,7 +124,7 @@ def _of_another_signer(known: Input, refusal: Refusal, patience: Patience, now: 
     """
     if requesting_cluster(known.csr, known.rules.drivers) == known.claimed:
         return Wait(refusal, None)
-    until = known.csr.created + patience.rejected
+    until = known.csr.created + retention.rejected
     return Remove() if until <= now else Wait(refusal, until)
 
 

@@ -26,7 +26,7 @@ class AuthorityRunsOut(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class CertificateLifetime:
     """How long a collaborator's certificate holds."""
 
     longest: timedelta = timedelta(hours=24)
@@ -38,11 +38,11 @@ class Life:
             raise ValueError(f"a life from {self.shortest} to {self.longest} is no life")
 
 
-def validity(life: Life, asked: int | None, authority: x509.Certificate, now: datetime) -> Validity:
+def validity(lifetime: CertificateLifetime, asked: int | None, authority: x509.Certificate, now: datetime) -> Validity:
     """When a new certificate holds: as long as was asked for, within our bounds and the authority's.
 
     Args:
-        life: The administrator's bounds.
+        lifetime: The administrator's bounds.
         asked: `spec.expirationSeconds`; None when the klusterlet leaves it to us. `clusteradm join` makes klusterlets
             ask for a year, so too long a life is cut and not refused.
         authority: The certificate of the authority that is going to sign.
@@ -51,10 +51,12 @@ def validity(life: Life, asked: int | None, authority: x509.Certificate, now: da
     Raises:
         AuthorityRunsOut: The authority ends before the shortest life does.
     """
-    wanted = life.longest if asked is None else min(life.longest, max(life.shortest, timedelta(seconds=asked)))
+    wanted = (
+        lifetime.longest if asked is None else min(lifetime.longest, max(lifetime.shortest, timedelta(seconds=asked)))
+    )
     start = now.replace(microsecond=0)
     end = min(start + wanted, authority.not_valid_after_utc)
-    if end < start + life.shortest:
+    if end < start + lifetime.shortest:
         raise AuthorityRunsOut(f"the authority's certificate ends {authority.not_valid_after_utc.isoformat()}")
     backdating = min(BACKDATING, (end - start) // timedelta(seconds=10) * timedelta(seconds=1))
     begin = max(start - backdating, authority.not_valid_before_utc)

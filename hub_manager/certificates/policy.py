@@ -33,7 +33,7 @@ from federation.api.kubernetes.certificates import (
 from federation.api.ocm.addon import ClusterManagementAddOn, ManagedClusterAddOn, owned_by
 from federation.api.ocm.cluster import ManagedCluster
 from federation.pki.csr import KeyAlgorithm, MalformedRequest, Request
-from hub_manager.certificates.refusal import Reason, Refusal
+from hub_manager.certificates.refusal import CertificateReason, CertificateRefusal
 from hub_manager.certificates.requester import Drivers, requesting_cluster
 
 GENERATED_BASE: Final = 58
@@ -44,7 +44,7 @@ YEAR: Final = 31_536_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class RequestRules:
     """What an administrator can set about who gets a certificate."""
 
     limit: int = 10
@@ -62,11 +62,11 @@ class Input:
     """The ManagedCluster that the request's label names."""
     addon: ManagedClusterAddOn | None
     """The add-on in that cluster's namespace."""
-    fleet: ClusterManagementAddOn | None
+    cluster_management_addon: ClusterManagementAddOn | None
     """The add-on of the fleet."""
     earlier: int = 0
     """Requests that the same cluster made before this one for this add-on, and that nobody rejected."""
-    rules: Rules = Rules()
+    rules: RequestRules = RequestRules()
 
     @property
     def claimed(self) -> str:
@@ -74,7 +74,7 @@ class Input:
         return self.csr.metadata.labels.get(CLUSTER_LABEL, "")
 
 
-Check: TypeAlias = Callable[[Input], Refusal | None]
+Check: TypeAlias = Callable[[Input], CertificateRefusal | None]
 
 
 def concerns_us(csr: CertificateSigningRequest) -> bool:
@@ -82,59 +82,65 @@ def concerns_us(csr: CertificateSigningRequest) -> bool:
     return csr.spec.signer_name == COLLABORATOR_SIGNER or csr.metadata.labels.get(ADDON_LABEL) == ADDON_NAME
 
 
-def refusal_of(known: Input) -> Refusal | None:
+def refusal_of(known: Input) -> CertificateRefusal | None:
     """Why the request is not granted, or None when every check of its signer's policy holds."""
     policy = POLICIES.get(known.csr.spec.signer_name, (_foreign_signer,))
     return next((refusal for check in policy if (refusal := check(known)) is not None), None)
 
 
-def _foreign_signer(known: Input) -> Refusal:
+def _foreign_signer(known: Input) -> CertificateRefusal:
     """ForeignSigner: the add-on asks two signers only, and another's requests are not ours to deny."""
-    return Refusal(Reason.FOREIGN_SIGNER, f"{ADDON_NAME} asks nothing of signer {_short(known.csr.spec.signer_name)}")
+    return CertificateRefusal(
+        CertificateReason.FOREIGN_SIGNER, f"{ADDON_NAME} asks nothing of signer {_short(known.csr.spec.signer_name)}"
+    )
 
 
-def labelled(known: Input) -> Refusal | None:
+def labelled(known: Input) -> CertificateRefusal | None:
     """LabelMismatch: a klusterlet labels its requests with the add-on and its cluster, whose name is a DNS label."""
     if is_dns_label(known.claimed) and known.csr.metadata.labels.get(ADDON_LABEL) == ADDON_NAME:
         return None
-    return Refusal(
-        Reason.LABEL_MISMATCH,
+    return CertificateRefusal(
+        CertificateReason.LABEL_MISMATCH,
         f"{CLUSTER_LABEL}={_short(known.claimed)}; a cluster and {ADDON_LABEL}={ADDON_NAME} needed",
     )
 
 
-def named_for_cluster(known: Input) -> Refusal | None:
+def named_for_cluster(known: Input) -> CertificateRefusal | None:
     """NameMismatch: a klusterlet generates `addon-CLUSTER-ADDON-…`, of which the API server keeps 58 characters."""
     base = f"addon-{known.claimed}-{ADDON_NAME}-"[:GENERATED_BASE]
     name = known.csr.metadata.name
     if name.startswith(base) and len(name) > len(base):
         return None
-    return Refusal(Reason.NAME_MISMATCH, f"the name does not begin with {_short(base)}")
+    return CertificateRefusal(CertificateReason.NAME_MISMATCH, f"the name does not begin with {_short(base)}")
 
 
-def requested_by_cluster(known: Input) -> Refusal | None:
+def requested_by_cluster(known: Input) -> CertificateRefusal | None:
     """RequesterNotCluster: only the klusterlet of the cluster asks for the cluster, compared whole (`c1`, `c10`)."""
     if requesting_cluster(known.csr, known.rules.drivers) == known.claimed:
         return None
     user = _short(known.csr.spec.username)
-    return Refusal(Reason.REQUESTER_NOT_CLUSTER, f"{user} is not the klusterlet of {_short(known.claimed)}")
+    return CertificateRefusal(
+        CertificateReason.REQUESTER_NOT_CLUSTER, f"{user} is not the klusterlet of {_short(known.claimed)}"
+    )
 
 
-def well_formed(known: Input) -> Refusal | None:
+def well_formed(known: Input) -> CertificateRefusal | None:
     """RequestMalformed: the request is one PEM block that decodes."""
     if isinstance(known.request, MalformedRequest):
-        return Refusal(Reason.REQUEST_MALFORMED, str(known.request))
+        return CertificateRefusal(CertificateReason.REQUEST_MALFORMED, str(known.request))
     return None
 
 
-def self_signed(request: Request, _: Input) -> Refusal | None:
+def self_signed(request: Request, _: Input) -> CertificateRefusal | None:
     """SignatureInvalid: a signature by the request's own key shows that the requester holds it."""
     if request.self_signed:
         return None
-    return Refusal(Reason.SIGNATURE_INVALID, "the request's own signature is broken, or by a hash weaker than SHA-256")
+    return CertificateRefusal(
+        CertificateReason.SIGNATURE_INVALID, "the request's own signature is broken, or by a hash weaker than SHA-256"
+    )
 
 
-def key_strong(request: Request, _: Input) -> Refusal | None:
+def key_strong(request: Request, _: Input) -> CertificateRefusal | None:
     """KeyUnacceptable: EC P-256 or P-384, RSA of 2048 to 8192 bits with an exponent of 65537 or more, or Ed25519."""
     key = request.key
     match key.algorithm:
@@ -148,7 +154,9 @@ def key_strong(request: Request, _: Input) -> Refusal | None:
             sound = False
     if sound:
         return None
-    return Refusal(Reason.KEY_UNACCEPTABLE, f"a key {key.algorithm.value} {key.curve} of {key.bits} bits is not taken")
+    return CertificateRefusal(
+        CertificateReason.KEY_UNACCEPTABLE, f"a key {key.algorithm.value} {key.curve} of {key.bits} bits is not taken"
+    )
 
 
 def subject_expected(subject_for: Callable[[str], Subject]) -> tuple[Check, ...]:
@@ -157,55 +165,62 @@ def subject_expected(subject_for: Callable[[str], Subject]) -> tuple[Check, ...]
     Sets, because Go sorts nothing and a repeated organisation says nothing new; the certificate is not built from it.
     """
 
-    def common_name(request: Request, known: Input) -> Refusal | None:
+    def common_name(request: Request, known: Input) -> CertificateRefusal | None:
         expected = subject_for(known.claimed).user
         if request.common_names == (expected,):
             return None
-        return Refusal(Reason.COMMON_NAME_MISMATCH, f"common name {_short(request.common_names)}, not {expected}")
+        return CertificateRefusal(
+            CertificateReason.COMMON_NAME_MISMATCH, f"common name {_short(request.common_names)}, not {expected}"
+        )
 
-    def organization(request: Request, known: Input) -> Refusal | None:
+    def organization(request: Request, known: Input) -> CertificateRefusal | None:
         expected = set(subject_for(known.claimed).groups)
         if set(request.organizations) == expected:
             return None
-        return Refusal(
-            Reason.ORGANIZATION_MISMATCH, f"organisations {_short(request.organizations)}, not {sorted(expected)}"
+        return CertificateRefusal(
+            CertificateReason.ORGANIZATION_MISMATCH,
+            f"organisations {_short(request.organizations)}, not {sorted(expected)}",
         )
 
-    def attributes(request: Request, known: Input) -> Refusal | None:
+    def attributes(request: Request, known: Input) -> CertificateRefusal | None:
         expected = set(subject_for(known.claimed).organization_units)
         if set(request.organization_units) == expected and not request.other_attributes:
             return None
         found = request.organization_units + request.other_attributes
-        return Refusal(Reason.SUBJECT_ATTRIBUTE, f"further attributes of the subject: {_short(found)}")
+        return CertificateRefusal(
+            CertificateReason.SUBJECT_ATTRIBUTE, f"further attributes of the subject: {_short(found)}"
+        )
 
     return _of_request(common_name), _of_request(organization), _of_request(attributes)
 
 
-def alternative_names(request: Request, _: Input) -> Refusal | None:
+def alternative_names(request: Request, _: Input) -> CertificateRefusal | None:
     """AlternativeName: at most the one DNS name that klusterlets ask for; no address, URI or e-mail."""
     if set(request.dns_names) <= {dns_name()} and not request.other_names:
         return None
     found = request.other_names + request.dns_names
-    return Refusal(Reason.ALTERNATIVE_NAME, f"alternative names {_short(found)}, not {dns_name()} alone")
+    return CertificateRefusal(
+        CertificateReason.ALTERNATIVE_NAME, f"alternative names {_short(found)}, not {dns_name()} alone"
+    )
 
 
-def no_extensions(request: Request, _: Input) -> Refusal | None:
+def no_extensions(request: Request, _: Input) -> CertificateRefusal | None:
     """Extension: nothing else is asked for inside the request, key usages and challenge passwords included."""
     found = request.extensions + request.extras
     if not found:
         return None
-    return Refusal(Reason.EXTENSION, f"extensions or attributes {_short(found)} are asked for")
+    return CertificateRefusal(CertificateReason.EXTENSION, f"extensions or attributes {_short(found)} are asked for")
 
 
-def usages(known: Input) -> Refusal | None:
+def usages(known: Input) -> CertificateRefusal | None:
     """Usage: a client's certificate; asking for serverAuth is asking to be taken for an aggregator."""
     found = set(known.csr.spec.usages)
     if CLIENT_AUTH in found and found <= {CLIENT_AUTH, DIGITAL_SIGNATURE, KEY_ENCIPHERMENT}:
         return None
-    return Refusal(Reason.USAGE, f"usages {_short(sorted(found))}")
+    return CertificateRefusal(CertificateReason.USAGE, f"usages {_short(sorted(found))}")
 
 
-def expiry_within_year(known: Input) -> Refusal | None:
+def expiry_within_year(known: Input) -> CertificateRefusal | None:
     """Expiry: for the API server's signer alone, which kube-controller-manager serves and we can't cap.
 
     A year is what `clusteradm join` sets, so an honest klusterlet may ask for it. A collaborator's request may ask for
@@ -214,54 +229,64 @@ def expiry_within_year(known: Input) -> Refusal | None:
     asked = known.csr.spec.expiration_seconds
     if asked is None or asked <= YEAR:
         return None
-    return Refusal(Reason.EXPIRY, f"{asked} seconds are asked for, more than a year")
+    return CertificateRefusal(CertificateReason.EXPIRY, f"{asked} seconds are asked for, more than a year")
 
 
-def within_limit(known: Input) -> Refusal | None:
+def within_limit(known: Input) -> CertificateRefusal | None:
     """TooManyRequests: a klusterlet stops by itself at as many; whoever goes on is no klusterlet."""
     if known.earlier < known.rules.limit:
         return None
-    return Refusal(
-        Reason.TOO_MANY_REQUESTS, f"{known.earlier} earlier requests stand, the limit is {known.rules.limit}"
+    return CertificateRefusal(
+        CertificateReason.TOO_MANY_REQUESTS, f"{known.earlier} earlier requests stand, the limit is {known.rules.limit}"
     )
 
 
-def cluster_accepted(known: Input) -> Refusal | None:
+def cluster_accepted(known: Input) -> CertificateRefusal | None:
     """ClusterUnknown, ClusterLeaving, ClusterNotAccepted: the hub's administrator has let the cluster in, and still."""
     cluster = known.cluster
     if cluster is None or cluster.metadata.name != known.claimed:
-        return Refusal(Reason.CLUSTER_UNKNOWN, f"there is no ManagedCluster {_short(known.claimed)}")
+        return CertificateRefusal(
+            CertificateReason.CLUSTER_UNKNOWN, f"there is no ManagedCluster {_short(known.claimed)}"
+        )
     if cluster.metadata.deleting:
-        return Refusal(Reason.CLUSTER_LEAVING, f"ManagedCluster {cluster.name} is being deleted")
+        return CertificateRefusal(CertificateReason.CLUSTER_LEAVING, f"ManagedCluster {cluster.name} is being deleted")
     if not cluster.accepted:
-        return Refusal(Reason.CLUSTER_NOT_ACCEPTED, f"ManagedCluster {cluster.name} has spec.hubAcceptsClient false")
+        return CertificateRefusal(
+            CertificateReason.CLUSTER_NOT_ACCEPTED, f"ManagedCluster {cluster.name} has spec.hubAcceptsClient false"
+        )
     return None
 
 
-def addon_enabled(known: Input) -> Refusal | None:
+def addon_enabled(known: Input) -> CertificateRefusal | None:
     """AddOnNotEnabled, AddOnLeaving, AddOnNotOwned: the add-on is on that cluster, as part of the fleet's add-on."""
-    addon, fleet = known.addon, known.fleet
+    addon, cluster_management_addon = known.addon, known.cluster_management_addon
     if addon is None or (addon.cluster, addon.metadata.name) != (known.claimed, ADDON_NAME):
-        return Refusal(
-            Reason.ADDON_NOT_ENABLED, f"there is no ManagedClusterAddOn {_short(known.claimed)}/{ADDON_NAME}"
+        return CertificateRefusal(
+            CertificateReason.ADDON_NOT_ENABLED, f"there is no ManagedClusterAddOn {_short(known.claimed)}/{ADDON_NAME}"
         )
     if addon.metadata.deleting:
-        return Refusal(Reason.ADDON_LEAVING, f"ManagedClusterAddOn {addon.cluster}/{ADDON_NAME} is being deleted")
-    if fleet is None or not owned_by(addon, fleet):
-        return Refusal(Reason.ADDON_NOT_OWNED, f"ClusterManagementAddOn {ADDON_NAME} does not own it (yet)")
+        return CertificateRefusal(
+            CertificateReason.ADDON_LEAVING, f"ManagedClusterAddOn {addon.cluster}/{ADDON_NAME} is being deleted"
+        )
+    if cluster_management_addon is None or not owned_by(addon, cluster_management_addon):
+        return CertificateRefusal(
+            CertificateReason.ADDON_NOT_OWNED, f"ClusterManagementAddOn {ADDON_NAME} does not own it (yet)"
+        )
     return None
 
 
-def signer_registered(known: Input) -> Refusal | None:
+def signer_registered(known: Input) -> CertificateRefusal | None:
     """SignerNotRegistered: the registrations name the signer; consistency only, for a spoke can write them."""
     registrations = known.addon.status.registrations if known.addon is not None else ()
     if any(registration.signer_name == known.csr.spec.signer_name for registration in registrations):
         return None
-    return Refusal(Reason.SIGNER_NOT_REGISTERED, "status.registrations of the add-on does not name the signer")
+    return CertificateRefusal(
+        CertificateReason.SIGNER_NOT_REGISTERED, "status.registrations of the add-on does not name the signer"
+    )
 
 
-def _of_request(check: Callable[[Request, Input], Refusal | None]) -> Check:
-    def checked(known: Input) -> Refusal | None:
+def _of_request(check: Callable[[Request, Input], CertificateRefusal | None]) -> Check:
+    def checked(known: Input) -> CertificateRefusal | None:
         # A malformed request is `well_formed`'s to refuse, which stands before.
         return None if isinstance(known.request, MalformedRequest) else check(known.request, known)
 

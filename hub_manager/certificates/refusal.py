@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Reason(Enum):
+class CertificateReason(Enum):
     """One member for each check of `policy`, beside which it is explained.
 
     A lasting reason lies in the request itself, which nobody can change: it is denied. Any other reason lies in the
@@ -65,20 +65,20 @@ class Reason(Enum):
 
 _PASSING = frozenset(
     {
-        Reason.CLUSTER_UNKNOWN,
-        Reason.CLUSTER_LEAVING,
-        Reason.CLUSTER_NOT_ACCEPTED,
-        Reason.ADDON_NOT_ENABLED,
-        Reason.ADDON_LEAVING,
-        Reason.ADDON_NOT_OWNED,
-        Reason.SIGNER_NOT_REGISTERED,
+        CertificateReason.CLUSTER_UNKNOWN,
+        CertificateReason.CLUSTER_LEAVING,
+        CertificateReason.CLUSTER_NOT_ACCEPTED,
+        CertificateReason.ADDON_NOT_ENABLED,
+        CertificateReason.ADDON_LEAVING,
+        CertificateReason.ADDON_NOT_OWNED,
+        CertificateReason.SIGNER_NOT_REGISTERED,
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class CertificateRefusal:
     """One request's refusal; the message names the value at fault, shortened, and never holds PEM text."""
 
-    reason: Reason
+    reason: CertificateReason
     message: str

@@ -13,7 +13,7 @@ import msgspec
 from federation.pki.certificate import Issuer, certificate_pem, private_key_pem
 from federation.pki.chain import BundleRefused, fingerprint, parse_bundle, render_bundle
 from hub_manager.certificates.authority import Authority, Prepared, Retired
-from hub_manager.certificates.brought import SecretRefused, read_issuer
+from hub_manager.certificates.provided_ca import SecretRefused, read_issuer
 
 CURRENT: Final = ("current.crt", "current.key")
 NEXT: Final = ("next.crt", "next.key")

@@ -22,12 +22,21 @@ from federation.kube.kinds import CONFIG_MAP, SECRET
 from federation.kube.resource import Json, ObjectKey
 from federation.pki.certificate import Issuer, PrivateKey, Validity, authority_certificate
 from federation.pki.chain import fingerprint, render_bundle
-from hub_manager.certificates.authority import Authority, Create, Facts, Prepare, Rest, Step, plan, take
-from hub_manager.certificates.brought import SecretRefused, read_brought
+from hub_manager.certificates.authority import (
+    Authority,
+    AuthorityFacts,
+    Create,
+    Prepare,
+    Rest,
+    Step,
+    next_step,
+    take_step,
+)
+from hub_manager.certificates.decision_recorder import COMPONENT, CertificateMetrics, DecisionRecorder
 from hub_manager.certificates.issuing import BACKDATING
+from hub_manager.certificates.provided_ca import SecretRefused, read_provided_ca
 from hub_manager.certificates.settings import SLOTS_SECRET, CertificateSettings
 from hub_manager.certificates.slots import read_slots, write_slots
-from hub_manager.certificates.telling import COMPONENT, Metrics, Teller
 
 log = structlog.get_logger(__name__)
 
@@ -35,11 +44,11 @@ LONGEST_REST: Final = 3600.0
 """Seconds; a clock that was set forward is noticed within it."""
 
 _MOST_STEPS: Final = 8
-"""Steps in one run; the longest chain is Adopt, Allow, Drop, PrepareBrought, Switch."""
+"""Steps in one run; the longest chain is Adopt, Allow, Drop, PrepareProvided, Switch."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chance:
+class EntropySource:
     """Where keys and serial numbers come from."""
 
     key: Callable[[], PrivateKey]
@@ -61,20 +70,20 @@ class Trust:
         self,
         api: Api,
         settings: CertificateSettings,
-        metrics: Metrics,
+        metrics: CertificateMetrics,
         *,
         clock: Callable[[], datetime],
-        chance: Chance,
-        spread: Callable[[str], bool] = lambda _: False,
+        entropy: EntropySource,
+        is_rolled_out: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """Args beyond the obvious: `spread` says whether every spoke is known to have that bundle."""
         self._api = api
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
-        self._chance = chance
-        self._spread = spread
-        self._teller = Teller(api, clock)
+        self._entropy = entropy
+        self._is_rolled_out = is_rolled_out
+        self._recorder = DecisionRecorder(api, clock)
         self._state: Authority | None = None
         self._waiting: list[Callable[[], None]] = []
 
@@ -92,7 +101,7 @@ class Trust:
         return self._state
 
     @property
-    def spreading(self) -> bool:
+    def rollout_pending(self) -> bool:
         """Whether an authority waits until every spoke has it."""
         return self._state is not None and self._state.next is not None
 
@@ -111,26 +120,26 @@ class Trust:
             found = await self._read_slots()
         except SecretRefused as error:
             self._hold(None)
-            await self._tell(SLOTS_SECRET, "SlotsUnreadable", error)
+            await self._record_refusal(SLOTS_SECRET, "SlotsUnreadable", error)
             return LONGEST_REST
         self._hold(found.state)
-        brought, refused = await self._read_brought()
+        provided_ca, refused = await self._read_brought()
         if found.state is None and refused:
             # The administrator wants his own authority: one of ours would be replaced as soon as his is mended.
-            log.warning("authority_awaited", secret=self._settings.brought_secret)
+            log.warning("authority_awaited", secret=self._settings.provided_ca_secret)
             return LONGEST_REST
-        rest = await self._advance(found, brought, withheld=refused)
+        rest = await self._advance(found, provided_ca, provided_ca_unusable=refused)
         await self._publish()
         return rest
 
-    async def _advance(self, found: _Found, brought: Issuer | None, *, withheld: bool) -> float:
+    async def _advance(self, found: _Found, provided_ca: Issuer | None, *, provided_ca_unusable: bool) -> float:
         for _ in range(_MOST_STEPS):
-            facts = Facts(self._clock(), brought, withheld, self._spread(self.bundle()))
-            step = plan(found.state, facts, self._settings.schedule)
+            facts = AuthorityFacts(self._clock(), provided_ca, provided_ca_unusable, self._is_rolled_out(self.bundle()))
+            step = next_step(found.state, facts, self._settings.schedule)
             if isinstance(step, Rest):
                 return min(LONGEST_REST, max(0.0, (step.until - facts.now).total_seconds()))
             made = self._make(facts.now) if isinstance(step, Create | Prepare) else None
-            state = take(found.state, step, facts, self._settings.schedule, made)
+            state = take_step(found.state, step, facts, self._settings.schedule, made)
             found = _Found(state, await self._write_slots(found.raw, state))
             self._hold(state)
             _log_step(step, state)
@@ -144,10 +153,10 @@ class Trust:
             known()
 
     def _make(self, now: datetime) -> Issuer:
-        key = self._chance.key()
+        key = self._entropy.key()
         start = now.replace(microsecond=0)
         holding = Validity(start - BACKDATING, start + self._settings.schedule.authority_life)
-        return Issuer(authority_certificate(key, serial=self._chance.serial(), validity=holding), key)
+        return Issuer(authority_certificate(key, serial=self._entropy.serial(), validity=holding), key)
 
     async def _read_slots(self) -> _Found:
         try:
@@ -171,7 +180,7 @@ class Trust:
 
     async def _read_brought(self) -> tuple[Issuer | None, bool]:
         """The administrator's authority, and whether there is one that can't be used."""
-        name = self._settings.brought_secret
+        name = self._settings.provided_ca_secret
         if not name:
             return None, False
         try:
@@ -179,9 +188,9 @@ class Trust:
         except NotFound:
             return None, self._state is None
         try:
-            return read_brought(secret.data, self._clock()), False
+            return read_provided_ca(secret.data, self._clock()), False
         except SecretRefused as error:
-            await self._tell(name, "AuthorityRefused", error)
+            await self._record_refusal(name, "AuthorityRefused", error)
             return None, True
 
     async def _publish(self) -> None:
@@ -212,13 +221,13 @@ class Trust:
         else:
             ends.labels(slot="next").set(0)
 
-    async def _tell(self, name: str, reason: str, error: SecretRefused) -> None:
+    async def _record_refusal(self, name: str, reason: str, error: SecretRefused) -> None:
         key = ObjectKey(self.key.namespace, name)
         try:
             secret = await self._api.read(SECRET, key)
         except NotFound:
             return
-        if await self._teller.tell(SECRET, secret, reason, str(error)):
+        if await self._recorder.record(SECRET, secret, reason, str(error)):
             log.error("authority_refused", secret=str(key), reason=reason, error=str(error))
 
 

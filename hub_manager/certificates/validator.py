@@ -44,7 +44,7 @@ class Expectation:
     now: datetime
 
 
-def flaws(pem: str, expected: Expectation) -> tuple[str, ...]:
+def find_problems(pem: str, expected: Expectation) -> tuple[str, ...]:
     """Everything that is wrong with the certificate, one sentence each; empty when it may be handed out."""
     try:
         certificates = parse_bundle(pem)

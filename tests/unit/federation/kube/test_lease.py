@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from federation.api.kubernetes.core import LeaseSpec
-from federation.kube.lease import Leadership, Observed, Terms, free, observe
+from federation.kube.lease import Leadership, LeaseObservation, Terms, free, observe
 from federation.kube.resource import ObjectKey
 from tests.support.fakes.fake_api import FakeApi
 
@@ -22,7 +22,7 @@ HELD = LeaseSpec(holder_identity="other", lease_duration_seconds=15, renew_time=
     ],
 )
 def test_free(spec: LeaseSpec, now: float, expected: bool) -> None:
-    assert free(Observed(spec, at=100.0), "me", now) is expected
+    assert free(LeaseObservation(spec, at=100.0), "me", now) is expected
 
 
 def test_the_same_record_keeps_the_time_of_its_first_sight() -> None:

@@ -32,7 +32,7 @@ class SecretRefused(ValueError):
         """The Secret's key at fault."""
 
 
-def read_brought(data: Mapping[str, bytes], now: datetime) -> Issuer:
+def read_provided_ca(data: Mapping[str, bytes], now: datetime) -> Issuer:
     """The administrator's authority, from the data of his `kubernetes.io/tls` Secret.
 
     The first certificate of `tls.crt` signs and becomes the anchor; parents, in `tls.crt` or `ca.crt`, are checked to
@@ -56,7 +56,7 @@ def read_issuer(data: Mapping[str, bytes], certificate_key: str, private_key: st
     """The authority in two keys of a Secret, whatever the time.
 
     Raises:
-        SecretRefused: As for `read_brought`, but for dates and parents.
+        SecretRefused: As for `read_provided_ca`, but for dates and parents.
     """
     try:
         certificate = parse_bundle(_text(data, certificate_key))[0]

@@ -10,7 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from federation.pki.certificate import Issuer, certificate_pem, private_key_pem
 from hub_manager.certificates.authority import Authority, Prepared, Retired
-from hub_manager.certificates.brought import SecretRefused, read_brought
+from hub_manager.certificates.provided_ca import SecretRefused, read_provided_ca
 from hub_manager.certificates.slots import read_slots, write_slots
 from tests.support.builders.authorities import authority, odd_authority
 from tests.support.builders.csr import NOW, key_of
@@ -31,10 +31,10 @@ def secret(issuer: Issuer, **changes: bytes) -> dict[str, bytes]:
 def test_takes_a_sound_authority(key: str) -> None:
     issuer = odd_authority(key=key, extensions=PLAIN)
 
-    assert read_brought(secret(issuer), NOW).certificate == issuer.certificate
+    assert read_provided_ca(secret(issuer), NOW).certificate == issuer.certificate
     ca = certificate_pem(issuer.certificate).encode()
-    assert read_brought(secret(issuer, ca_crt=ca), NOW).certificate == issuer.certificate
-    assert read_brought(secret(issuer, ca_crt=b""), NOW).certificate == issuer.certificate
+    assert read_provided_ca(secret(issuer, ca_crt=ca), NOW).certificate == issuer.certificate
+    assert read_provided_ca(secret(issuer, ca_crt=b""), NOW).certificate == issuer.certificate
 
 
 def test_takes_the_older_form_of_private_keys() -> None:
@@ -43,7 +43,7 @@ def test_takes_the_older_form_of_private_keys() -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
 
-    assert read_brought(secret(issuer, tls_key=old), NOW).certificate == issuer.certificate
+    assert read_provided_ca(secret(issuer, tls_key=old), NOW).certificate == issuer.certificate
 
 
 def encrypted(issuer: Issuer) -> bytes:
@@ -106,7 +106,7 @@ FAULTS: dict[str, tuple[Callable[[], dict[str, bytes]], str, str]] = {
 @pytest.mark.parametrize(("build", "key", "fault"), FAULTS.values(), ids=FAULTS)
 def test_a_refusal_names_the_key_and_the_fault(build: Callable[[], dict[str, bytes]], key: str, fault: str) -> None:
     with pytest.raises(SecretRefused, match=fault) as refused:
-        read_brought(build(), NOW)
+        read_provided_ca(build(), NOW)
 
     assert refused.value.key == key
 

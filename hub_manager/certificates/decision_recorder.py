@@ -24,7 +24,7 @@ COMPONENT: Final = "federated-learning-hub-manager"
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
+class CertificateMetrics:
     """The counters and gauges of the certificates' controllers."""
 
     decisions: Counter
@@ -34,9 +34,9 @@ class Metrics:
     """By `slot`, `current` or `next`: when the authority's certificate ends, seconds since 1970."""
 
 
-def certificate_metrics(registry: CollectorRegistry) -> Metrics:
+def certificate_metrics(registry: CollectorRegistry) -> CertificateMetrics:
     """The metrics, registered once for the process."""
-    return Metrics(
+    return CertificateMetrics(
         decisions=Counter(
             "federated_learning_hub_csr_decisions",
             "Decisions on certificate requests",
@@ -55,14 +55,14 @@ def certificate_metrics(registry: CollectorRegistry) -> Metrics:
     )
 
 
-class Teller:
+class DecisionRecorder:
     """Writes notices as Events; that fails without consequence, for no decision may hang on it."""
 
     def __init__(self, api: Api, clock: Callable[[], datetime]) -> None:
         self._api = api
         self._clock = clock
 
-    async def tell(self, kind: Kind[Any], about: Resource, reason: str, message: str) -> bool:
+    async def record(self, kind: Kind[Any], about: Resource, reason: str, message: str) -> bool:
         """Whether the warning is news: false when its Event is there already.
 
         Otherwise than `federation.kube.events.Recorder`, saying a thing again writes nothing: a request that waits is
