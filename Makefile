@@ -90,6 +90,9 @@ PROSE := \
 	docs/reference/metrics.md \
 	docs/reference/openfl-settings.md \
 	docs/reference/runtime-contract.md \
+	federation/kube \
+	hub_manager/addon \
+	hub_manager/certificates \
 	kubectl_fl
 
 .tools/vale: tools/go.mod tools/go.sum

@@ -1,7 +1,7 @@
-"""The add-on of the whole fleet: the ClusterManagementAddOn, without which `clusteradm addon enable` refuses the name.
+"""Plan the ClusterManagementAddOn, without which `clusteradm` rejects the add-on's name.
 
-Applied with our own fields alone. Where the add-on is installed and with which default configuration stays the
-administrator's: server-side apply leaves every field be that is not in the body.
+Only our fields are applied. The install strategy and the default configuration belong to the administrator:
+server-side apply keeps every field that is not in the body.
 """
 
 from typing import Final
@@ -33,7 +33,7 @@ BODY: Final[Json] = {
     "kind": CLUSTER_MANAGEMENT_ADD_ON.kind,
     "metadata": {
         "name": ADDON_NAME,
-        # With any other value OCM's addon-manager neither adopts nor configures the clusters' add-ons.
+        # With any other value, OCM's addon-manager does not adopt or configure the ManagedClusterAddOns.
         "annotations": {LIFECYCLE_ANNOTATION: "addon-manager"},
     },
     "spec": {
@@ -49,7 +49,7 @@ BODY: Final[Json] = {
 def plan_cluster_management_addon(
     cluster_management_addon: ClusterManagementAddOn | None, configs: Configs
 ) -> ReconcilePlan[Action]:
-    """Plan the writes that create the ClusterManagementAddOn and fill in the digests that addon-manager rolls out."""
+    """Plan the writes that create the ClusterManagementAddOn and set the digests that addon-manager rolls out."""
     if cluster_management_addon is None:
         return ReconcilePlan(actions=(Apply(CLUSTER_MANAGEMENT_ADD_ON, KEY, BODY),))
     if cluster_management_addon.metadata.deleting:
@@ -92,7 +92,7 @@ def _installed(reference: InstallConfigReference, configs: Configs) -> InstallCo
 
 
 def _with_digest(desired: ConfigSpecHash, configs: Configs) -> ConfigSpecHash:
-    """The digest of the object; that of a missing one is empty, as addon-framework's `cmaconfig` has it."""
+    """Set the digest of the object; that of a missing one is empty, as in addon-framework's `cmaconfig`."""
     config = configs.get(ConfigReferent(name=desired.name, namespace=desired.namespace))
     return msgspec.structs.replace(desired, spec_hash="" if config is None else spec_hash(config))
 

@@ -1,4 +1,4 @@
-"""Which changes concern which cluster's add-on: the reflectors of the add-on's part, and its two controllers."""
+"""The reflectors and the two controllers of the add-on, which map changed objects to clusters."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ OURS: Final = f"{ADDON_LABEL}={ADDON_NAME}"
 
 @dataclass(frozen=True)
 class AddOnReflectors:
-    """What the add-on's part watches; the first three are of use to other parts too."""
+    """The reflectors of the add-on's controllers; other controllers share the first three."""
 
     clusters: Reflector[ManagedCluster]
     addons: Reflector[ManagedClusterAddOn]
@@ -65,11 +65,11 @@ class AddOnReflectors:
 
 
 def watch_addons(api: Api, namespace: str) -> AddOnReflectors:
-    """The reflectors, not running yet.
+    """Create the reflectors, not running yet.
 
     Args:
         api: The hub's API server.
-        namespace: The manager's own, where the trust bundle is.
+        namespace: The manager's namespace, which contains the trust bundle.
     """
     by_namespace: Mapping[str, Callable[[Resource], Iterable[str]]] = {
         BY_NAMESPACE: lambda resource: (resource.metadata.namespace,)
@@ -90,7 +90,7 @@ def watch_addons(api: Api, namespace: str) -> AddOnReflectors:
 def addon_controllers(
     api: Api, reflectors: AddOnReflectors, settings: AddOnSettings, *, namespace: str, now: Callable[[], datetime]
 ) -> tuple[Controller, Controller]:
-    """The controller of the clusters' add-ons and that of the fleet's, not running yet."""
+    """Create the controllers of the ManagedClusterAddOns and the ClusterManagementAddOn, not running yet."""
 
     def trust_bundle() -> str:
         found = reflectors.bundles.store.find(ObjectKey(namespace, TRUST_BUNDLE))
@@ -114,13 +114,13 @@ def addon_controllers(
         _cluster_management_addon_sources(reflectors),
         workers=1,
     )
-    # No object's change announces the ClusterManagementAddOn that is still to be made.
+    # A ClusterManagementAddOn that does not exist yet causes no event.
     cluster_management_addons.enqueue(cluster_management_addon.KEY)
     return addons, cluster_management_addons
 
 
 def is_bundle_rolled_out(reflectors: AddOnReflectors, bundle: str) -> bool:
-    """Whether every cluster with the add-on has that trust bundle, as far as its works tell."""
+    """Whether every cluster with the add-on has reported that its works with this trust bundle are applied."""
     works = reflectors.works.store
     enabled = (a for a in reflectors.addons.store.values() if _ours(a) and not a.metadata.deleting)
     return all(

@@ -1,12 +1,13 @@
-"""What there is to do for one cluster's add-on: everything observed in, the writes out, in their order.
+"""Plan the writes for one cluster's add-on, in their order, from everything that was observed.
 
-Pure and level-triggered: the same observation gives the same writes, and an observation in which they all took effect
-gives none. The order is OCM's: supported configurations first, then the agent's rights on the hub, then registrations
-and install namespace, then the works (addon-framework `controllers/registration`, `controllers/agentdeploy`).
+Pure and level-triggered: the same observation gives the same writes, and none once all took effect.
 
-Deletion needs no finalizer: every object has the ManagedClusterAddOn as its owner, so that a partitioned spoke can't
-hold the add-on's end up, and its rights on the hub go at once. What the API server's garbage collector would do is done
-here too, so that nothing stays where it is slow or its discovery is broken.
+The order is OCM's: first the supported configurations, then the agent's rights on the hub, then registrations and
+install namespace, then the works (addon-framework `controllers/registration`, `controllers/agentdeploy`).
+
+Deletion needs no finalizer: the ManagedClusterAddOn owns every object, so a partitioned spoke cannot delay its
+deletion, and the agent's rights on the hub are removed at once. The plan also deletes what the garbage collector would
+delete, in case the collector is slow or its discovery is broken.
 """
 
 from collections.abc import Iterator, Mapping
@@ -55,7 +56,7 @@ LEASE: Final = HealthCheck(mode="Lease")
 
 @dataclass(frozen=True, slots=True)
 class ObservedAddOn:
-    """What was read of one cluster's add-on."""
+    """The observed state of one cluster's add-on."""
 
     now: datetime
     namespace: str
@@ -70,12 +71,12 @@ class ObservedAddOn:
     role_binding: RoleBinding | None
     score: AddOnPlacementScore | None
     trust_bundle: str
-    """PEM text; `""` until the certificates' part has published one."""
+    """PEM text; `""` until the certificates' controllers have published one."""
 
 
 @dataclass(frozen=True, slots=True)
 class AddOnSettings:
-    """What is the same for every cluster."""
+    """Settings that are the same for every cluster."""
 
     templates: Templates
     image: str
@@ -100,7 +101,7 @@ def _actions(observed: ObservedAddOn, settings: AddOnSettings) -> Iterator[Actio
 
 
 def _removed(observed: ObservedAddOn, *, rights_only: bool) -> Iterator[Action]:
-    """The agent's rights on the hub first: they go even where the spoke can't be reached."""
+    """Delete the agent's rights on the hub first, so that they end even if the spoke is unreachable."""
     present: list[tuple[Kind[Any], Resource | None]] = [(ROLE_BINDING, observed.role_binding), (ROLE, observed.role)]
     if not rights_only:
         present.append((ADD_ON_PLACEMENT_SCORE, observed.score))
@@ -121,7 +122,7 @@ def _deployed(
     own = {work.metadata.name: work for work in observed.works if is_deploy_work(work)}
     wanted: tuple[Json, ...] | None = None
     unrenderable = ""
-    # Registering before addon-manager has seen which configurations are supported would let it call them unsupported.
+    # Register only after addon-manager has read the supported configurations; else it reports them as unsupported.
     settled = resolution if addon.status.supported_configs == (DEPLOYMENT_CONFIG,) else None
     if isinstance(settled, ResolvedConfig):
         yield from _permissions(observed, addon)
@@ -171,7 +172,7 @@ def _manifests(
 def _current(
     own: Mapping[str, ManifestWork], addon: ManagedClusterAddOn, wanted: tuple[Json, ...]
 ) -> tuple[ManifestWork, ...]:
-    """The works that are wanted, when all of them are there and say what they have to; otherwise none."""
+    """Return the desired works if all of them exist and are current, else an empty tuple."""
     present = [(own.get(body["metadata"]["name"]), body) for body in wanted]
     current = tuple(work for work, body in present if work is not None and is_current(work, addon, body))
     return current if len(current) == len(wanted) else ()
@@ -182,7 +183,7 @@ def _works(own: Mapping[str, ManifestWork], addon: ManagedClusterAddOn, wanted: 
     for body in wanted:
         present = own.get(body["metadata"]["name"])
         if present is not None and present.metadata.deleting:
-            # An earlier add-on's, which its spoke is still undoing; the watch brings us back when it is gone.
+            # It belongs to an earlier add-on, whose spoke is still removing it; its deletion requeues the key.
             continue
         if present is None or not is_current(present, addon, body):
             yield Apply(MANIFEST_WORK, ObjectKey(addon.cluster, body["metadata"]["name"]), body)
@@ -198,7 +199,7 @@ def _permissions(observed: ObservedAddOn, addon: ManagedClusterAddOn) -> Iterato
     if role is None or list(role.rules) != wanted_role["rules"] or not _belongs(role, addon):
         yield Apply(ROLE, key, wanted_role)
     if binding is not None and not covers(binding.role_ref, hub_permissions.ROLE_REF):
-        # Immutable: a binding to another role can only be replaced, and the watch brings us back here.
+        # The roleRef is immutable: delete the binding; its deletion requeues the key.
         yield Delete(ROLE_BINDING, key, binding.metadata.uid)
     elif (
         binding is None
@@ -213,7 +214,7 @@ def _permissions(observed: ObservedAddOn, addon: ManagedClusterAddOn) -> Iterato
 
 
 def _belongs(resource: Resource, addon: ManagedClusterAddOn) -> bool:
-    """Whether the object goes with this add-on, and not with an earlier one of the name."""
+    """Whether this add-on owns the object, and not an earlier one of the same name."""
     return any(owner.uid == addon.metadata.uid for owner in resource.metadata.owner_references)
 
 

@@ -1,4 +1,4 @@
-"""Which changes make which key due: the controllers of the certificates, for `app.py` to run.
+"""The controllers of the certificates, which map changed objects to keys; `app.py` runs them.
 
 Only the leader runs them; the reflectors may run in every replica.
 """
@@ -43,7 +43,7 @@ RANDOM: Final = EntropySource(
 
 @dataclass(frozen=True, slots=True)
 class CertificateReflectors:
-    """What the controllers watch; `secrets` and `config_maps` of the manager's namespace alone."""
+    """Reflectors of the controllers; `secrets` and `config_maps` cover the manager's namespace only."""
 
     requests: Reflector[CertificateSigningRequest]
     clusters: Reflector[ManagedCluster]
@@ -54,7 +54,7 @@ class CertificateReflectors:
 
     @property
     def stores(self) -> CertificateStores:
-        """What `SigningReconciler` reads."""
+        """The stores that `SigningReconciler` reads."""
         return CertificateStores(
             self.requests.store, self.clusters.store, self.addons.store, self.cluster_management_addons.store
         )
@@ -62,26 +62,26 @@ class CertificateReflectors:
 
 @dataclass(frozen=True, slots=True)
 class SharedReflectors:
-    """What the certificates' part shares with the rest of the hub manager."""
+    """Reflectors that the certificates' controllers share with the rest of the hub manager."""
 
     clusters: Reflector[ManagedCluster]
     addons: Reflector[ManagedClusterAddOn]
     cluster_management_addons: Reflector[ClusterManagementAddOn]
     config_maps: Reflector[ConfigMap]
     rollout_sources: Sequence[Reflector[Any]]
-    """What tells how far a trust bundle has spread."""
+    """Objects whose changes report the progress of a trust bundle rollout."""
     is_rolled_out: Callable[[str], bool]
-    """Whether every spoke is known to have that bundle."""
+    """Returns whether every spoke has reported the given bundle."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateParts:
-    """The certificates' part, not running yet."""
+    """The certificates' reflectors and controllers, not running yet."""
 
     parts: tuple[Reflector[Any] | Controller, ...]
-    """The reflectors that it has to itself, and its controllers."""
+    """Its own reflectors and its controllers."""
     trust: Trust
-    """Who signs now, for whoever makes certificates without a request."""
+    """The current authority, for certificates that are issued without a request."""
 
 
 def certificate_parts(
@@ -93,7 +93,7 @@ def certificate_parts(
     clock: Callable[[], datetime],
     entropy: EntropySource = RANDOM,
 ) -> CertificateParts:
-    """The certificates' part on what the rest of the hub manager watches."""
+    """Create the certificates' reflectors and controllers."""
     watched = CertificateReflectors(
         requests=request_reflector(api, settings.rules.drivers),
         clusters=shared.clusters,
@@ -116,12 +116,12 @@ def certificate_parts(
 
 
 def request_reflector(api: Api, drivers: Drivers) -> Reflector[CertificateSigningRequest]:
-    """A reflector of every request: who labels none has to be refused as well."""
+    """Create a reflector of all requests, because requests without labels must be refused too."""
     return Reflector(api, CERTIFICATE_SIGNING_REQUEST, indexes=request_indexes(drivers))
 
 
 def request_controller(requests: SigningReconciler, watched: CertificateReflectors) -> Controller:
-    """Judges a request whenever it, its cluster, its add-on or the authority changes."""
+    """Create the controller that checks a request when it, its cluster, its add-on or the authority changes."""
     store = watched.requests.store
 
     def itself(csr: CertificateSigningRequest) -> Iterable[ObjectKey]:
@@ -155,7 +155,7 @@ def request_controller(requests: SigningReconciler, watched: CertificateReflecto
 
 
 def signable(requests: Reflector[CertificateSigningRequest]) -> list[ObjectKey]:
-    """The requests that wait for nothing but an authority."""
+    """Return the keys of the approved requests, which wait for an authority at most."""
     return [key_of(csr) for csr in requests.store.values() if concerns_us(csr) and csr.approved]
 
 
@@ -170,13 +170,13 @@ def trust_controller(
     watched: CertificateReflectors,
     rollout_sources: Sequence[Reflector[Any]] = (),
 ) -> Controller:
-    """Looks after the slots at the start, when their Secret, the administrator's or the bundle changes, and in time.
+    """Create the controller of the slots, which runs at start, on changes of the Secrets or the bundle, and when due.
 
     Args:
-        trust: What is run.
-        settings: Which Secrets there are.
-        watched: The reflectors that see them.
-        rollout_sources: What tells how far a bundle has spread; of interest while an authority waits for it.
+        trust: The reconciler.
+        settings: The names of the Secrets.
+        watched: The reflectors of the Secrets and the bundle.
+        rollout_sources: Objects that report the progress of a rollout; relevant while one is pending.
     """
     names = {SLOTS_SECRET, settings.provided_ca_secret}
 
@@ -199,7 +199,7 @@ def trust_controller(
         ],
         workers=1,
     )
-    # On the first start there is no object yet that could make the key due.
+    # Before the first start, none of the watched objects exists.
     controller.enqueue(trust.key)
     return controller
 

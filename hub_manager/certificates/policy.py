@@ -37,7 +37,7 @@ from hub_manager.certificates.refusal import CertificateReason, CertificateRefus
 from hub_manager.certificates.requester import Drivers, requesting_cluster
 
 GENERATED_BASE: Final = 58
-"""Number of characters of a `generateName` that an API server keeps (k8s.io/apiserver `pkg/storage/names/generate.go`)."""
+"""Characters of a `generateName` that an API server keeps (k8s.io/apiserver `pkg/storage/names/generate.go`)."""
 
 YEAR: Final = 31_536_000
 """Seconds; `clusteradm join` makes every klusterlet ask for it."""
@@ -48,7 +48,7 @@ class RequestRules:
     """The administrator's settings for granting certificates."""
 
     limit: int = 10
-    """Maximum number of open requests of one cluster for this add-on; a klusterlet stops at the same number (ocm#853)."""
+    """Maximum of a cluster's open requests for this add-on; a klusterlet stops at the same number (ocm#853)."""
     drivers: Drivers = field(default_factory=Drivers)
 
 
@@ -230,7 +230,8 @@ def usages(known: Input) -> CertificateRefusal | None:
         return None
     return CertificateRefusal(
         CertificateReason.USAGE,
-        f"invalid spec.usages {_short(sorted(found))}: set {CLIENT_AUTH}, and at most {DIGITAL_SIGNATURE} and {KEY_ENCIPHERMENT}",
+        f"invalid spec.usages {_short(sorted(found))}: set {CLIENT_AUTH!r}, "
+        f"and no others than {DIGITAL_SIGNATURE!r} and {KEY_ENCIPHERMENT!r}",
     )
 
 
@@ -295,13 +296,13 @@ def addon_enabled(known: Input) -> CertificateRefusal | None:
     if cluster_management_addon is None or not owned_by(addon, cluster_management_addon):
         return CertificateRefusal(
             CertificateReason.ADDON_NOT_OWNED,
-            f"ClusterManagementAddOn {ADDON_NAME} does not own the ManagedClusterAddOn yet: wait for OCM's addon-manager",
+            f"ClusterManagementAddOn {ADDON_NAME} does not own the add-on yet: wait for OCM's addon-manager",
         )
     return None
 
 
 def signer_registered(known: Input) -> CertificateRefusal | None:
-    """Check that the registrations name the signer (SignerNotRegistered); for consistency, as a spoke can write them."""
+    """Check that the registrations name the signer (SignerNotRegistered); a spoke can write them."""
     registrations = known.addon.status.registrations if known.addon is not None else ()
     if any(registration.signer_name == known.csr.spec.signer_name for registration in registrations):
         return None

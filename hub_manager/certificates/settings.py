@@ -1,4 +1,4 @@
-"""What an administrator can set, and how it is made of one piece."""
+"""The settings of the certificates, and their consistency."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,11 +10,11 @@ from hub_manager.certificates.issuing import CertificateLifetime
 from hub_manager.certificates.policy import RequestRules
 
 SLOTS_SECRET: Final = "federated-learning-authority"  # noqa: S105 - the name of an object
-"""The Secret of the manager's namespace that holds the slots; written by the manager alone."""
+"""The Secret with the slots, in the manager's namespace; only the manager writes it."""
 
 
 def schedule_for(leaf_life: timedelta) -> AuthoritySchedule:
-    """The schedule of authorities whose certificates live so long at most."""
+    """Compute the rotation schedule for a longest leaf lifetime."""
     prepare_before = leaf_life + timedelta(days=30)
     return AuthoritySchedule(
         authority_life=max(timedelta(days=365), 3 * prepare_before), prepare_before=prepare_before, leaf_life=leaf_life
@@ -23,11 +23,11 @@ def schedule_for(leaf_life: timedelta) -> AuthoritySchedule:
 
 @dataclass(frozen=True, slots=True)
 class CertificateSettings:
-    """Everything that the certificates' controllers are told."""
+    """Settings of the certificates' controllers."""
 
     namespace: str = "federated-learning-system"
     provided_ca_secret: str = ""
-    """The `kubernetes.io/tls` Secret in which an administrator, or cert-manager, brings an authority; `""`: none."""
+    """The `kubernetes.io/tls` Secret in which an administrator, or cert-manager, provides an authority; or `""`."""
     rules: RequestRules = field(default_factory=RequestRules)
     retention: Retention = field(default_factory=Retention)
     lifetime: CertificateLifetime = field(default_factory=CertificateLifetime)
@@ -35,4 +35,6 @@ class CertificateSettings:
 
     def __post_init__(self) -> None:
         if self.lifetime.longest > self.schedule.leaf_life:
-            raise ValueError("a retired authority would leave the bundle before its last certificate has expired")
+            raise ValueError(
+                "lifetime.longest must not exceed schedule.leaf_life, the time that a retired authority stays"
+            )

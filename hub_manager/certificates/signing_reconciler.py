@@ -1,7 +1,7 @@
-"""Carries out what `decision` says of each request: observe, decide, act.
+"""Reconcile each request: observe, decide, act.
 
-Approving and signing go by what the stores hold; the write goes by the object as the API server has it, and only when
-nobody has touched its status since. Both are PUTs with a resourceVersion, so of two managers one loses.
+Decisions are based on the stores. The write is based on the object on the API server, and requires that its status has
+not changed since. Approvals and certificates are PUTs with a resourceVersion, so only one of two managers succeeds.
 """
 
 import base64
@@ -41,21 +41,21 @@ BY_CLUSTER: Final = "cluster"
 """Index of requests by the cluster that their label names."""
 
 BY_REQUESTER: Final = "requester"
-"""Index of requests by the cluster that made them, as authenticated; a label could fill another's measure."""
+"""Index of requests by the authenticated cluster that made them; by label, one cluster could use up another's limit."""
 
 GRANTED: Final = "PolicyHolds"
 """The reason of an approval."""
 
 NO_AUTHORITY_RETRY: Final = 30.0
-"""Seconds; a change of the slots' Secret comes first as a rule."""
+"""Seconds; a change of the slots' Secret usually comes first."""
 
 
 class Misissued(Terminal):
-    """The validator found fault with a certificate: it is handed to nobody, and somebody has to look."""
+    """The validator found a problem in a signed certificate, which is discarded; an administrator must investigate."""
 
 
 def request_indexes(drivers: Drivers) -> Mapping[str, Callable[[CertificateSigningRequest], Iterable[str]]]:
-    """The indexes that the requests' store has to have."""
+    """Return the indexes that the requests' store needs."""
 
     def by_cluster(csr: CertificateSigningRequest) -> Iterable[str]:
         return (csr.metadata.labels.get(CLUSTER_LABEL, ""),) if concerns_us(csr) else ()
@@ -69,7 +69,7 @@ def request_indexes(drivers: Drivers) -> Mapping[str, Callable[[CertificateSigni
 
 @dataclass(frozen=True, slots=True)
 class CertificateStores:
-    """What is known of the hub; `requests` has the indexes of `request_indexes`."""
+    """The stores of the hub's objects; `requests` has the indexes of `request_indexes`."""
 
     requests: Store[CertificateSigningRequest]
     clusters: Store[ManagedCluster]
@@ -79,17 +79,17 @@ class CertificateStores:
 
 @dataclass(frozen=True, slots=True)
 class CertificateDependencies:
-    """What comes in from outside besides the API server."""
+    """Dependencies besides the API server."""
 
     clock: Callable[[], datetime]
     serial: Callable[[], int]
-    """A random positive number of `certificate.SERIAL_BITS` bits."""
+    """Returns a random positive number of `certificate.SERIAL_BITS` bits."""
     authority: Callable[[], Authority | None]
-    """The slots as last read, None while there are none."""
+    """Returns the slots as last read; None before the first authority."""
 
 
 class SigningReconciler:
-    """One request at a time, by its key."""
+    """Decides and signs one request at a time, by its key."""
 
     def __init__(
         self,
@@ -107,11 +107,11 @@ class SigningReconciler:
         self._recorder = DecisionRecorder(api, dependencies.clock)
 
     async def reconcile(self, key: ObjectKey) -> float | None:
-        """Does the one thing that is due for the request; gives the seconds until something else is.
+        """Take the next step for the request; return the seconds until another is due.
 
         Raises:
-            KubeError: The API server didn't take it.
-            Misissued: A certificate was not what it should be.
+            KubeError: The API server rejected a write, or did not answer.
+            Misissued: A signed certificate did not pass validation.
         """
         csr = self._stores.requests.find(key)
         if csr is None or not concerns_us(csr):
@@ -122,10 +122,10 @@ class SigningReconciler:
         try:
             return await self._act(known, decision, now)
         except NotFound:
-            return None  # it is gone; the watch will say so
+            return None  # it has been deleted; the watch will report it
 
     def observe(self, csr: CertificateSigningRequest) -> Input:
-        """All that is known about the request."""
+        """Collect everything that a decision about the request depends on."""
         claimed = csr.metadata.labels.get(CLUSTER_LABEL, "")
         return Input(
             csr=csr,
@@ -143,7 +143,7 @@ class SigningReconciler:
             return 0
         place = _place(csr)
         standing = self._stores.requests.by_index(BY_REQUESTER, cluster)
-        # Requests of one second have no order but their names': what was approved already counts whatever its name.
+        # Requests of the same second are ordered by name; an approved one always counts.
         return sum(
             1
             for other in standing
@@ -181,10 +181,10 @@ class SigningReconciler:
         refusal: CertificateRefusal | None,
     ) -> None:
         if refusal is not None:
-            # Told first: a manager killed between the two denies again, and would not tell again.
+            # Record first: a manager killed between the two denies again, but would not record again.
             await self._record_refusal(csr, verdict.lower(), refusal)
         reason = GRANTED if refusal is None else refusal.reason.value
-        message = "every check of the signer's policy holds" if refusal is None else refusal.message
+        message = "all checks of the signer's policy passed" if refusal is None else refusal.message
         moment = rfc3339(self._dependencies.clock())
         condition = {
             "type": verdict,
@@ -241,15 +241,15 @@ class SigningReconciler:
             cluster=_claimed(csr), public_key=request.key.der, longest=lifetime.longest, bundle=state.bundle, now=now
         )
         if found := find_problems(pem, expected):
-            raise Misissued(f"the certificate for {csr.metadata.name} is withheld: {'; '.join(found)}")
+            raise Misissued(f"the certificate for {csr.metadata.name} is invalid and was discarded: {'; '.join(found)}")
         return pem
 
     async def _untouched(self, csr: CertificateSigningRequest) -> Json:
-        """The object as the API server has it, as long as its status is the one that the decision rests on."""
+        """Read the object from the API server; raise Conflict if its status has changed since the decision."""
         raw = await self._api.read_raw(CERTIFICATE_SIGNING_REQUEST, _key(csr))
         fresh = msgspec.convert(raw, CertificateSigningRequest)
         if (fresh.metadata.uid, fresh.status) != (csr.metadata.uid, csr.status):
-            raise Conflict(f"{csr.metadata.name} has changed since it was judged")
+            raise Conflict(f"{csr.metadata.name} has changed since the decision")
         return raw
 
     async def _record_refusal(self, csr: CertificateSigningRequest, decision: str, refusal: CertificateRefusal) -> None:
@@ -272,7 +272,7 @@ def _parsed(csr: CertificateSigningRequest) -> Request | MalformedRequest:
 
 
 def _bounded(lifetime: CertificateLifetime, most: timedelta) -> CertificateLifetime:
-    """What may be granted until the slots record that leaves live longer now."""
+    """Limit the lifetime to the one that the slots record."""
     longest = min(lifetime.longest, most)
     return CertificateLifetime(longest=longest, shortest=min(lifetime.shortest, longest))
 

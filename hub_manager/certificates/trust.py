@@ -1,8 +1,8 @@
-"""Keeps the authority's slots in their Secret and the trust bundle in its ConfigMap.
+"""Keep the authority's slots in their Secret and publish the trust bundle in its ConfigMap.
 
-The slots are read anew each time, a step of `authority` is written with the version that was read, and only then is
-the bundle published: of two managers that make an authority at once, one creates the Secret and the other takes it
-over. The bundle of a state holds what the states before and after need, so it may come late but never wrong.
+Each pass reads the slots, writes a step of `authority` with the version that was read, and then publishes the bundle.
+Of two managers that create an authority at once, one creates the Secret and the other adopts it. The bundle of a state
+holds what the states before and after need, so it may be late but is never wrong.
 """
 
 import base64
@@ -41,15 +41,15 @@ from hub_manager.certificates.slots import read_slots, write_slots
 log = structlog.get_logger(__name__)
 
 LONGEST_REST: Final = 3600.0
-"""Seconds; a clock that was set forward is noticed within it."""
+"""Seconds; the time within which a clock that was set forward is noticed."""
 
 _MOST_STEPS: Final = 8
-"""Steps in one run; the longest chain is Adopt, Allow, Drop, PrepareProvided, Switch."""
+"""Steps in one pass; the longest chain is Adopt, Allow, Drop, PrepareProvided, Switch."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntropySource:
-    """Where keys and serial numbers come from."""
+    """The source of keys and serial numbers."""
 
     key: Callable[[], PrivateKey]
     serial: Callable[[], int]
@@ -57,14 +57,14 @@ class EntropySource:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The state, and the object that it was read from; None before there is one."""
+    """The state and the object that it was read from; both None before the first authority."""
 
     state: Authority | None
     raw: Json | None
 
 
 class Trust:
-    """The slots and the bundle; one key, that of the slots' Secret."""
+    """Reconciles the slots and the bundle, under one key, that of the slots' Secret."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Trust:
         entropy: EntropySource,
         is_rolled_out: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """Args beyond the obvious: `spread` says whether every spoke is known to have that bundle."""
+        """Store the dependencies; `is_rolled_out` returns whether every spoke has reported the given bundle."""
         self._api = api
         self._settings = settings
         self._metrics = metrics
@@ -88,7 +88,7 @@ class Trust:
         self._waiting: list[Callable[[], None]] = []
 
     def subscribe(self, known: Callable[[], None]) -> None:
-        """Has it called whenever the slots are there after they were not, as when they are read for the first time."""
+        """Call the function whenever the slots become available, for example when they are read for the first time."""
         self._waiting.append(known)
 
     @property
@@ -97,24 +97,24 @@ class Trust:
         return ObjectKey(self._settings.namespace, SLOTS_SECRET)
 
     def authority(self) -> Authority | None:
-        """The slots as last read or written, None before."""
+        """Return the slots as last read or written; None before."""
         return self._state
 
     @property
     def rollout_pending(self) -> bool:
-        """Whether an authority waits until every spoke has it."""
+        """Whether the next authority is being rolled out to the spokes."""
         return self._state is not None and self._state.next is not None
 
     def bundle(self) -> str:
-        """What every verifier has to trust, as PEM; `""` before there is an authority."""
+        """Render the trust bundle as PEM; `""` before the first authority."""
         return "" if self._state is None else render_bundle(self._state.bundle)
 
     async def reconcile(self, _: ObjectKey) -> float | None:
-        """Takes every step that is due and publishes the bundle; gives the seconds until the next step.
+        """Take every step that is due and publish the bundle; return the seconds until the next step.
 
         Raises:
             Conflict: Another manager wrote first.
-            KubeError: The API server didn't take it.
+            KubeError: The API server rejected a write, or did not answer.
         """
         try:
             found = await self._read_slots()
@@ -125,7 +125,7 @@ class Trust:
         self._hold(found.state)
         provided_ca, refused = await self._read_brought()
         if found.state is None and refused:
-            # The administrator wants his own authority: one of ours would be replaced as soon as his is mended.
+            # Wait for the administrator's authority: one of ours would be replaced as soon as the Secret is fixed.
             log.warning("authority_awaited", secret=self._settings.provided_ca_secret)
             return LONGEST_REST
         rest = await self._advance(found, provided_ca, provided_ca_unusable=refused)
@@ -174,12 +174,12 @@ class Trust:
             try:
                 written = await self._api.create(SECRET, raw | {"data": data}, namespace=self.key.namespace)
             except AlreadyExists as error:
-                raise Conflict("another manager made the authority") from error
-        # The version of our own write: whoever writes after it makes our next write a Conflict.
+                raise Conflict("another manager created the authority") from error
+        # Keep the version of this write, so that a later write by another manager turns our next one into a Conflict.
         return raw | {"metadata": raw["metadata"] | {"resourceVersion": written.metadata.resource_version}}
 
     async def _read_brought(self) -> tuple[Issuer | None, bool]:
-        """The administrator's authority, and whether there is one that can't be used."""
+        """Read the administrator's authority; return it, and whether it is required but missing or invalid."""
         name = self._settings.provided_ca_secret
         if not name:
             return None, False

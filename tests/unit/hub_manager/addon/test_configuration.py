@@ -1,4 +1,4 @@
-"""Which configuration is in force for a cluster, whoever writes into its status."""
+"""The configuration that applies to a cluster, also if a spoke has changed its status."""
 
 from typing import Any
 

@@ -109,8 +109,8 @@ def test_a_short_life_is_not_backdated_so_far_that_the_klusterlet_renews_at_once
 @pytest.mark.parametrize(
     ("shortest", "longest"), [(timedelta(0), DAY), (timedelta(hours=2), timedelta(hours=1))], ids=["zero", "crossed"]
 )
-def test_bounds_that_are_none_are_refused(shortest: timedelta, longest: timedelta) -> None:
-    with pytest.raises(ValueError, match="no life"):
+def test_invalid_bounds_are_refused(shortest: timedelta, longest: timedelta) -> None:
+    with pytest.raises(ValueError, match="invalid lifetime bounds"):
         CertificateLifetime(longest=longest, shortest=shortest)
 
 
@@ -145,13 +145,13 @@ def misissued(**changes: object) -> tuple[str, ...]:
         ({"names": ()}, "its extensions"),
         ({"names": (dns_name(), "example.org")}, "its alternative names"),
         ({"serial": 7}, "its serial number"),
-        ({"validity": Validity(NOW, NOW + 2 * DAY)}, "it holds from"),
-        ({"validity": Validity(NOW + timedelta(hours=1), NOW + DAY)}, "it holds from"),
+        ({"validity": Validity(NOW, NOW + 2 * DAY)}, "it is valid from"),
+        ({"validity": Validity(NOW + timedelta(hours=1), NOW + DAY)}, "it is valid from"),
         ({"issuer": authority(key="p384")}, "none of 1 authorities"),
     ],
     ids=[
         "another cluster",
-        "another organisation",
+        "another organization",
         "a unit",
         "another key",
         "no name",

@@ -54,7 +54,7 @@ def encrypted(issuer: Issuer) -> bytes:
     )
 
 
-FAULTS: dict[str, tuple[Callable[[], dict[str, bytes]], str, str]] = {
+INVALID_SECRETS: dict[str, tuple[Callable[[], dict[str, bytes]], str, str]] = {
     "no certificate": (lambda: secret(authority(), tls_crt=b""), "tls.crt", "missing"),
     "no key": (lambda: secret(authority(), tls_key=b""), "tls.key", "missing"),
     "certificate is text": (lambda: secret(authority(), tls_crt=b"hello"), "tls.crt", "PEM blocks"),
@@ -69,9 +69,9 @@ FAULTS: dict[str, tuple[Callable[[], dict[str, bytes]], str, str]] = {
     "a leaf": (
         lambda: secret(odd_authority(extensions=((x509.BasicConstraints(ca=False, path_length=None), True),))),
         "tls.crt",
-        "no authority",
+        "not a CA",
     ),
-    "no key usage": (lambda: secret(odd_authority(extensions=(PLAIN[0], PLAIN[2]))), "tls.crt", "no authority"),
+    "no key usage": (lambda: secret(odd_authority(extensions=(PLAIN[0], PLAIN[2]))), "tls.crt", "not a CA"),
     "constraints not critical": (
         lambda: secret(odd_authority(extensions=((CA, False), *PLAIN[1:]))),
         "tls.crt",
@@ -93,7 +93,7 @@ FAULTS: dict[str, tuple[Callable[[], dict[str, bytes]], str, str]] = {
         "nameConstraints",
     ),
     "expired": (lambda: secret(authority(begin=NOW - 2 * DAY, life=DAY)), "tls.crt", "expired"),
-    "not yet": (lambda: secret(authority(begin=NOW + DAY)), "tls.crt", "holds only from"),
+    "not yet": (lambda: secret(authority(begin=NOW + DAY)), "tls.crt", "not valid before"),
     "parents are text": (lambda: secret(authority(), ca_crt=b"x"), "ca.crt", "PEM blocks"),
     "parents of another": (
         lambda: secret(authority(), ca_crt=certificate_pem(odd_authority(extensions=PLAIN).certificate).encode()),
@@ -103,9 +103,9 @@ FAULTS: dict[str, tuple[Callable[[], dict[str, bytes]], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("build", "key", "fault"), FAULTS.values(), ids=FAULTS)
-def test_a_refusal_names_the_key_and_the_fault(build: Callable[[], dict[str, bytes]], key: str, fault: str) -> None:
-    with pytest.raises(SecretRefused, match=fault) as refused:
+@pytest.mark.parametrize(("build", "key", "problem"), INVALID_SECRETS.values(), ids=INVALID_SECRETS)
+def test_the_error_names_the_key_and_the_problem(build: Callable[[], dict[str, bytes]], key: str, problem: str) -> None:
+    with pytest.raises(SecretRefused, match=problem) as refused:
         read_provided_ca(build(), NOW)
 
     assert refused.value.key == key
