@@ -91,8 +91,11 @@ PROSE := \
 	docs/reference/openfl-settings.md \
 	docs/reference/runtime-contract.md \
 	federation/kube \
+	hub_manager/__main__.py \
 	hub_manager/addon \
+	hub_manager/app.py \
 	hub_manager/certificates \
+	hub_manager/config.py \
 	kubectl_fl
 
 .tools/vale: tools/go.mod tools/go.sum
