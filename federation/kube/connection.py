@@ -263,8 +263,8 @@ def _stamp_of(file: Path) -> tuple[int, int, int] | None:
 
 
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    made = socket.socket(*address[:3])
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    keep_alive_socket = socket.socket(*address[:3])
+    keep_alive_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in KEEP_ALIVE.items():
-        made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made
+        keep_alive_socket.setsockopt(socket.IPPROTO_TCP, option, value)
+    return keep_alive_socket

@@ -49,8 +49,8 @@ class Authority:
     @property
     def bundle(self) -> tuple[x509.Certificate, ...]:
         """The certificates that every verifier must trust."""
-        coming = (self.next.issuer.certificate,) if self.next is not None else ()
-        return (self.current.certificate, *coming, *(retired.certificate for retired in self.retired))
+        upcoming = (self.next.issuer.certificate,) if self.next is not None else ()
+        return (self.current.certificate, *upcoming, *(retired.certificate for retired in self.retired))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +169,11 @@ def _roll_over(state: Authority, facts: AuthorityFacts, schedule: AuthoritySched
     return Prepare() if not administered else _rest(state, facts.now + timedelta(hours=1))
 
 
-def _switch_due(state: Authority, coming: Prepared, facts: AuthorityFacts, schedule: AuthoritySchedule) -> datetime:
-    rolled_out = coming.since + (schedule.rollout_min if facts.rolled_out else schedule.rollout_max)
+def _switch_due(state: Authority, upcoming: Prepared, facts: AuthorityFacts, schedule: AuthoritySchedule) -> datetime:
+    rolled_out = upcoming.since + (schedule.rollout_min if facts.rolled_out else schedule.rollout_max)
     # After that, the current authority could not grant the full lifetime: switch even if the rollout is incomplete.
     runs_out = state.current.certificate.not_valid_after_utc - schedule.leaf_life
-    return max(min(rolled_out, runs_out), coming.issuer.certificate.not_valid_before_utc)
+    return max(min(rolled_out, runs_out), upcoming.issuer.certificate.not_valid_before_utc)
 
 
 def _rest(state: Authority, due: datetime) -> Rest:
@@ -181,7 +181,7 @@ def _rest(state: Authority, due: datetime) -> Rest:
 
 
 def take_step(
-    state: Authority | None, step: Step, facts: AuthorityFacts, schedule: AuthoritySchedule, made: Issuer | None
+    state: Authority | None, step: Step, facts: AuthorityFacts, schedule: AuthoritySchedule, created: Issuer | None
 ) -> Authority:
     """Return the state after the step.
 
@@ -190,32 +190,32 @@ def take_step(
         step: The result of `next_step`.
         facts: The same facts.
         schedule: The same schedule.
-        made: A new authority, for `Create` and `Prepare`.
+        created: A new authority, for `Create` and `Prepare`.
 
     Raises:
         ValueError: The step does not fit the state, or the new authority is missing.
     """
-    match step, state, made:
+    match step, state, created:
         case Create(), None, Issuer():
-            return Authority(made, schedule.leaf_life)
+            return Authority(created, schedule.leaf_life)
         case Adopt(issuer=issuer), None, _:
             return Authority(issuer, schedule.leaf_life)
         case (Create() | Adopt(), _, _) | (_, None, _):
             raise ValueError(f"{type(step).__name__} does not fit the state")
         case _:
-            return _take_later_step(state, step, facts, schedule, made)
+            return _take_later_step(state, step, facts, schedule, created)
 
 
 def _take_later_step(
-    state: Authority, step: Step, facts: AuthorityFacts, schedule: AuthoritySchedule, made: Issuer | None
+    state: Authority, step: Step, facts: AuthorityFacts, schedule: AuthoritySchedule, created: Issuer | None
 ) -> Authority:
     after = state
     match step:
         case Prepare() | PrepareProvided():
-            coming = step.issuer if isinstance(step, PrepareProvided) else made
-            if coming is None:
+            upcoming = step.issuer if isinstance(step, PrepareProvided) else created
+            if upcoming is None:
                 raise ValueError("the new authority is missing")
-            after = replace(state, next=Prepared(coming, facts.now))
+            after = replace(state, next=Prepared(upcoming, facts.now))
         case Abandon():
             after = replace(state, next=None)
         case Switch():
@@ -237,11 +237,11 @@ def _switched(state: Authority, facts: AuthorityFacts, schedule: AuthoritySchedu
     old = state.current.certificate
     # No leaf outlives its authority or the longest lifetime that was allowed.
     until = min(facts.now + state.leaf_life + GRACE, old.not_valid_after_utc)
-    coming = state.next.issuer
-    kept = tuple(r for r in state.retired if fingerprint(r.certificate) != fingerprint(coming.certificate))
+    upcoming = state.next.issuer
+    kept = tuple(r for r in state.retired if fingerprint(r.certificate) != fingerprint(upcoming.certificate))
     # An authority that signs again may still have older leaves; they expire within its earlier leaf lifetime.
     lifetime = max([schedule.leaf_life, *(r.until - facts.now for r in state.retired if r not in kept)])
-    return Authority(coming, lifetime, retired=(*kept, Retired(old, until)))
+    return Authority(upcoming, lifetime, retired=(*kept, Retired(old, until)))
 
 
 def _same(one: Issuer, other: Issuer) -> bool:

@@ -138,8 +138,8 @@ class Trust:
             step = next_step(found.state, facts, self._settings.schedule)
             if isinstance(step, Rest):
                 return min(LONGEST_REST, max(0.0, (step.until - facts.now).total_seconds()))
-            made = self._make(facts.now) if isinstance(step, Create | Prepare) else None
-            state = take_step(found.state, step, facts, self._settings.schedule, made)
+            created = self._create_issuer(facts.now) if isinstance(step, Create | Prepare) else None
+            state = take_step(found.state, step, facts, self._settings.schedule, created)
             found = _Found(state, await self._write_slots(found.raw, state))
             self._hold(state)
             _log_step(step, state)
@@ -152,7 +152,7 @@ class Trust:
         for known in self._waiting if appeared else ():
             known()
 
-    def _make(self, now: datetime) -> Issuer:
+    def _create_issuer(self, now: datetime) -> Issuer:
         key = self._entropy.key()
         start = now.replace(microsecond=0)
         holding = Validity(start - BACKDATING, start + self._settings.schedule.authority_life)

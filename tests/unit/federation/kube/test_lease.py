@@ -30,7 +30,7 @@ def test_the_same_record_keeps_the_time_of_its_first_sight() -> None:
     assert observe(first, HELD, 110.0).at == 100.0
 
 
-def test_a_renewed_record_is_seen_anew() -> None:
+def test_a_renewed_lease_is_observed_again() -> None:
     first = observe(None, HELD, 100.0)
     renewed = LeaseSpec(holder_identity="other", lease_duration_seconds=15, renew_time="2099-01-01T00:00:00.000000Z")
     assert observe(first, renewed, 110.0).at == 110.0

@@ -64,7 +64,7 @@ def test_a_configuration_of_the_fleet_is_in_force_once_it_is_released(named: Any
     ],
     ids=["nothing-named", "another-default", "own-choice-rules-out"],
 )
-def test_a_spoke_cannot_point_its_status_at_a_configuration_nobody_chose(own: list[Any], named: Any) -> None:
+def test_ignores_a_configuration_that_only_the_spoke_names(own: list[Any], named: Any) -> None:
     tampered = addon(configs=own, status=_status(reference(SECRETIVE)))
 
     found = resolve(tampered, named, configs_of(CONFIG, SECRETIVE))

@@ -27,7 +27,7 @@ def _enabled_with(config: AddOnDeploymentConfig, **spec: Any) -> World:
     return World(addon=raw_addon(configs=[chosen(config)], status=status, **spec), configs=configs_of(config))
 
 
-def test_the_work_is_what_ocm_looks_for() -> None:
+def test_the_work_has_the_fields_that_ocm_reads() -> None:
     config = deployment_config(agentInstallNamespace="fl")
     world = _enabled_with(config)
 

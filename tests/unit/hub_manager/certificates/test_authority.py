@@ -51,7 +51,7 @@ def test_an_authority_that_comes_back_and_goes_again_stays_for_its_first_terms_c
     assert OWN.certificate not in settled(state, BROUGHT, signed_until + 3 * HOUR).bundle
 
 
-def test_an_administrators_authority_that_cannot_be_used_is_his_to_mend_and_not_ours_to_replace() -> None:
+def test_never_replaces_an_invalid_authority_of_the_administrator() -> None:
     schedule = AuthoritySchedule()
     state = Authority(authority(), schedule.leaf_life)
     due = state.current.certificate.not_valid_after_utc - schedule.prepare_before

@@ -48,7 +48,7 @@ async def test_a_request_that_was_there_before_us_is_served() -> None:
         await until(lambda: bool(hub.certificate(name)))
 
 
-async def test_a_request_waits_no_longer_than_until_the_authority_is_known() -> None:
+async def test_signs_a_waiting_request_once_the_authority_is_known() -> None:
     """A manager that has just started may come to the requests before it has read who signs."""
     hub = Hub()
     hub.enable()

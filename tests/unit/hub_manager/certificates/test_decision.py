@@ -71,7 +71,7 @@ def test_a_hostile_request_is_denied_and_soon_removed_so_that_the_klusterlet_can
     assert decided(usages=["server auth"], status=denied, later=MINUTE) == Remove()
 
 
-def test_what_somebody_else_approved_against_the_policy_fails_and_is_removed() -> None:
+def test_fails_and_removes_a_request_approved_against_the_policy() -> None:
     match decided(usages=["server auth"], status=APPROVED):
         case Fail(refusal=refusal):
             assert refusal.reason is CertificateReason.USAGE
@@ -105,7 +105,7 @@ def test_an_early_request_waits_for_the_hub_and_is_removed_when_it_waits_too_lon
     [{}, {"conditions": [make.condition("Denied", "Usage")]}, ISSUED],
     ids=["pending", "denied", "issued"],
 )
-def test_a_foreign_signers_request_is_told_at_most_and_never_touched(status: dict[str, Any]) -> None:
+def test_only_reports_a_request_for_another_signer(status: dict[str, Any]) -> None:
     decision = decided(signerName="example.org/any", status=status, later=timedelta(days=1))
 
     assert isinstance(decision, Wait | Leave)

@@ -133,6 +133,6 @@ def test_damaged_slots_are_refused_by_their_key(key: str) -> None:
         read_slots({name: value for name, value in write_slots(FULL).items() if name != key})
 
 
-def test_two_authorities_of_one_key_are_still_told_apart() -> None:
+def test_distinguishes_two_authorities_of_one_key() -> None:
     assert key_of("authority p256") is key_of("authority p256")
     assert authority(1 << 101).certificate.subject != authority(1 << 102).certificate.subject
