@@ -103,9 +103,15 @@ PROSE := \
 	examples/digits-openfl/README.md \
 	federation/api \
 	federation/checkpoint.py \
+	federation/kube \
 	federation/pki \
 	federation/safetensors.py \
+	hub_manager/__main__.py \
+	hub_manager/addon \
 	hub_manager/aggregator \
+	hub_manager/app.py \
+	hub_manager/certificates \
+	hub_manager/config.py \
 	kubectl_fl \
 	proto \
 	reference \

@@ -1,8 +1,8 @@
-"""The hub manager as a whole: the one place that puts its parts together.
+"""The hub manager's composition root.
 
-Every replica serves its probes and metrics; the parts run in the one that holds the Lease. What ends one of them, or
-the Lease's loss, ends the process. The connection and the election are handed in, so that tests run the whole of it
-against an API server in memory.
+Every replica serves its probes and metrics; the parts run only in the replica that holds the Lease. The end of a part
+or the loss of the Lease ends the process. The connection and the election are arguments, so that tests run the whole
+hub manager against an API server in memory.
 """
 
 import asyncio
@@ -17,78 +17,82 @@ from prometheus_client import CollectorRegistry
 
 from federation.kube.api import Api
 from federation.kube.reflector import Reflector
-from hub_manager.addon.controllers import AddonReflectors, addon_controllers, bundle_is_everywhere, watch_addons
-from hub_manager.addon.plan import Settings
+from hub_manager.addon.controllers import AddOnReflectors, addon_controllers, is_bundle_rolled_out, watch_addons
+from hub_manager.addon.plan import AddOnSettings
 from hub_manager.addon.templates import load_templates
 from hub_manager.certificates import controllers as certificates
-from hub_manager.certificates.authority import Schedule
-from hub_manager.certificates.issuing import Life
+from hub_manager.certificates.authority import AuthoritySchedule
+from hub_manager.certificates.decision_recorder import certificate_metrics
+from hub_manager.certificates.issuing import CertificateLifetime
 from hub_manager.certificates.settings import CertificateSettings, schedule_for
-from hub_manager.certificates.telling import certificate_metrics
 from hub_manager.certificates.trust import Trust
-from hub_manager.config import SHORTEST_CERTIFICATE, Config
+from hub_manager.config import SHORTEST_CERTIFICATE, HubManagerConfig
 from hub_manager.federated_learning import controllers as runs
 from hub_manager.federated_learning.dependencies import World
 from hub_manager.federated_learning.observation.observer import Surroundings
 from hub_manager.federated_learning.resources.certificate import Authority
 
 SILENCE_LIMIT: Final = 900.0
-"""Seconds: a watch lasts ten minutes at the most and sends a bookmark a minute, so that this is no quiet server."""
+"""Seconds; a watch lasts at most ten minutes and receives a bookmark each minute, so longer silence is a failure."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class Part(Protocol):
-    """Something that runs for ever: a reflector, a controller, a rotation."""
+    """A reflector, a controller or another task that runs until cancelled."""
 
     async def run(self) -> None:
-        """Runs until cancelled; an error ends the process."""
+        """Run until cancelled; an error ends the process."""
         ...
 
 
-FurtherParts = Callable[[AddonReflectors], Sequence[Part]]
-"""Makes the parts beside the add-on's own, on the same reflectors of clusters and add-ons; called once per process."""
+FurtherParts = Callable[[AddOnReflectors], Sequence[Part]]
+"""Creates the parts besides the add-on's, which share its reflectors; called once per process."""
 
 
 def further_parts(
-    config: Config, api: Api, registry: CollectorRegistry, *, schedule: Schedule | None = None
+    config: HubManagerConfig, api: Api, registry: CollectorRegistry, *, schedule: AuthoritySchedule | None = None
 ) -> FurtherParts:
-    """The certificates' part and the runs', on what the add-on's part watches.
+    """Create the parts of the certificates and of the runs, on the add-on's reflectors.
 
     Args:
-        config: What the administrator has set.
+        config: The administrator's settings.
         api: The hub's API server.
-        registry: Takes the parts' metrics.
-        schedule: When authorities follow one another; fitted to the life of certificates where none is given.
+        registry: The registry of the parts' metrics.
+        schedule: The rotation schedule; derived from the certificates' lifetime by default.
     """
     settings = CertificateSettings(
         namespace=config.namespace,
-        brought_secret=config.authority_secret,
-        life=Life(longest=config.certificate_lifetime, shortest=min(SHORTEST_CERTIFICATE, config.certificate_lifetime)),
+        provided_ca_secret=config.authority_secret,
+        lifetime=CertificateLifetime(
+            longest=config.certificate_lifetime, shortest=min(SHORTEST_CERTIFICATE, config.certificate_lifetime)
+        ),
         schedule=schedule or schedule_for(config.certificate_lifetime),
     )
     metrics = certificate_metrics(registry)
 
-    def parts(watched: AddonReflectors) -> Sequence[Part]:
-        around = certificates.Surroundings(
+    def parts(watched: AddOnReflectors) -> Sequence[Part]:
+        shared = certificates.SharedReflectors(
             clusters=watched.clusters,
             addons=watched.addons,
-            fleets=watched.fleets,
+            cluster_management_addons=watched.cluster_management_addons,
             config_maps=watched.bundles,
-            carriers=(watched.works,),
-            spread=lambda bundle: bundle_is_everywhere(watched, bundle),
+            rollout_sources=(watched.works,),
+            is_rolled_out=lambda bundle: is_bundle_rolled_out(watched, bundle),
         )
-        made = certificates.certificate_parts(api, around, settings, metrics, clock=_now)
-        beside = Surroundings(clusters=watched.clusters, addons=watched.addons, bundles=watched.bundles)
-        world = _world(made.trust, settings.life.longest)
-        own = runs.run_parts(api, beside, config.runs, world, registry, authority_known=made.trust.subscribe)
-        return (*made.parts, *own)
+        certificate_parts = certificates.certificate_parts(api, shared, settings, metrics, clock=_now)
+        run_reflectors = Surroundings(clusters=watched.clusters, addons=watched.addons, bundles=watched.bundles)
+        dependencies = _dependencies(certificate_parts.trust, settings.lifetime.longest)
+        run_parts = runs.run_parts(
+            api, run_reflectors, config.runs, dependencies, registry, authority_known=certificate_parts.trust.subscribe
+        )
+        return (*certificate_parts.parts, *run_parts)
 
     return parts
 
 
-def _world(trust: Trust, longest: timedelta) -> World:
-    """What the runs' part has from outside: aggregators are certified by the authority that signs for sites."""
+def _dependencies(trust: Trust, longest: timedelta) -> World:
+    """Return the dependencies of the runs; the authority of the sites also certifies aggregators."""
 
     def authority() -> Authority | None:
         state = trust.authority()
@@ -111,15 +115,15 @@ class Hub:
 
     def __init__(
         self,
-        config: Config,
+        config: HubManagerConfig,
         api: Api,
         *,
         now: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
         further: FurtherParts = lambda _reflectors: (),
     ) -> None:
-        """Reads the templates and makes the parts; nothing runs yet. Raises BrokenTemplate."""
-        settings = Settings(templates=load_templates(config.templates), image=config.agent_image)
+        """Load the templates and create the parts; nothing runs yet. Raises BrokenTemplate."""
+        settings = AddOnSettings(templates=load_templates(config.templates), image=config.agent_image)
         reflectors = watch_addons(api, config.namespace)
         controllers = addon_controllers(api, reflectors, settings, namespace=config.namespace, now=now)
         self._parts: tuple[Part, ...] = (*reflectors, *controllers, *further(reflectors))
@@ -128,7 +132,7 @@ class Hub:
         self._leading_since: float | None = None
 
     async def lead(self) -> None:
-        """Does the manager's work for ever; only the holder of the Lease may call it, and only once."""
+        """Run the parts until cancelled; only the holder of the Lease may call this, once."""
         self._leading_since = self._monotonic()
         _log.info("leadership_begun", parts=len(self._parts))
         async with asyncio.TaskGroup() as tasks:
@@ -136,24 +140,24 @@ class Hub:
                 tasks.create_task(part.run())
 
     async def run(self, elect: Callable[[Callable[[], Awaitable[None]]], Awaitable[None]]) -> None:
-        """Waits for the Lease, then leads.
+        """Wait for the Lease, then lead.
 
         Args:
-            elect: Calls what it is given while it holds the Lease, and raises when it loses it.
+            elect: Calls its argument while it holds the Lease, and raises when it loses the Lease.
         """
         await elect(self.lead)
 
     def ready(self) -> str | None:
-        """What keeps this replica from its work; one that waits for the Lease is ready to take over."""
+        """Return why this replica is not ready, or None; one that waits for the Lease is ready to take over."""
         if self._leading_since is None:
             return None
         unsynced: list[str] = [reflector.kind.plural for reflector in self._watched if not reflector.synced]
-        return f"not seen yet: {', '.join(unsynced)}" if unsynced else None
+        return f"not synced yet: {', '.join(unsynced)}" if unsynced else None
 
     def healthy(self) -> str | None:
-        """A watch that has gone silent, which a new connection may mend; all else ends the process by its own error."""
+        """Return which watches are silent, or None; a restart opens new ones."""
         if self._leading_since is None:
             return None
         oldest = self._monotonic() - SILENCE_LIMIT
         silent = [r.kind.plural for r in self._watched if max(r.heard_at, self._leading_since) < oldest]
-        return f"not heard of for {SILENCE_LIMIT:.0f} s: {', '.join(silent)}" if silent else None
+        return f"no events for {SILENCE_LIMIT:.0f} s: {', '.join(silent)}" if silent else None

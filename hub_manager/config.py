@@ -1,4 +1,4 @@
-"""The hub manager's settings, from its environment: read once, checked at once, and frozen."""
+"""The hub manager's settings, read and validated once from the environment."""
 
 import re
 from collections.abc import Mapping
@@ -17,49 +17,47 @@ _SETS: Final = re.compile(r"[-a-z0-9.*]{1,253}")
 _GROUP: Final = re.compile(r"none|[1-9][0-9]{0,8}")
 
 SHORTEST_CERTIFICATE: Final = timedelta(hours=1)
-"""A klusterlet looks every five minutes and renews in a certificate's last fifth: a shorter life risks a gap."""
+"""A klusterlet checks every five minutes and renews in the last fifth of a lifetime; a shorter one risks a gap."""
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
-    """What the hub manager is told about where it runs and what it deploys."""
+class HubManagerConfig:
+    """Settings of the hub manager's own deployment and of what it deploys."""
 
     namespace: str
-    """The manager's own: its Lease, the CA's Secret and the trust bundle are there."""
+    """The manager's namespace, with its Lease, the CA's Secret and the trust bundle."""
     identity: str
-    """The Lease's holder."""
+    """The name under which it holds the Lease."""
     agent_image: str
     """The image of the spokes' agent, with a tag other than `latest` or a digest."""
     templates: Path
-    """The folder with `agent/` and `crds/`."""
+    """The folder that contains `agent/` and `crds/`."""
     certificate_lifetime: timedelta
     authority_secret: str
-    """A Secret of type `kubernetes.io/tls` with the administrator's own CA, or `""` for one that we make."""
+    """A Secret of type `kubernetes.io/tls` with the administrator's CA, or `""` for one that the manager creates."""
     runs: RunSettings
-    """What is the same for every run."""
+    """Settings that are the same for every run."""
     kubeconfig: Path | None
-    """For a manager that runs outside the hub; None for its pod's own service account."""
+    """For a manager that runs outside the hub; None to use the pod's service account."""
     port: int
     log_level: LogLevel
 
 
-def config_from(variables: Mapping[str, str]) -> Config:
-    """The settings that these environment variables give.
+def config_from(variables: Mapping[str, str]) -> HubManagerConfig:
+    """Read the settings from environment variables.
 
     Raises:
-        ConfigError: One or more are missing or unusable.
+        ConfigError: One or more settings are missing or invalid.
     """
     environment = Environment(variables)
     secret = environment.optional("AUTHORITY_SECRET")
     if secret and not NAME.fullmatch(secret):
-        environment.refuse("AUTHORITY_SECRET", "write the name of a Secret in the manager's namespace")
+        environment.refuse("AUTHORITY_SECRET", "set the name of a Secret in the manager's namespace")
     kubeconfig = environment.optional("KUBECONFIG")
     shortest = int(SHORTEST_CERTIFICATE.total_seconds())
-    config = Config(
-        namespace=environment.text(
-            "POD_NAMESPACE", "federated-learning-system", LABEL, "write the manager's namespace"
-        ),
-        identity=environment.text("POD_NAME", "", NAME, "write the pod's name"),
+    config = HubManagerConfig(
+        namespace=environment.text("POD_NAMESPACE", "federated-learning-system", LABEL, "set the manager's namespace"),
+        identity=environment.text("POD_NAME", "", NAME, "set the pod's name"),
         agent_image=_image(environment, "AGENT_IMAGE"),
         templates=Path(environment.optional("TEMPLATES") or "addon-templates"),
         certificate_lifetime=timedelta(
@@ -76,10 +74,10 @@ def config_from(variables: Mapping[str, str]) -> Config:
 
 
 def _runs(environment: Environment) -> RunSettings:
-    remedy = "write a group's number, or none where the cluster gives volumes one, as OpenShift does"
+    remedy = "set a group ID, or none if the cluster assigns one to volumes, as OpenShift does"
     group = environment.text("AGGREGATOR_FS_GROUP", "65532", _GROUP, remedy)
-    folders = "write folders of the hub's nodes, separated by commas; * stands for any characters"
-    sets = "write names of ManagedClusterSets, separated by commas; * stands for any characters"
+    folders = "set folders of the hub's nodes, separated by commas; * matches any characters"
+    sets = "set names of ManagedClusterSets, separated by commas; * matches any characters"
     return RunSettings(
         images=Images(
             aggregator=_image(environment, "AGGREGATOR_IMAGE"),
@@ -96,5 +94,5 @@ def _image(environment: Environment, name: str) -> str:
     image = environment.optional(name)
     parts = _IMAGE.fullmatch(image)
     if parts is None or (parts["digest"] is None and parts["tag"] in {None, ":latest"}):
-        environment.refuse(name, "write an image with a digest, or a tag other than latest")
+        environment.refuse(name, "set an image with a digest, or with a tag other than latest")
     return image

@@ -137,7 +137,7 @@ def _addon() -> Iterator[str]:
     yield f"### ManagedClusterAddOn {addon_status.CONFIGURATION_ACCEPTED}"
     yield _reasons("reason", member_meanings(ConfigurationReason))
     yield f"### ManagedClusterAddOn {addon_status.REGISTRATION_APPLIED}, {addon_status.MANIFEST_APPLIED}"
-    yield _reasons("reason", member_meanings(addon_status.Reason))
+    yield _reasons("reason", member_meanings(addon_status.AddOnReason))
 
 
 def _certificate_requests() -> Iterator[str]:
@@ -147,13 +147,16 @@ def _certificate_requests() -> Iterator[str]:
         "`federated_learning_hub_csr_decisions_total`. A request is denied for a fault in the request, and waits for a "
         "change of the hub's state; for remedies see [certificates.md](../certificates.md)."
     )
-    meanings = member_meanings(certificates.Reason)
-    rows = [(code(reason.value), _outcome(reason), sentence(meanings[reason.value])) for reason in certificates.Reason]
+    meanings = member_meanings(certificates.CertificateReason)
+    rows = [
+        (code(reason.value), _outcome(reason), sentence(meanings[reason.value]))
+        for reason in certificates.CertificateReason
+    ]
     yield table(("reason", "outcome", "meaning"), rows)
 
 
-def _outcome(reason: certificates.Reason) -> str:
-    if reason is certificates.Reason.FOREIGN_SIGNER:
+def _outcome(reason: certificates.CertificateReason) -> str:
+    if reason is certificates.CertificateReason.FOREIGN_SIGNER:
         return "ignored"
     return "denied" if reason.lasting else "waits"
 

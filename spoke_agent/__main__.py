@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 from typing import Final
 
@@ -10,28 +9,13 @@ import structlog
 
 from federation.environment import ConfigError
 from federation.logging import configure_logging
+from federation.process import Stopped, run_until_stopped
 from spoke_agent.app import run
-from spoke_agent.config import Config, config_from
+from spoke_agent.config import config_from
 
 FAILED: Final = 1
 UNUSABLE_SETTINGS: Final = 2
 """Exit status; a restart alone does not help."""
-
-
-async def run_until_stopped(config: Config) -> None:
-    """Runs the agent until the kubelet asks it to stop (SIGTERM), which is a clean end."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            agent = tasks.create_task(run(config), name="agent")
-            await stop.wait()
-            agent.cancel()
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 def main() -> int:
@@ -46,8 +30,10 @@ def main() -> int:
     configure_logging(config.log_level)
     log.info("agent_started", cluster=config.cluster, namespace=config.namespace)
     try:
-        asyncio.run(run_until_stopped(config))
-    except ExceptionGroup:
+        asyncio.run(run_until_stopped(run(config)))
+    except Stopped:
+        pass
+    except Exception:
         log.exception("agent_failed")
         return FAILED
     log.info("agent_stopped")

@@ -5,7 +5,7 @@ failed one means for the rest, because that differs: a refused NetworkPolicy mus
 refused Service must not keep the others from being applied.
 
 Guarantees: a deletion names the uid of the object that the planner saw; an action with an `owner` never changes an
-object of somebody else's. Performing an action twice changes nothing the second time.
+object that another owns. Performing an action twice changes nothing the second time.
 """
 
 from dataclasses import dataclass
@@ -110,7 +110,7 @@ class ReconcilePlan(Generic[A]):
 
 
 class NotOwned(Terminal):
-    """An object of the name exists and belongs to somebody else."""
+    """An object of the name exists and does not belong to this owner."""
 
 
 class ActionExecutor:

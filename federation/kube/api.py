@@ -33,11 +33,11 @@ class Api(Protocol):
     """A connection to one API server under one identity."""
 
     async def read(self, kind: Kind[T], key: ObjectKey) -> T:
-        """One object. Raises NotFound."""
+        """Read one object. Raises NotFound."""
         ...
 
     async def read_raw(self, kind: Kind[T], key: ObjectKey) -> Json:
-        """One object as the server sent it, for whoever must write the whole of it back. Raises NotFound."""
+        """Read one object as the server sent it, to write the whole of it back. Raises NotFound."""
         ...
 
     async def list_page(
@@ -50,7 +50,7 @@ class Api(Protocol):
         limit: int = 500,
         continue_: str = "",
     ) -> Page[T]:
-        """One page of the objects: all namespaces' when `namespace` is empty, all names' when `name` is.
+        """Read one page of the objects, of all namespaces if `namespace` is empty, of all names if `name` is.
 
         Raises Gone for a stale `continue_`.
         """
@@ -59,11 +59,11 @@ class Api(Protocol):
     def watch(
         self, kind: Kind[T], *, resource_version: str, namespace: str = "", label_selector: str = "", name: str = ""
     ) -> AsyncIterator[WatchEvent[T]]:
-        """Events from that version on, bookmarks included, until the server ends the stream. Raises Gone."""
+        """Iterate over events from that version on, including bookmarks, until the stream ends. Raises Gone."""
         ...
 
     async def create(self, kind: Kind[T], body: Json, *, namespace: str = "") -> T:
-        """A new object. Raises AlreadyExists."""
+        """Create an object. Raises AlreadyExists."""
         ...
 
     async def apply(
@@ -76,15 +76,15 @@ class Api(Protocol):
         force: bool = True,
         subresource: str = "",
     ) -> T:
-        """Server-side apply (KEP-555). Raises Conflict when a field has another owner and `force` is false."""
+        """Apply the body server-side (KEP-555). Raises Conflict when a field has another owner and `force` is false."""
         ...
 
     async def merge_patch(self, kind: Kind[T], key: ObjectKey, patch: Json, *, subresource: str = "") -> T:
-        """JSON merge patch (RFC 7386); with a resourceVersion in it, raises Conflict when stale."""
+        """Send a JSON merge patch (RFC 7386). Raises Conflict if it contains a stale resourceVersion."""
         ...
 
     async def replace(self, kind: Kind[T], key: ObjectKey, body: Json, *, subresource: str = "") -> T:
-        """PUT of a whole object that `read_raw` gave. Raises Conflict when stale."""
+        """Replace (PUT) a whole object that `read_raw` returned. Raises Conflict when stale."""
         ...
 
     async def delete(
@@ -95,5 +95,5 @@ class Api(Protocol):
         uid: str = "",
         propagation: Literal["Background", "Foreground"] = "Background",
     ) -> None:
-        """Deletes the object; one that is already gone counts as deleted. Raises Conflict when `uid` is another's."""
+        """Delete the object, if it exists. Raises Conflict if `uid` is that of another object."""
         ...

@@ -1,6 +1,6 @@
 """The `Api` protocol over a connection to a real API server: each call as one request, its answer decoded once.
 
-`wire` says what the bytes mean and `connection` carries them; nothing is cached and nothing retried here.
+`wire` decodes the bytes and `connection` transports them; the client neither caches nor retries.
 """
 
 import random
@@ -24,9 +24,9 @@ JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 WATCH_SECONDS: Final = (240, 480)
-"""How long a watch is asked to last: a range, so that the watches of many clients don't end together."""
+"""Requested duration of a watch: a range, so that the watches of many clients do not end together."""
 GRACE: Final = 15
-"""Seconds that a server may be late in ending a watch."""
+"""Seconds by which a server may end a watch late."""
 
 
 class Client:
@@ -41,13 +41,13 @@ class Client:
 
     @classmethod
     def from_kubeconfig(cls, path: Path, *, field_manager: str, deadline: float = 30.0, at_once: int = 32) -> Self:
-        """A client under the current context of a kubeconfig; it follows the file, and the files that it names.
+        """Create a client for the current context of a kubeconfig; it reloads the file and the files that it names.
 
         Args:
             path: the kubeconfig.
             field_manager: the name under which fields are owned, and the user agent.
-            deadline: seconds in which each call but a watch has to be answered.
-            at_once: the most calls in flight, watches not counted.
+            deadline: deadline of each call except watches, in seconds.
+            at_once: maximum number of concurrent calls, without watches.
         """
         credentials = Kubeconfig(path)
         connection = Connection(credentials, user_agent=field_manager, deadline=deadline, at_once=at_once)
@@ -57,13 +57,13 @@ class Client:
     def in_cluster(
         cls, *, field_manager: str, deadline: float = 30.0, at_once: int = 32, folder: Path = SERVICE_ACCOUNT
     ) -> Self:
-        """A client under the service account of the pod that this process runs in."""
+        """Create a client with the service account of this process's pod."""
         credentials = ServiceAccount(folder)
         connection = Connection(credentials, user_agent=field_manager, deadline=deadline, at_once=at_once)
         return cls(connection, field_manager=field_manager)
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         await self._connection.close()
 
     async def __aenter__(self) -> Self:
@@ -73,11 +73,11 @@ class Client:
         await self.close()
 
     async def read(self, kind: Kind[T], key: ObjectKey) -> T:
-        """One object. Raises NotFound."""
+        """Read one object. Raises NotFound."""
         return object_from(kind, await self._connection.call("GET", _path(kind, key), query={}))
 
     async def read_raw(self, kind: Kind[T], key: ObjectKey) -> Json:
-        """One object as the server sent it. Raises NotFound."""
+        """Read one object as the server sent it. Raises NotFound."""
         return cast("Json", msgspec.json.decode(await self._connection.call("GET", _path(kind, key), query={})))
 
     async def list_page(
@@ -90,7 +90,7 @@ class Client:
         limit: int = 500,
         continue_: str = "",
     ) -> Page[T]:
-        """One page, no older than the call: `resourceVersion` is left out, and so is `resourceVersionMatch`.
+        """Read one page, no older than the call: `resourceVersion` and `resourceVersionMatch` are not sent.
 
         Raises:
             Gone: `continue_` is too old.
@@ -106,13 +106,13 @@ class Client:
     async def watch(
         self, kind: Kind[T], *, resource_version: str, namespace: str = "", label_selector: str = "", name: str = ""
     ) -> AsyncIterator[WatchEvent[T]]:
-        """Events from that version on, until the server ends the stream, as it is asked to after some minutes.
+        """Iterate over events from that version on, until the server ends the stream after the requested minutes.
 
         `resourceVersionMatch` is not sent: a watch takes it only together with `sendInitialEvents`.
 
         Raises:
-            Gone: the version is too old, or from before the server's storage was set back.
-            KubeError: any other refusal, or a cut.
+            Gone: the version is too old, or precedes a restore of the server's storage.
+            KubeError: any other refusal, or a broken stream.
         """
         shortest, longest = WATCH_SECONDS
         seconds = shortest + int((longest - shortest) * self._draw())
@@ -133,7 +133,7 @@ class Client:
                 yield event
 
     async def create(self, kind: Kind[T], body: Json, *, namespace: str = "") -> T:
-        """A new object. Raises AlreadyExists."""
+        """Create an object. Raises AlreadyExists."""
         namespace = namespace or (body.get("metadata") or {}).get("namespace", "")
         return await self._write("POST", kind, path_of(kind, namespace), body, JSON, {})
 
@@ -147,17 +147,17 @@ class Client:
         force: bool = True,
         subresource: str = "",
     ) -> T:
-        """Server-side apply (KEP-555). Raises Conflict when a field has another owner and `force` is false."""
+        """Apply the body server-side (KEP-555). Raises Conflict when a field has another owner and `force` is false."""
         named = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
         query = {"fieldManager": field_manager, "force": "true" if force else "false"}
         return await self._write("PATCH", kind, _path(kind, key, subresource), named, APPLY_PATCH, query)
 
     async def merge_patch(self, kind: Kind[T], key: ObjectKey, patch: Json, *, subresource: str = "") -> T:
-        """JSON merge patch (RFC 7386); with a resourceVersion in it, raises Conflict when stale."""
+        """Send a JSON merge patch (RFC 7386). Raises Conflict if it contains a stale resourceVersion."""
         return await self._write("PATCH", kind, _path(kind, key, subresource), patch, MERGE_PATCH, {})
 
     async def replace(self, kind: Kind[T], key: ObjectKey, body: Json, *, subresource: str = "") -> T:
-        """PUT of a whole object that `read_raw` gave. Raises Conflict when stale."""
+        """Replace (PUT) a whole object that `read_raw` returned. Raises Conflict when stale."""
         return await self._write("PUT", kind, _path(kind, key, subresource), body, JSON, {})
 
     async def delete(
@@ -168,7 +168,7 @@ class Client:
         uid: str = "",
         propagation: Literal["Background", "Foreground"] = "Background",
     ) -> None:
-        """Deletes the object; one that is already gone counts as deleted. Raises Conflict when `uid` is another's."""
+        """Delete the object, if it exists. Raises Conflict if `uid` is that of another object."""
         options: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         if uid:
             options["preconditions"] = {"uid": uid}
@@ -193,7 +193,7 @@ class Client:
 
 def _path(kind: Kind[Any], key: ObjectKey, subresource: str = "") -> str:
     if not key.name or bool(key.namespace) != kind.namespaced:
-        raise Invalid(f"{key!r} is no key of a {kind.kind}")
+        raise Invalid(f"{key!r} is not a key of a {kind.kind}")
     return path_of(kind, key.namespace, key.name, subresource)
 
 

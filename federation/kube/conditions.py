@@ -1,4 +1,4 @@
-"""How a condition joins those that an object carries: only a change of status moves its transition time.
+"""Merge conditions: the transition time changes only with the status.
 
 Source: k8s.io/apimachinery `pkg/api/meta/conditions.go` (SetStatusCondition).
 """
@@ -22,10 +22,10 @@ def rfc3339_micro(moment: datetime) -> str:
 
 
 def merge_condition(present: Iterable[Condition], new: Condition, *, now: datetime) -> tuple[Condition, ...]:
-    """The conditions with `new` in the place of the one of its type, or at the end.
+    """Replace the condition of the same type as `new`, or append `new`.
 
-    Merging what is already there changes nothing, so a writer can compare the result with `present` to know whether
-    there is anything to write. A transition time that `new` brings along is ignored.
+    Merging an equal condition changes nothing, so a writer can compare the result with `present` to decide whether to
+    write. The transition time in `new` is ignored.
     """
     before = tuple(present)
     old = condition_of(before, new.type)

@@ -1,12 +1,12 @@
 """The transport to one API server: HTTP requests under credentials that may change at any time.
 
 kubernetes-asyncio reads the credentials, aiohttp carries the bytes; nothing else of the project imports the former.
-Before each request the files behind the credentials are looked at (`stat`, no more). Once one has changed, new requests
-use a new pool of connections with the new certificate, and the old pool goes when its last request or watch ends. A set
-of files that can't be used (a rotation may be half written) leaves the old credentials in place until it changes again.
+Each request first checks the credential files with `stat`. Once one has changed, new requests use a new pool of
+connections with the new credentials, and the old pool closes when its last request or watch ends. If the files are
+invalid, for example in the middle of a rotation, the old credentials stay in use until the files change again.
 
-Every request has a deadline; TCP keep-alive ends a connection whose other end has vanished, so that a watch that has
-nothing to say and a watch that is dead are told apart within half a minute.
+Every request has a deadline. TCP keep-alive ends a connection whose peer has disappeared, which distinguishes a quiet
+watch from a dead one within half a minute.
 """
 
 import asyncio
@@ -35,20 +35,20 @@ KEEP_ALIVE: Final = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TC
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _REFERENCES: Final = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 _UNUSABLE: Final = (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError)
-"""What reading half-written files raises, ssl.SSLError (an OSError) included."""
+"""Errors of reading half-written files; ssl.SSLError is an OSError."""
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 class Credentials(Protocol):
-    """Where credentials come from."""
+    """A source of credentials."""
 
     def files(self) -> tuple[Path, ...]:
-        """The files that they depend on."""
+        """Return the files that the credentials depend on."""
         ...
 
     async def load(self) -> Configuration:
-        """The credentials as they are now."""
+        """Load the current credentials."""
         ...
 
 
@@ -59,7 +59,7 @@ class Kubeconfig:
     path: Path
 
     def files(self) -> tuple[Path, ...]:
-        """The kubeconfig, and whatever file any of its clusters and users names."""
+        """Return the kubeconfig and all files that its clusters and users name."""
         content = yaml.safe_load(self.path.read_text())
         entries = [entry.get("cluster") or {} for entry in content.get("clusters") or ()]
         entries += [entry.get("user") or {} for entry in content.get("users") or ()]
@@ -67,7 +67,7 @@ class Kubeconfig:
         return (self.path, *(self.path.parent / name for name in named))
 
     async def load(self) -> Configuration:
-        """Reads the files anew."""
+        """Read the files again."""
         configuration = Configuration()
         await load_kube_config(str(self.path), client_configuration=configuration, persist_config=False)
         return configuration
@@ -80,11 +80,11 @@ class ServiceAccount:
     folder: Path = SERVICE_ACCOUNT
 
     def files(self) -> tuple[Path, ...]:
-        """The token and the CA."""
+        """Return the token and the CA."""
         return (self.folder / "token", self.folder / "ca.crt")
 
     async def load(self) -> Configuration:
-        """Reads the files anew; the address comes from the pod's environment."""
+        """Read the files again; the address comes from the pod's environment."""
         configuration = Configuration()
         token, authority = self.files()
         InClusterConfigLoader(str(token), str(authority), try_refresh_token=False).load_and_set(configuration)
@@ -97,11 +97,11 @@ class _Pool:
     def __init__(self, configuration: Configuration, stamp: Stamp, user_agent: str) -> None:
         server = configuration.host or ""
         if not server.startswith("https://") or not configuration.verify_ssl:
-            raise ConfigException("the server must be reached by https, and its certificate verified")
+            raise ConfigException("set an https server, and do not disable the verification of its certificate")
         context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
         if configuration.cert_file:
             context.load_cert_chain(configuration.cert_file, configuration.key_file)
-        # What is asked for is JSON in a local network, or little: compressing it costs the server more than it saves.
+        # Answers are small or local: compression would cost the server more than it saves.
         headers = {"User-Agent": user_agent, "Accept": "application/json", "Accept-Encoding": "identity"}
         if token := configuration.api_key.get("BearerToken"):
             headers["Authorization"] = token.strip()
@@ -136,7 +136,7 @@ class Connection:
         self._pool: _Pool | None = None
 
     async def close(self) -> None:
-        """Closes every connection that no watch uses, and the others as their watches end."""
+        """Close idle connections now, and those of watches when the watches end."""
         if self._pool is not None:
             await self._retire(self._pool)
             self._pool = None
@@ -144,10 +144,10 @@ class Connection:
     async def call(
         self, method: str, path: str, *, query: Mapping[str, str], body: bytes = b"", content_type: str = ""
     ) -> bytes:
-        """The body of a successful answer, waiting for its turn among at most `at_once` requests.
+        """Send a request and return the body of the answer; at most `at_once` requests run at a time.
 
         Raises:
-            KubeError: the server refused (`wire.error_from`), or gave no whole answer within the deadline.
+            KubeError: the server refused (`wire.error_from`), or did not answer completely within the deadline.
         """
         headers = {"Content-Type": content_type} if content_type else {}
         with _translated(f"{method} {path}"):
@@ -159,15 +159,15 @@ class Connection:
                     return await self._checked(pool, response)
 
     async def lines(self, path: str, *, query: Mapping[str, str], silence: float) -> AsyncGenerator[bytes, None]:
-        """The lines of a streamed answer, however long each, until the server ends it.
+        """Iterate over the lines of a streamed answer, of any length, until the server ends it.
 
         Args:
-            path: what to stream.
+            path: the path to stream.
             query: the parameters of the request.
-            silence: seconds without a byte after which the stream counts as dead.
+            silence: seconds without a byte after which the stream is treated as broken.
 
         Raises:
-            KubeError: the server refused, or the stream was cut.
+            KubeError: the server refused, or the stream broke.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_read=silence)
         async with self._borrowed() as pool:
@@ -181,7 +181,7 @@ class Connection:
                         await self._checked(pool, response)
                 chunks = response.content.iter_any()
                 while True:
-                    # Not readline(): it refuses lines above a limit, and an object may be larger than any we set.
+                    # Not readline(): it rejects lines above a limit, and an object may exceed any limit.
                     with _translated(f"watch {path}"):
                         chunk = await anext(chunks, b"")
                     if not chunk:
@@ -198,7 +198,7 @@ class Connection:
             return body
         error = error_from(response.status, body, response.headers.get("Retry-After", ""))
         if isinstance(error, Denied) and response.status == 401:
-            pool.stamp = ()  # a token may be renewed where no file shows it: read the credentials again
+            pool.stamp = ()  # a token may have been renewed without a change of a file: read the credentials again
         raise error
 
     @asynccontextmanager
@@ -263,8 +263,8 @@ def _stamp_of(file: Path) -> tuple[int, int, int] | None:
 
 
 def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    made = socket.socket(*address[:3])
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    keep_alive_socket = socket.socket(*address[:3])
+    keep_alive_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in KEEP_ALIVE.items():
-        made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made
+        keep_alive_socket.setsockopt(socket.IPPROTO_TCP, option, value)
+    return keep_alive_socket

@@ -1,9 +1,9 @@
-"""A controller: from changes of objects to keys, from keys to runs of one reconcile function.
+"""A controller maps changed objects to keys and runs one reconcile function for each key.
 
-Level-triggered: `reconcile` is handed a key and nothing else, reads the stores, and brings the world closer to what it
-should be; running it twice changes nothing. A change during a run makes for another run after it. The controller knows
-nothing of what is reconciled, and decides only what happens next: success waits for a change, `Transient` and anything
-unforeseen back off, `Terminal` waits for a change or the next sweep.
+Level-triggered: `reconcile` receives only a key, reads the stores, and moves the state towards the desired one; running
+it twice changes nothing. A change during a run causes another run. The controller decides only when a key runs again:
+after success on a change, after `Transient` and unexpected errors with back-off, after `Terminal` on a change or at the
+next sweep.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ Reconcile = Callable[[ObjectKey], Awaitable[float | None]]
 
 @dataclass(frozen=True)
 class Source(Generic[T]):
-    """A reflector whose changes matter, and which keys each of its objects concerns."""
+    """A reflector, and the keys that each of its objects concerns."""
 
     reflector: Reflector[T]
     keys: Callable[[T], Iterable[ObjectKey]]
-    """Called for the old version and the new, so that a key which an object no longer concerns runs once more."""
+    """Called with the old and the new version, so that a key which an object no longer concerns runs once more."""
 
 
 class Controller:
@@ -56,11 +56,11 @@ class Controller:
         self._log = log.bind(controller=name)
 
     def enqueue(self, key: ObjectKey, *, delay: float = 0.0) -> None:
-        """Marks a key for a reason that no source knows."""
+        """Enqueue a key for a reason outside the sources."""
         self._queue.add(key, delay=delay)
 
     async def run(self) -> None:
-        """Waits until every source is synced, then works until cancelled; no error of `reconcile` ends it."""
+        """Wait until every source is synced, then reconcile until cancelled; errors of `reconcile` do not end it."""
         for source in self._sources:
             self._subscribe(source)
         for source in self._sources:
@@ -82,7 +82,7 @@ class Controller:
         source.reflector.subscribe(changed)
 
     def _keys_of(self, source: Source[T], resource: T | None) -> tuple[ObjectKey, ...]:
-        """The keys that the object concerns; an object for which they can't be told must not stop the others."""
+        """Return the keys that the object concerns; an invalid object must not affect the others."""
         if resource is None:
             return ()
         try:
@@ -97,7 +97,7 @@ class Controller:
                 yield from self._keys_of(source, resource)
 
     async def _sweep(self) -> None:
-        """Marks every key once per period, spread over it: a net under the watches, not the mechanism."""
+        """Enqueue every key once per period, spread over it: a safety net for the watches."""
         while True:
             await asyncio.sleep(self._resync)
             keys = sorted(set(self._every_key()))
@@ -107,7 +107,7 @@ class Controller:
     async def _work(self) -> None:
         while True:
             key = await self._queue.take()
-            await asyncio.sleep(0)  # a key that is due, and a run that writes nothing, never wait for anything else
+            await asyncio.sleep(0)  # yield: a key that is due, and a run without writes, never await anything else
             await self._run_once(key)
 
     async def _run_once(self, key: ObjectKey) -> None:
@@ -120,7 +120,7 @@ class Controller:
         except Terminal as error:
             self._queue.succeeded(key)
             self._log.error("reconcile_refused", key=str(key), error=str(error))
-        except Exception:  # noqa: BLE001 - one key's trouble is no other key's
+        except Exception:  # noqa: BLE001 - an error of one key must not affect the others
             delay = self._queue.failed(key)
             self._log.exception("reconcile_failed", key=str(key), delay=round(delay, 3))
         else:

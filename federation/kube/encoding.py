@@ -9,7 +9,7 @@ from federation.kube.resource import Json
 
 
 def condition_json(condition: Condition) -> Json:
-    """The condition with every field that the schema requires, empty ones included."""
+    """Encode the condition with every field that the schema requires, including empty ones."""
     observed = {"observedGeneration": condition.observed_generation} if condition.observed_generation else {}
     return {
         "type": condition.type,
@@ -22,5 +22,5 @@ def condition_json(condition: Condition) -> Json:
 
 
 def plain(value: object) -> Any:
-    """The value as JSON has it: objects, lists and scalars, no tuples."""
+    """Convert the value to JSON types: objects, lists and scalars, no tuples."""
     return msgspec.json.decode(msgspec.json.encode(value))

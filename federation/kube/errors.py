@@ -1,4 +1,4 @@
-"""What can go wrong with the API server, in the two kinds a caller tells apart.
+"""Errors of calls to an API server, in the two kinds that callers handle differently.
 
 `Transient` is retried with back-off; `Terminal` becomes a condition and is not retried until something changes.
 The client translates the transport's errors into these and keeps `__cause__`.

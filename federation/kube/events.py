@@ -1,7 +1,7 @@
-"""Kubernetes Events: what was decided about an object, for whoever describes it.
+"""Record decisions about objects as Kubernetes Events, for `kubectl describe`.
 
-The same thing said again about the same object counts up the one Event, also after a restart: its name is made of what
-it says. An Event that can't be written is logged and never fails what it tells of.
+Recording an equal Event again increments its count, also after a restart: its name is a digest of its content. A failed
+write is logged and never fails the decision.
 Source: k8s.io/client-go `tools/record/events_cache.go`, whose keys are the same fields.
 """
 
@@ -23,9 +23,9 @@ log = structlog.get_logger(__name__)
 
 Severity = Literal["Normal", "Warning"]
 NOTE_BYTES: Final = 1024
-"""The longest message that events.k8s.io takes (KEP-383)."""
+"""Maximum bytes of a message in events.k8s.io (KEP-383)."""
 CLUSTER_SCOPED: Final = "default"
-"""The namespace of Events about objects that have none, as `kubectl describe` looks for them."""
+"""The namespace of Events about cluster-scoped objects, where `kubectl describe` reads them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Recorder:
         self._now = now
 
     async def record(self, kind: Kind[Any], about: Resource, *, severity: Severity, reason: str, message: str) -> None:
-        """Says something about an object; `reason` is an enum member's value, in CamelCase."""
+        """Record an Event about an object; `reason` is an enum member's value, in CamelCase."""
         content = EventRecord(severity, reason, message)
         body = event_body(kind, about, content, component=self._component, now=self._now())
         key = ObjectKey(body["metadata"]["namespace"], body["metadata"]["name"])
@@ -62,7 +62,7 @@ class Recorder:
 
 
 def event_body(kind: Kind[Any], about: Resource, record: EventRecord, *, component: str, now: datetime) -> Json:
-    """The Event's object; equal statements about one object have equal names."""
+    """Build the Event; equal content about the same object gives equal names."""
     metadata = about.metadata
     message = record.message.encode()[:NOTE_BYTES].decode(errors="ignore")
     identity = (kind.api_version, kind.kind, metadata.uid, record.severity, record.reason, message, component)

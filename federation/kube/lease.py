@@ -1,13 +1,13 @@
-"""Which of several replicas acts: leader election by a Lease, after client-go (`tools/leaderelection`).
+"""Elect the replica that acts, by a Lease, after client-go (`tools/leaderelection`).
 
-A follower measures how long the holder has been silent by its own monotonic clock from when it saw the Lease change,
-never by the times written in it, so clocks that differ between nodes do no harm. The leader gives up when its last
-renewal, counted from before that request was sent, is `renew_deadline` old; that is earlier than any follower may take
-over. Losing the Lease raises LeadershipLost through `run`, which has then already cancelled what acted: the process is
-to end, and its replacement to start from nothing.
+A follower measures the holder's silence by its own monotonic clock, from when it saw the Lease change. It never uses
+the times in the Lease, so clock skew between nodes is harmless. The leader gives up when its last renewal, counted from
+before that request was sent, is `renew_deadline` old; that is earlier than any follower may take over. When the Lease
+is lost, `run` cancels the work and raises LeadershipLost: the process must end, and its replacement starts without
+state.
 
-Caveat, as with client-go: a process whose event loop stands still longer than the lease may finish the request it was
-in the middle of; every write that matters names the version that it is based on.
+Caveat, as with client-go: a process whose event loop is blocked for longer than the Lease may still finish a request in
+flight; every write that matters names the version that it is based on.
 """
 
 import asyncio
@@ -31,15 +31,15 @@ log = structlog.get_logger(__name__)
 
 
 class LeadershipLost(Exception):
-    """Another replica may act now; this process must not."""
+    """Another replica may act now; this process must stop."""
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
-    """Seconds: how long followers wait for a silent leader, when a leader gives up, how often both look.
+class LeaseDurations:
+    """Durations in seconds of the Lease, of the leader's renewal deadline, and between two attempts.
 
     Raises:
-        ValueError: a leader would give up later than a follower may take over, or before its second try.
+        ValueError: a leader would give up after a follower may take over, or before its second attempt.
     """
 
     duration: float = 15.0
@@ -48,30 +48,30 @@ class Terms:
 
     def __post_init__(self) -> None:
         if not self.duration > self.renew_deadline > 2 * self.retry_period > 0:
-            raise ValueError(f"a lease's terms need duration > renew_deadline > 2 * retry_period > 0: {self}")
+            raise ValueError(f"lease durations must satisfy duration > renew_deadline > 2 * retry_period > 0: {self}")
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """A Lease as it was last seen to change, and when, by this process's monotonic clock."""
+class LeaseObservation:
+    """The last observed change of a Lease, and its time by this process's monotonic clock."""
 
     spec: LeaseSpec
     at: float
 
 
-def observe(before: Observed | None, spec: LeaseSpec, now: float) -> Observed:
-    """What is known once the Lease has been read: the same record keeps the time of its first sight."""
-    return before if before is not None and before.spec == spec else Observed(spec, now)
+def observe(before: LeaseObservation | None, spec: LeaseSpec, now: float) -> LeaseObservation:
+    """Record the Lease that was read; an unchanged one keeps the time of its first observation."""
+    return before if before is not None and before.spec == spec else LeaseObservation(spec, now)
 
 
-def free(observed: Observed, identity: str, now: float) -> bool:
-    """Whether this identity may take the Lease: it is nobody's, its own, or its holder has been silent too long."""
+def is_free(observed: LeaseObservation, identity: str, now: float) -> bool:
+    """Whether this identity may take the Lease: it is free or its own, or its holder has been silent too long."""
     holder = observed.spec.holder_identity
     return holder in {"", identity} or now >= observed.at + observed.spec.lease_duration_seconds
 
 
 class Leadership:
-    """One replica's part in the election for one Lease."""
+    """One replica's participation in the election for one Lease."""
 
     def __init__(
         self,
@@ -79,30 +79,30 @@ class Leadership:
         key: ObjectKey,
         identity: str,
         *,
-        terms: Terms | None = None,
+        durations: LeaseDurations | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         draw: Callable[[], float] = random.random,
     ) -> None:
-        """Prepares to stand; `identity` must be unique to this process, not to its pod: a restart is another life."""
+        """Store the settings; `identity` must be unique to this process, as a restarted container has the same pod."""
         self._api = api
         self._key = key
         self._identity = identity
-        self._terms = terms or Terms()
+        self._durations = durations or LeaseDurations()
         self._clock = clock
         self._now = now
         self._draw = draw
-        self._observed: Observed | None = None
+        self._observed: LeaseObservation | None = None
         self._held: Lease | None = None
         self._renewed_at = float("-inf")
 
     @property
     def leads(self) -> bool:
-        """Whether this replica may act at this very moment."""
-        return self._clock() < self._renewed_at + self._terms.renew_deadline
+        """Whether this replica may act at this moment."""
+        return self._clock() < self._renewed_at + self._durations.renew_deadline
 
     async def run(self, act: Callable[[], Awaitable[None]]) -> None:
-        """Waits to lead, then acts for as long as it leads, and hands the Lease on when `act` ends or is cancelled.
+        """Wait for the Lease, then call `act`, and release the Lease when `act` ends or is cancelled.
 
         Raises:
             LeadershipLost: the Lease was lost; `act` has been cancelled and has ended.
@@ -126,17 +126,17 @@ class Leadership:
     async def _acquire(self) -> None:
         while True:
             try:
-                async with asyncio.timeout(self._terms.renew_deadline):
+                async with asyncio.timeout(self._durations.renew_deadline):
                     if await self._try():
                         return
             except (TimeoutError, KubeError) as error:
                 log.warning("lease_not_acquired", lease=str(self._key), error=str(error))
-            await asyncio.sleep(self._terms.retry_period * (1 + 0.2 * self._draw()))
+            await asyncio.sleep(self._durations.retry_period * (1 + 0.2 * self._draw()))
 
     async def _renew(self) -> Never:
         while True:
-            await asyncio.sleep(self._terms.retry_period)
-            left = self._renewed_at + self._terms.renew_deadline - self._clock()
+            await asyncio.sleep(self._durations.retry_period)
+            left = self._renewed_at + self._durations.renew_deadline - self._clock()
             try:
                 async with asyncio.timeout(max(left, 0.0)):
                     if not await self._try():
@@ -148,12 +148,12 @@ class Leadership:
                 log.warning("lease_not_renewed", lease=str(self._key), error=str(error))
 
     async def _try(self) -> bool:
-        """One attempt to take or renew the Lease; whether it is ours now."""
+        """Try once to take or renew the Lease; return whether this process holds it."""
         asked_at = self._clock()
         try:
             self._held = await self._write(self._held)
         except (Conflict, NotFound, AlreadyExists):
-            # Somebody wrote it, or removed it. Whose it is now is for the Lease to say.
+            # Another replica changed or deleted the Lease; re-read it to find the holder.
             self._held = None
             self._held = await self._write(None)
         if self._held is not None:
@@ -180,7 +180,7 @@ class Leadership:
             body: Json = {"metadata": metadata, "spec": self._claim(0)}
             return await self._api.create(LEASE, body, namespace=self._key.namespace)
         self._observed = observe(self._observed, lease.spec, self._clock())
-        if not free(self._observed, self._identity, self._clock()):
+        if not is_free(self._observed, self._identity, self._clock()):
             return None
         ours = lease.spec.holder_identity == self._identity
         patch = {
@@ -193,7 +193,7 @@ class Leadership:
         time_ = self._time()
         return {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": max(1, round(self._terms.duration)),
+            "leaseDurationSeconds": max(1, round(self._durations.duration)),
             "acquireTime": time_,
             "renewTime": time_,
             "leaseTransitions": transitions,
@@ -203,7 +203,7 @@ class Leadership:
         return rfc3339_micro(self._now())
 
     async def _release(self) -> None:
-        """Hands the Lease on, so that nobody has to wait for its end; it ends by itself when this fails."""
+        """Release the Lease, so that a follower need not wait for its expiry."""
         held, self._held = self._held, None
         if held is None:
             return
@@ -212,7 +212,7 @@ class Leadership:
             "spec": {"holderIdentity": None, "leaseDurationSeconds": 1, "renewTime": self._time()},
         }
         try:
-            async with asyncio.timeout(self._terms.retry_period):
+            async with asyncio.timeout(self._durations.retry_period):
                 await self._api.merge_patch(LEASE, self._key, patch)
         except (TimeoutError, KubeError) as error:
             log.warning("lease_not_released", lease=str(self._key), error=str(error))

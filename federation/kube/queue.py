@@ -1,8 +1,8 @@
-"""Which key is worked on next: a queue of keys with deadlines.
+"""A queue of keys with deadlines, from which workers take the next key.
 
 Guarantees, after kube-rs (`scheduler.rs`, `runner.rs`) and client-go (`util/workqueue`): a key is in the queue once,
-at the earliest of its deadlines; a key that is being worked on is not handed out again until it is done; marked in the
-meantime, it comes again. A key carries no event: whoever takes it reads the world anew.
+at the earliest of its deadlines; a running key is not handed out again until it is done; a key that is added while it
+runs is handed out again afterwards. A key carries no event: the worker reads the current state.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Schedule(Generic[K]):
-    """The pure part: keys, deadlines, and who is being worked on; the time is an argument."""
+    """The pure part: keys, deadlines and running keys; the time is an argument."""
 
     def __init__(self) -> None:
         self._due: dict[K, float] = {}
@@ -30,14 +30,14 @@ class Schedule(Generic[K]):
         return len(self._due)
 
     def add(self, key: K, due: float) -> None:
-        """Marks the key for that time, or leaves it where it is due sooner."""
+        """Add the key with a deadline, unless it is due earlier."""
         present = self._due.get(key)
         if present is None or due < present:
             self._due[key] = due
             heapq.heappush(self._heap, (due, next(self._arrivals), key))
 
     def take(self, now: float) -> K | None:
-        """Hands out the key that has been due the longest, or None; it is running until `done`."""
+        """Take the key that has been due the longest, or None; it is running until `done`."""
         due = self.next_due()
         if due is None or due > now:
             return None
@@ -47,13 +47,13 @@ class Schedule(Generic[K]):
         return key
 
     def done(self, key: K) -> None:
-        """The work on the key has ended; marked in the meantime, it is due again as marked."""
+        """Mark the key as not running; if it was added in the meantime, it is due again."""
         self._running.discard(key)
         if key in self._due:
             heapq.heappush(self._heap, (self._due[key], next(self._arrivals), key))
 
     def next_due(self) -> float | None:
-        """When the next key can be taken; None where there is none."""
+        """Return the time at which the next key can be taken, or None for an empty schedule."""
         while self._heap:
             due, _, key = self._heap[0]
             if key not in self._running and self._due.get(key) == due:
@@ -63,7 +63,7 @@ class Schedule(Generic[K]):
 
 
 class KeyedQueue(Generic[K]):
-    """A schedule that can be waited on, and remembers how often each key has failed in a row."""
+    """A schedule on which workers wait; it counts the consecutive failures of each key."""
 
     def __init__(self, *, backoff: Backoff | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._schedule: Schedule[K] = Schedule()
@@ -76,12 +76,12 @@ class KeyedQueue(Generic[K]):
         return len(self._schedule)
 
     def add(self, key: K, *, delay: float = 0.0) -> None:
-        """Marks the key, to be taken after `delay` seconds at the latest."""
+        """Add the key, due in at most `delay` seconds."""
         self._schedule.add(key, self._clock() + delay)
         self._earlier.set()
 
     async def take(self) -> K:
-        """Waits for a key to be due; the caller ends the work on it with `succeeded` or `failed`."""
+        """Wait for a key to be due; the caller reports the end of the work with `succeeded` or `failed`."""
         while True:
             now = self._clock()
             key = self._schedule.take(now)
@@ -96,12 +96,12 @@ class KeyedQueue(Generic[K]):
                 continue
 
     def succeeded(self, key: K) -> None:
-        """The work on the key is done."""
+        """Report success, which resets the back-off of the key."""
         self._failures.pop(key, None)
         self._end(key)
 
     def failed(self, key: K, *, retry_after: float = 0.0) -> float:
-        """The work on the key failed: it is due again after its back-off, or later if asked for; returns when."""
+        """Requeue the failed key after its back-off, or after `retry_after` if longer; return the delay in seconds."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay = max(self._backoff.delay(failures), retry_after)
         self._schedule.add(key, self._clock() + delay)

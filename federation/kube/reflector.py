@@ -1,17 +1,17 @@
-"""A reflector keeps a store equal to what an API server holds of a kind, for as long as it runs.
+"""A reflector keeps a store equal to the API server's objects of a kind, as long as it runs.
 
 List and watch are one state machine of named states, after kube-rs (`kube-runtime/src/watcher.rs`): each call of `step`
-makes one request or takes one event, and gives the events that follow from it and the next state.
+makes one request or takes one event, and returns the resulting events and the next state.
 
     Empty --> InitPage --> ... --> InitListed --> Watching
       ^          |                   ^     |         |
-      |          |                   +-----|---------+  the stream ended, or was cut: resume at the last version
+      |          |                   +-----|---------+  the stream ended or broke: resume at the last version
       +----------+-------------------------+---------+  410, or any refusal: list again
 
 Guarantees: events reach the store and the subscribers in the order in which the server made them; an object that
-vanished while nobody watched is deleted at the end of the next list; no error ends `run`, each is logged and retried
-with jittered back-off. Assumption: a version is opaque, and only handed back. Caveat: between two versions of an object
-seen, others may have been missed; who needs every event of an object's life is in the wrong place.
+disappeared between two watches is deleted at the end of the next list; no error ends `run`, each is logged and retried
+with jittered back-off. Assumption: a version is opaque and only sent back. Caveat: versions between two
+observed ones may be missed, so a reflector does not suit consumers that need every event of an object.
 """
 
 import asyncio
@@ -32,17 +32,17 @@ from federation.kube.store import Store
 log = structlog.get_logger(__name__)
 
 QUIET: Final = 5.0
-"""Seconds after which the end of a stream that brought nothing is no sign of trouble."""
+"""Seconds after which the end of an empty stream is normal, and not a failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """Nothing is known; the next step asks for the first page."""
+    """Nothing is known; the next step requests the first page."""
 
 
 @dataclass(frozen=True, slots=True)
 class InitPage:
-    """Some pages of a list have come; `seen` is what they held."""
+    """Some pages of a list were read; `seen` holds their keys."""
 
     continue_: str
     seen: frozenset[ObjectKey]
@@ -50,7 +50,7 @@ class InitPage:
 
 @dataclass(frozen=True, slots=True)
 class InitListed:
-    """Everything up to the version is known; the next step begins to watch from it."""
+    """Everything up to the version is known; the next step starts a watch from it."""
 
     resource_version: str
 
@@ -70,21 +70,21 @@ State = Empty | InitPage | InitListed | Watching[T]
 
 @dataclass(frozen=True, slots=True)
 class Apply(Generic[T]):
-    """The object is there, in this version."""
+    """The object exists, in this version."""
 
     resource: T
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """The object is gone."""
+    """The object was deleted."""
 
     key: ObjectKey
 
 
 @dataclass(frozen=True, slots=True)
 class Retain:
-    """A list is complete: what it did not hold is gone."""
+    """A list is complete: objects that are not in it were deleted."""
 
     keys: frozenset[ObjectKey]
 
@@ -94,16 +94,16 @@ ReflectorEvent = Apply[T] | Delete | Retain
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The step did not get on; the next one waits."""
+    """The step failed; the next one waits."""
 
     error: KubeError | None
-    """What the server answered; None for a stream that ended at once, without an event."""
+    """The server's error; None for a stream that ended at once, without an event."""
 
 
 class Reflector(Generic[T]):
     """Lists and watches one kind into a store."""
 
-    def __init__(  # noqa: PLR0913 - three of them say what is watched, as an API server takes it
+    def __init__(  # noqa: PLR0913 - three of them select the watched objects
         self,
         api: Api,
         kind: Kind[T],
@@ -134,15 +134,15 @@ class Reflector(Generic[T]):
         return self._synced.is_set()
 
     async def wait_synced(self) -> None:
-        """Waits until a first list is complete."""
+        """Wait until a first list is complete."""
         await self._synced.wait()
 
     def subscribe(self, listener: Callable[[T | None, T | None], None]) -> None:
-        """Calls the listener with the old and the new version at each change; it must neither block nor raise."""
+        """Call the listener with the old and new version of each change; it must not block or raise."""
         self._listeners.append(listener)
 
     async def run(self) -> None:
-        """Keeps the store equal to the server's state until cancelled."""
+        """Keep the store equal to the server's state until cancelled."""
         state: State[T] = Empty()
         failures = 0
         try:
@@ -157,7 +157,7 @@ class Reflector(Generic[T]):
                     failures += 1
                     await self._pause(failed, failures, state)
                 elif watched:
-                    # Only a watch that works is health: a list may succeed for ever before watches that are refused.
+                    # Only a working watch resets the back-off: lists may succeed while every watch is refused.
                     failures = 0
         finally:
             if isinstance(state, Watching):
@@ -165,7 +165,7 @@ class Reflector(Generic[T]):
                     pass
 
     async def step(self, state: State[T]) -> tuple[list[ReflectorEvent[T]], State[T], Failed | None]:
-        """One request, or one event of the stream: what follows from it, and the state after it."""
+        """Make one request or take one event; return the resulting events and the next state."""
         try:
             match state:
                 case Empty():
@@ -179,7 +179,7 @@ class Reflector(Generic[T]):
                 case _:
                     assert_never(state)
         except Transient as error:
-            # A list goes on at its page, a watch at its version: the server still has both.
+            # A list resumes at its page and a watch at its version, which the server still has.
             resumed = InitListed(state.resource_version) if isinstance(state, Watching) else state
             return [], resumed, Failed(error)
         except KubeError as error:
@@ -231,7 +231,7 @@ class Reflector(Generic[T]):
             case Apply(resource):
                 old = self.store.put(resource)
                 if old is None or old.metadata.resource_version != resource.metadata.resource_version:
-                    self._tell(old, resource)
+                    self._notify(old, resource)
             case Delete(key):
                 self._forget(key)
             case Retain(keys):
@@ -244,9 +244,9 @@ class Reflector(Generic[T]):
     def _forget(self, key: ObjectKey) -> None:
         old = self.store.remove(key)
         if old is not None:
-            self._tell(old, None)
+            self._notify(old, None)
 
-    def _tell(self, old: T | None, new: T | None) -> None:
+    def _notify(self, old: T | None, new: T | None) -> None:
         for listener in self._listeners:
             listener(old, new)
 

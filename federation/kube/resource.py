@@ -1,4 +1,4 @@
-"""What the runtime calls a kind of object, and an object of it."""
+"""Descriptions of kinds and keys of objects."""
 
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -41,5 +41,5 @@ class ObjectKey:
 
 
 def key_of(resource: Resource) -> ObjectKey:
-    """The key under which the object is stored."""
+    """Return the key under which the object is stored."""
     return ObjectKey(resource.metadata.namespace, resource.metadata.name)

@@ -1,8 +1,7 @@
-"""What a reflector has seen of one kind: the newest version of each object, found by key or by index.
+"""A store of one kind: the newest version of each object, found by key or by index.
 
-A store is changed by its reflector alone and read by controllers on the same event loop, so it takes no lock; every
-read is a snapshot that later changes leave alone. It knows nothing of versions or of the server: the reflector hands
-it objects in the order in which the server made them.
+Only its reflector changes a store, and controllers read it on the same event loop, so it needs no lock; every read is a
+snapshot. It knows nothing of versions or the server: the reflector stores objects in the server's order.
 """
 
 from collections import defaultdict
@@ -12,11 +11,11 @@ from typing import Generic
 from federation.kube.resource import ObjectKey, T, key_of
 
 Indexes = Mapping[str, Callable[[T], Iterable[str]]]
-"""Index name to the values under which an object is found; the functions must be total and depend on it alone."""
+"""Index name to the values under which an object is found; the functions must be pure and never raise."""
 
 
 class Store(Generic[T]):
-    """The newest version of each object seen."""
+    """The newest observed version of each object."""
 
     def __init__(self, indexes: Indexes[T] | None = None) -> None:
         self._indexes = dict(indexes or {})
@@ -28,25 +27,25 @@ class Store(Generic[T]):
         return len(self._objects)
 
     def find(self, key: ObjectKey) -> T | None:
-        """The object of that key, or None where there is none."""
+        """Return the object of the key, or None."""
         return self._objects.get(key)
 
     def sorted_keys(self) -> tuple[ObjectKey, ...]:
-        """Every key, in order."""
+        """Return all keys in order."""
         if self._order is None:
             self._order = tuple(sorted(self._objects))
         return self._order
 
     def values(self) -> Iterator[T]:
-        """Every object present at the time of the call, in key order."""
+        """Iterate over the objects present at the time of the call, in key order."""
         return iter([self._objects[key] for key in self.sorted_keys()])
 
     def by_index(self, index: str, value: str) -> Sequence[T]:
-        """The objects that the index files under the value, in key order. Raises KeyError for an unknown index."""
+        """Return the objects with this value in the index, in key order. Raises KeyError for an unknown index."""
         return [self._objects[key] for key in sorted(self._buckets[index].get(value, ()))]
 
     def put(self, resource: T) -> T | None:
-        """Stores a version of an object and returns the one it replaces."""
+        """Store a version of an object; return the one that it replaces, or None."""
         key = key_of(resource)
         old = self._objects.get(key)
         if old is None:
@@ -60,7 +59,7 @@ class Store(Generic[T]):
         return old
 
     def remove(self, key: ObjectKey) -> T | None:
-        """Forgets the object and returns its last version, or None where there was none."""
+        """Remove the object; return its last version, or None."""
         old = self._objects.pop(key, None)
         if old is not None:
             self._order = None

@@ -1,9 +1,9 @@
-"""What goes over the wire to an API server and back, as values: paths, bodies, and errors.
+"""Encode and decode the messages of an API server: paths, bodies and errors.
 
-Everything here is pure. An object is decoded once, from the bytes that came, into its kind's struct; fields that the
-struct does not name, `managedFields` among them, are never built. One object that cannot be decoded must not hide the
-others of its kind: a spoke writes some of them, and could make the hub blind with one bad field. Lists leave it out and
-name it, watches show it as deleted, and only whoever asks for that very object gets an error.
+Everything here is pure. An object is decoded once, from bytes into its kind's struct; fields that the struct does not
+name, such as `managedFields`, are never built. An object that cannot be decoded must not hide the others of its kind: a
+spoke writes some of them, and could blind the hub with one invalid field. Lists skip and report it, watches show it as
+deleted, and only reading that object raises an error.
 """
 
 from functools import cache
@@ -53,7 +53,7 @@ class _Details(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """The `metav1.Status` by which a server explains a refusal."""
+    """The `metav1.Status` with which a server explains a refusal."""
 
     message: str = ""
     reason: str = ""
@@ -67,7 +67,7 @@ def _decoder(struct: type[Any]) -> msgspec.json.Decoder[Any]:
 
 
 def path_of(kind: Kind[Any], namespace: str, name: str = "", subresource: str = "") -> str:
-    """The path of a collection, an object or a subresource; names are quoted, so none can reach another path."""
+    """Build the path of a collection, an object or a subresource; quoting keeps names from reaching other paths."""
     parts = ["apis", kind.group, kind.version] if kind.group else ["api", kind.version]
     if kind.namespaced and namespace:
         parts += ["namespaces", namespace]
@@ -78,7 +78,7 @@ def path_of(kind: Kind[Any], namespace: str, name: str = "", subresource: str = 
 
 
 def object_from(kind: Kind[T], data: bytes | msgspec.Raw) -> T:
-    """The object that the bytes hold. Raises Invalid, naming the object and the field at fault."""
+    """Decode an object. Raises Invalid, which names the object and the invalid field."""
     try:
         return cast("T", _decoder(kind.struct).decode(data))
     except msgspec.DecodeError as error:
@@ -86,7 +86,7 @@ def object_from(kind: Kind[T], data: bytes | msgspec.Raw) -> T:
 
 
 def page_from(kind: Kind[T], data: bytes) -> tuple[Page[T], tuple[Invalid, ...]]:
-    """A page of a list, and why some of its objects are left out. Raises Invalid when the list itself is no list."""
+    """Decode a page of a list, and the errors of skipped objects. Raises Invalid if the body is not a list."""
     try:
         listed = _decoder(_List).decode(data)
     except msgspec.DecodeError as error:
@@ -102,14 +102,14 @@ def page_from(kind: Kind[T], data: bytes) -> tuple[Page[T], tuple[Invalid, ...]]
 
 
 def event_from(kind: Kind[T], line: bytes) -> tuple[WatchEvent[T], Invalid | None]:
-    """A line of a watch, and why its object is shown as deleted where it cannot be decoded.
+    """Decode a line of a watch; an object that cannot be decoded becomes a deletion with its error.
 
-    Such a deletion carries the metadata alone, which is all that a reflector reads of one.
+    Such a deletion contains only the metadata, which is all that a reflector reads.
 
     Raises:
         Gone: the version is too old to be watched from.
-        KubeError: any other error that the server sent in the place of an event.
-        Unavailable: the line is none.
+        KubeError: any other error that the server sent in place of an event.
+        Unavailable: the line is not an event.
     """
     try:
         event = _decoder(_Event).decode(line)
@@ -117,7 +117,7 @@ def event_from(kind: Kind[T], line: bytes) -> tuple[WatchEvent[T], Invalid | Non
             raise error_from(_decoder(Status).decode(event.object).code or 500, bytes(event.object))
         version = _bare(event.object).metadata.resource_version
     except msgspec.DecodeError as error:
-        raise Unavailable(f"the watch of {kind.plural} sent what is no event: {error}") from error
+        raise Unavailable(f"the watch of {kind.plural} sent an invalid event: {error}") from error
     if event.type == "BOOKMARK":
         return WatchEvent("BOOKMARK", None, version), None
     if event.type not in {"ADDED", "MODIFIED", "DELETED"}:
@@ -129,7 +129,7 @@ def event_from(kind: Kind[T], line: bytes) -> tuple[WatchEvent[T], Invalid | Non
 
 
 def error_from(code: int, body: bytes, retry_after: str = "") -> KubeError:
-    """The error that an answer means; `retry_after` is the header's text, of which only seconds are honoured."""
+    """Map an answer to an error; of `retry_after`, the header's text, only seconds are supported."""
     try:
         status = _decoder(Status).decode(body)
     except msgspec.DecodeError:
@@ -137,7 +137,7 @@ def error_from(code: int, body: bytes, retry_after: str = "") -> KubeError:
     message = f"{code} {status.reason}: {status.message}".replace(" :", ":")
     details = status.details or _Details()
     causes = {cause.reason for cause in details.causes or ()}
-    if code == 410 or "ResourceVersionTooLarge" in causes:  # the latter: the server's storage was set back
+    if code == 410 or "ResourceVersionTooLarge" in causes:  # the latter: the server's storage was restored
         return Gone(message)
     if code in {408, 429} or code >= 500:
         seconds = float(retry_after) if retry_after.isdecimal() else details.retry_after_seconds
@@ -149,7 +149,7 @@ def error_from(code: int, body: bytes, retry_after: str = "") -> KubeError:
 
 
 def _bare(data: bytes | msgspec.Raw) -> Resource:
-    """The object's metadata alone, empty where even that cannot be read."""
+    """Decode only the object's metadata; empty if even that is invalid."""
     try:
         return cast("Resource", _decoder(Resource).decode(data))
     except msgspec.DecodeError:

@@ -1,7 +1,7 @@
-"""What one cluster's agent consists of, as structures: the templates with this cluster's fields set.
+"""Render the manifests of one cluster's agent: the templates with this cluster's fields set.
 
-Pure. A value of an administrator or of a cluster becomes the value of a field that is named here; it can add neither
-a key nor an object, whatever it contains.
+Pure. A value from an administrator or a cluster only becomes the value of a field that is named here, so it cannot add
+a key or an object.
 """
 
 import copy
@@ -19,27 +19,27 @@ from hub_manager.addon.templates import ALWAYS, NAMESPACE, PROXY_CA, Templates
 PROXY_CA_KEY: Final = "ca-bundle.crt"
 PROXY_CA_FOLDER: Final = "/managed/proxy-ca"
 ORPHAN_ANNOTATION: Final = "addon.open-cluster-management.io/deletion-orphan"
-"""Marks what stays on the spoke when the add-on goes, as addon-framework marks it."""
+"""Marks objects that stay on the spoke when the add-on is disabled, as in addon-framework."""
 
 _NAMESPACED: Final = frozenset({"ServiceAccount", "Role", "RoleBinding", "ConfigMap", "NetworkPolicy", "Deployment"})
 
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """What tells one cluster's agent from another's."""
+    """The values in which the agents of clusters differ."""
 
     cluster: str
     namespace: str
     """The install namespace on the spoke."""
     image: str
-    """The agent's image before any mirror."""
+    """The agent's image before mirrors are applied."""
     trust_bundle: str
     """PEM text of the certificate authorities."""
     configuration: Configuration
 
 
 def render(templates: Templates, facts: AgentFacts) -> tuple[Json, ...]:
-    """The manifests, in the order in which a work agent has to apply them."""
+    """Render the manifests in the order in which a work agent must apply them."""
     objects = {name: copy.deepcopy(templates.objects[name]) for name in (*ALWAYS, NAMESPACE, PROXY_CA)}
     for manifest in objects.values():
         _place(manifest, facts.namespace)
@@ -50,12 +50,12 @@ def render(templates: Templates, facts: AgentFacts) -> tuple[Json, ...]:
 
     first = (objects[NAMESPACE],) if facts.namespace != DEFAULT_INSTALL_NAMESPACE else ()
     proxy = (objects[PROXY_CA],) if _has_proxy_ca(facts.configuration) else ()
-    definitions = tuple(_outliving(definition) for definition in templates.definitions)
+    definitions = tuple(_orphaned(definition) for definition in templates.definitions)
     return (*first, *definitions, *proxy, *(objects[name] for name in ALWAYS))
 
 
-def _outliving(definition: Json) -> Json:
-    """The definition, left behind when the add-on goes: with it every object of the site would be deleted."""
+def _orphaned(definition: Json) -> Json:
+    """Mark the definition as orphaned on deletion: deleting it would delete every object of the site."""
     kept = copy.deepcopy(definition)
     kept["metadata"].setdefault("annotations", {})[ORPHAN_ANNOTATION] = ""
     return kept
@@ -96,7 +96,7 @@ def _environment(facts: AgentFacts) -> dict[str, str]:
         ("NO_PROXY", proxy.no_proxy),
     ):
         if value:
-            # Which of the two a program reads differs; OCM's own template add-ons get both.
+            # Programs differ in which of the two they read; OCM's template add-ons set both.
             environment |= {name: value, name.lower(): value}
     if _has_proxy_ca(facts.configuration):
         environment["CA_BUNDLE_FILE_PATH"] = f"{PROXY_CA_FOLDER}/{PROXY_CA_KEY}"

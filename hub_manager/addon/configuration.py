@@ -1,9 +1,9 @@
-"""The AddOnDeploymentConfig in force for a cluster, and what it asks for.
+"""Resolve the AddOnDeploymentConfig that applies to a cluster.
 
-OCM's addon-manager records in `status.configReferences` which configuration is in force and, while it rolls a change
-out, with which digest. That status can be written by the spoke: a reference counts only when the administrator named
-the object for this add-on, in a field that no spoke can write, and the digest is recomputed from the object itself.
-A configuration that addon-manager has not released to the cluster yet leaves what is deployed as it is.
+OCM's addon-manager records in `status.configReferences` which configuration applies and, during a rollout, its digest.
+A spoke can write that status. So a reference counts only if the administrator named the object for this add-on, in a
+field that a spoke cannot write, and the digest is recomputed from the object. Until addon-manager releases a
+configuration to the cluster, the deployed manifests stay unchanged.
 """
 
 from collections.abc import Mapping
@@ -38,21 +38,21 @@ class ConfigurationReason(Enum):
     """The reasons of the condition `ConfigurationAccepted`."""
 
     ACCEPTED = "Accepted"
-    """In force as it stands, or there is none."""
+    """Applied in full, or not set."""
     VARIABLES_IGNORED = "VariablesIgnored"
-    """In force, but for variables that this add-on does not know."""
+    """Applied, except for variables that this add-on does not support."""
     PENDING = "Pending"
-    """OCM's addon-manager has not settled or not released it to this cluster; what is deployed stays."""
+    """OCM's addon-manager has not resolved it or not released it to this cluster; the deployed manifests stay."""
     UNSUPPORTED = "UnsupportedKind"
-    """The administrator named a configuration of a kind that this add-on does not read."""
+    """The administrator named a configuration of an unsupported kind."""
     MISSING = "NotFound"
     """The administrator named an object that does not exist."""
     INVALID = "Invalid"
-    """A field can't be honoured; the message names it."""
+    """A field is invalid; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
+class ResolvedConfig:
     """The configuration to deploy with."""
 
     configuration: Configuration
@@ -61,50 +61,58 @@ class InForce:
 
 
 @dataclass(frozen=True, slots=True)
-class Withheld:
-    """No configuration to deploy with: what is deployed stays as it is."""
+class UnresolvedConfig:
+    """The reason why no configuration can be applied; the deployed manifests stay unchanged."""
 
     reason: ConfigurationReason
     message: str
 
 
-def resolve(addon: ManagedClusterAddOn, fleet: ClusterManagementAddOn, configs: Configs) -> InForce | Withheld:
-    """The configuration in force for the cluster, or why none can be honoured."""
+def resolve(
+    addon: ManagedClusterAddOn, cluster_management_addon: ClusterManagementAddOn, configs: Configs
+) -> ResolvedConfig | UnresolvedConfig:
+    """Resolve the configuration for the cluster, or the reason why it cannot be applied."""
     for chosen in addon.spec.configs:
         if chosen.kind != DEPLOYMENT_CONFIG:
             kind = f"{chosen.resource}.{chosen.group}"
-            return Withheld(
+            return UnresolvedConfig(
                 ConfigurationReason.UNSUPPORTED,
-                f"spec.configs names a {kind}: remove it, only AddOnDeploymentConfigs are supported.",
+                f"Remove the {kind} from spec.configs: only AddOnDeploymentConfigs are supported.",
             )
     if not is_true(addon.status.conditions, "Configured"):
-        return Withheld(ConfigurationReason.PENDING, "OCM's addon-manager has not settled the configuration yet.")
+        return UnresolvedConfig(
+            ConfigurationReason.PENDING, "OCM's addon-manager has not resolved the configuration yet."
+        )
     reference = _reference(addon)
-    admissible = admissible_configs(addon, fleet)
+    admissible = admissible_configs(addon, cluster_management_addon)
     if reference is None:
         if admissible and addon.spec.configs:
-            return Withheld(ConfigurationReason.PENDING, "OCM's addon-manager has not taken up spec.configs yet.")
-        return InForce(Configuration(), message="No configuration is in force.")
+            return UnresolvedConfig(
+                ConfigurationReason.PENDING, "OCM's addon-manager has not applied spec.configs yet."
+            )
+        return ResolvedConfig(Configuration(), message="No AddOnDeploymentConfig is set.")
     return _released(reference, admissible, configs)
 
 
-def admissible_configs(addon: ManagedClusterAddOn, fleet: ClusterManagementAddOn) -> frozenset[ConfigReferent]:
-    """The configurations that the administrator named for this cluster, in fields that no spoke can write.
+def admissible_configs(
+    addon: ManagedClusterAddOn, cluster_management_addon: ClusterManagementAddOn
+) -> frozenset[ConfigReferent]:
+    """Return the configurations that the administrator named for this cluster, in fields closed to spokes.
 
-    A choice on the ManagedClusterAddOn rules out every other. Which of the install strategy's Placements selected the
-    cluster is not asked, so that all configurations it names are admissible.
+    Configurations on the ManagedClusterAddOn exclude all others. The Placement that selected the cluster is not read,
+    so all configurations of the install strategy are admissible.
     """
     own = frozenset(c.referent for c in addon.spec.configs if c.kind == DEPLOYMENT_CONFIG)
     if own:
         return own
     defaults = {
         supported.default_config
-        for supported in fleet.spec.supported_configs
+        for supported in cluster_management_addon.spec.supported_configs
         if supported.kind == DEPLOYMENT_CONFIG and supported.default_config is not None
     }
     placed = {
         config.referent
-        for placement in fleet.spec.install_strategy.placements
+        for placement in cluster_management_addon.spec.install_strategy.placements
         for config in placement.configs
         if config.kind == DEPLOYMENT_CONFIG
     }
@@ -112,13 +120,13 @@ def admissible_configs(addon: ManagedClusterAddOn, fleet: ClusterManagementAddOn
 
 
 def observed_references(
-    addon: ManagedClusterAddOn, fleet: ClusterManagementAddOn, configs: Configs
+    addon: ManagedClusterAddOn, cluster_management_addon: ClusterManagementAddOn, configs: Configs
 ) -> tuple[ConfigReference, ...]:
-    """`status.configReferences` with our part filled in: the generation seen, and the digests of `spec.configs`.
+    """Fill in our part of `status.configReferences`: the observed generation, and the digests of `spec.configs`.
 
-    The other digests are addon-manager's to release, cluster by cluster.
+    OCM's addon-manager sets the other digests when it releases a change to the cluster.
     """
-    admissible = admissible_configs(addon, fleet)
+    admissible = admissible_configs(addon, cluster_management_addon)
     own = {c.referent for c in addon.spec.configs if c.kind == DEPLOYMENT_CONFIG}
 
     def observed(reference: ConfigReference) -> ConfigReference:
@@ -138,7 +146,7 @@ def observed_references(
 
 
 def install_namespace(addon: ManagedClusterAddOn, configuration: Configuration) -> str:
-    """Where the agent lives on the spoke: the configuration's word, then the add-on's, then OCM's default."""
+    """Return the agent's namespace on the spoke: from the configuration, else from the add-on, else OCM's default."""
     return configuration.agent_install_namespace or addon.spec.install_namespace or DEFAULT_INSTALL_NAMESPACE
 
 
@@ -148,31 +156,37 @@ def _reference(addon: ManagedClusterAddOn) -> ConfigReference | None:
 
 def _released(
     reference: ConfigReference, admissible: frozenset[ConfigReferent], configs: Configs
-) -> InForce | Withheld:
+) -> ResolvedConfig | UnresolvedConfig:
     desired = reference.desired_config
     if desired is None or desired.referent not in admissible:
-        return Withheld(
+        return UnresolvedConfig(
             ConfigurationReason.PENDING,
-            "status.configReferences names a configuration that the administrator did not choose for this add-on.",
+            "status.configReferences names a configuration that spec.configs and the ClusterManagementAddOn do not.",
         )
     name = f"{desired.namespace}/{desired.name}"
     config = configs.get(desired.referent)
     if config is None:
-        return Withheld(ConfigurationReason.MISSING, f"AddOnDeploymentConfig {name} does not exist: create it.")
+        return UnresolvedConfig(
+            ConfigurationReason.MISSING,
+            f"AddOnDeploymentConfig {name} does not exist. Create it, or remove the reference.",
+        )
     if desired.spec_hash != spec_hash(config):
-        return Withheld(
-            ConfigurationReason.PENDING, f"AddOnDeploymentConfig {name} changed and is not rolled out here yet."
+        return UnresolvedConfig(
+            ConfigurationReason.PENDING,
+            f"The change of AddOnDeploymentConfig {name} is not rolled out to this cluster yet.",
         )
     return _decoded(name, config.spec)
 
 
-def _decoded(name: str, spec: Json) -> InForce | Withheld:
+def _decoded(name: str, spec: Json) -> ResolvedConfig | UnresolvedConfig:
     configuration = decode(spec)
     if isinstance(configuration, str):
-        return Withheld(ConfigurationReason.INVALID, f"AddOnDeploymentConfig {name}: {configuration}")
+        return UnresolvedConfig(ConfigurationReason.INVALID, f"AddOnDeploymentConfig {name}: {configuration}")
     if configuration.ignored_variables:
         ignored = ", ".join(configuration.ignored_variables)
-        return InForce(
-            configuration, ConfigurationReason.VARIABLES_IGNORED, f"Variables not known to this add-on: {ignored}."
+        return ResolvedConfig(
+            configuration,
+            ConfigurationReason.VARIABLES_IGNORED,
+            f"Unsupported customizedVariables are ignored: {ignored}.",
         )
-    return InForce(configuration)
+    return ResolvedConfig(configuration)

@@ -1,4 +1,4 @@
-"""Which changes concern which cluster's add-on: the reflectors of the add-on's part, and its two controllers."""
+"""The reflectors and the two controllers of the add-on, which map changed objects to clusters."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,21 +26,21 @@ from federation.kube.kinds import (
 )
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource
-from hub_manager.addon import fleet
-from hub_manager.addon.plan import Settings
-from hub_manager.addon.reconciler import BY_NAMESPACE, AddonReconciler, Stores
-from hub_manager.addon.works import has_brought
+from hub_manager.addon import cluster_management_addon
+from hub_manager.addon.plan import AddOnSettings
+from hub_manager.addon.reconciler import BY_NAMESPACE, AddOnReconciler, AddOnStores
+from hub_manager.addon.works import has_applied_bundle
 
 OURS: Final = f"{ADDON_LABEL}={ADDON_NAME}"
 
 
 @dataclass(frozen=True)
-class AddonReflectors:
-    """What the add-on's part watches; the first three are of use to other parts too."""
+class AddOnReflectors:
+    """The reflectors of the add-on's controllers; other controllers share the first three."""
 
     clusters: Reflector[ManagedCluster]
     addons: Reflector[ManagedClusterAddOn]
-    fleets: Reflector[ClusterManagementAddOn]
+    cluster_management_addons: Reflector[ClusterManagementAddOn]
     configs: Reflector[AddOnDeploymentConfig]
     works: Reflector[ManifestWork]
     roles: Reflector[Role]
@@ -53,7 +53,7 @@ class AddonReflectors:
             (
                 self.clusters,
                 self.addons,
-                self.fleets,
+                self.cluster_management_addons,
                 self.configs,
                 self.works,
                 self.roles,
@@ -64,20 +64,20 @@ class AddonReflectors:
         )
 
 
-def watch_addons(api: Api, namespace: str) -> AddonReflectors:
-    """The reflectors, not running yet.
+def watch_addons(api: Api, namespace: str) -> AddOnReflectors:
+    """Create the reflectors, not running yet.
 
     Args:
         api: The hub's API server.
-        namespace: The manager's own, where the trust bundle is.
+        namespace: The manager's namespace, which contains the trust bundle.
     """
     by_namespace: Mapping[str, Callable[[Resource], Iterable[str]]] = {
         BY_NAMESPACE: lambda resource: (resource.metadata.namespace,)
     }
-    return AddonReflectors(
+    return AddOnReflectors(
         clusters=Reflector(api, MANAGED_CLUSTER),
         addons=Reflector(api, MANAGED_CLUSTER_ADD_ON),
-        fleets=Reflector(api, CLUSTER_MANAGEMENT_ADD_ON),
+        cluster_management_addons=Reflector(api, CLUSTER_MANAGEMENT_ADD_ON),
         configs=Reflector(api, ADD_ON_DEPLOYMENT_CONFIG),
         works=Reflector(api, MANIFEST_WORK, label_selector=OURS, indexes=by_namespace),
         roles=Reflector(api, ROLE, label_selector=OURS),
@@ -88,40 +88,47 @@ def watch_addons(api: Api, namespace: str) -> AddonReflectors:
 
 
 def addon_controllers(
-    api: Api, reflectors: AddonReflectors, settings: Settings, *, namespace: str, now: Callable[[], datetime]
+    api: Api, reflectors: AddOnReflectors, settings: AddOnSettings, *, namespace: str, now: Callable[[], datetime]
 ) -> tuple[Controller, Controller]:
-    """The controller of the clusters' add-ons and that of the fleet's, not running yet."""
+    """Create the controllers of the ManagedClusterAddOns and the ClusterManagementAddOn, not running yet."""
 
     def trust_bundle() -> str:
         found = reflectors.bundles.store.find(ObjectKey(namespace, TRUST_BUNDLE))
         return "" if found is None else found.data.get(TRUST_BUNDLE_KEY, "")
 
-    stores = Stores(
+    stores = AddOnStores(
         clusters=reflectors.clusters.store,
         addons=reflectors.addons.store,
-        fleets=reflectors.fleets.store,
+        cluster_management_addons=reflectors.cluster_management_addons.store,
         configs=reflectors.configs.store,
         works=reflectors.works.store,
         roles=reflectors.roles.store,
         role_bindings=reflectors.role_bindings.store,
         scores=reflectors.scores.store,
     )
-    reconciler = AddonReconciler(api, stores, settings, trust_bundle=trust_bundle, now=now)
+    reconciler = AddOnReconciler(api, stores, settings, trust_bundle=trust_bundle, now=now)
     addons = Controller("addon", reconciler.reconcile_addon, _addon_sources(reflectors))
-    fleets = Controller("addon-fleet", reconciler.reconcile_fleet, _fleet_sources(reflectors), workers=1)
-    # No object's change announces the ClusterManagementAddOn that is still to be made.
-    fleets.enqueue(fleet.KEY)
-    return addons, fleets
+    cluster_management_addons = Controller(
+        "addon-fleet",
+        reconciler.reconcile_cluster_management_addon,
+        _cluster_management_addon_sources(reflectors),
+        workers=1,
+    )
+    # A ClusterManagementAddOn that does not exist yet causes no event.
+    cluster_management_addons.enqueue(cluster_management_addon.KEY)
+    return addons, cluster_management_addons
 
 
-def bundle_is_everywhere(reflectors: AddonReflectors, bundle: str) -> bool:
-    """Whether every cluster with the add-on has that trust bundle, as far as its works tell."""
+def is_bundle_rolled_out(reflectors: AddOnReflectors, bundle: str) -> bool:
+    """Whether every cluster with the add-on has reported that its works with this trust bundle are applied."""
     works = reflectors.works.store
     enabled = (a for a in reflectors.addons.store.values() if _ours(a) and not a.metadata.deleting)
-    return all(any(has_brought(work, bundle) for work in works.by_index(BY_NAMESPACE, a.cluster)) for a in enabled)
+    return all(
+        any(has_applied_bundle(work, bundle) for work in works.by_index(BY_NAMESPACE, a.cluster)) for a in enabled
+    )
 
 
-def _addon_sources(reflectors: AddonReflectors) -> tuple[Source[Any], ...]:
+def _addon_sources(reflectors: AddOnReflectors) -> tuple[Source[Any], ...]:
     def every_addon(_changed: Resource) -> Iterable[ObjectKey]:
         return [_key(addon.cluster) for addon in reflectors.addons.store.values() if _ours(addon)]
 
@@ -139,7 +146,10 @@ def _addon_sources(reflectors: AddonReflectors) -> tuple[Source[Any], ...]:
     return (
         Source(reflectors.addons, lambda addon: (_key(addon.cluster),) if _ours(addon) else ()),
         Source(reflectors.clusters, lambda cluster: (_key(cluster.name),)),
-        Source(reflectors.fleets, lambda found: every_addon(found) if found.metadata.name == ADDON_NAME else ()),
+        Source(
+            reflectors.cluster_management_addons,
+            lambda found: every_addon(found) if found.metadata.name == ADDON_NAME else (),
+        ),
         Source(reflectors.configs, users_of_config),
         Source(reflectors.bundles, users_of_bundle),
         *(
@@ -149,10 +159,13 @@ def _addon_sources(reflectors: AddonReflectors) -> tuple[Source[Any], ...]:
     )
 
 
-def _fleet_sources(reflectors: AddonReflectors) -> tuple[Source[Any], ...]:
+def _cluster_management_addon_sources(reflectors: AddOnReflectors) -> tuple[Source[Any], ...]:
     return (
-        Source(reflectors.fleets, lambda found: (fleet.KEY,) if found.metadata.name == ADDON_NAME else ()),
-        Source(reflectors.configs, lambda _config: (fleet.KEY,)),
+        Source(
+            reflectors.cluster_management_addons,
+            lambda found: (cluster_management_addon.KEY,) if found.metadata.name == ADDON_NAME else (),
+        ),
+        Source(reflectors.configs, lambda _config: (cluster_management_addon.KEY,)),
     )
 
 

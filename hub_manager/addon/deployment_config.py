@@ -1,6 +1,6 @@
-"""What an AddOnDeploymentConfig says: its fields as values, checked, and its digest as OCM computes it.
+"""Decode and validate an AddOnDeploymentConfig, and compute its digest as OCM does.
 
-Whether it is in force for a cluster is `configuration`'s business.
+The module `configuration` decides whether it applies to a cluster.
 Source: open-cluster-management.io/api `addon/v1alpha1/types_addondeploymentconfig.go`.
 """
 
@@ -16,7 +16,7 @@ from federation.api.ocm.addon import AddOnDeploymentConfig
 from federation.kube.resource import Json
 
 SUPPORTED_VARIABLES: Final = frozenset({"LOG_LEVEL"})
-"""The customized variables that reach the agent's environment; a shared configuration may hold others' as well."""
+"""The customized variables that are set in the agent's environment; a shared configuration may hold others."""
 
 _GO_ESCAPES: Final = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 
@@ -46,7 +46,7 @@ class NodePlacement(Struct, frozen=True):
 
 
 class ImageMirror(Struct, frozen=True):
-    """Where images of a source are pulled from instead."""
+    """The mirror from which images of a source are pulled."""
 
     mirror: str = ""
     source: str = ""
@@ -69,13 +69,13 @@ class ResourceRequirements(Struct, frozen=True):
 
 
 class ContainerResources(Struct, frozen=True):
-    """Resources of the containers that match `kind:name:container`, each part possibly `*`."""
+    """Resources of the containers that match `kind:name:container`, each part may be `*`."""
 
     container_id: str = msgspec.field(name="containerID")
     resources: ResourceRequirements = ResourceRequirements()
 
     def matches(self, kind: str, name: str, container: str) -> bool:
-        """Whether the container is meant."""
+        """Whether the container ID matches the container."""
         return all(
             wanted in {"*", present}
             for wanted, present in zip(self.container_id.split(":"), (kind, name, container), strict=False)
@@ -83,7 +83,7 @@ class ContainerResources(Struct, frozen=True):
 
 
 class Configuration(Struct, frozen=True):
-    """What an AddOnDeploymentConfig asks for; with every default it asks for nothing."""
+    """The spec of an AddOnDeploymentConfig; the defaults change nothing."""
 
     customized_variables: tuple[Variable, ...] = ()
     node_placement: NodePlacement | None = None
@@ -94,19 +94,19 @@ class Configuration(Struct, frozen=True):
 
     @property
     def variables(self) -> dict[str, str]:
-        """The customized variables that the agent reads."""
+        """The supported customized variables."""
         return {v.name: v.value for v in self.customized_variables if v.name in SUPPORTED_VARIABLES}
 
     @property
     def ignored_variables(self) -> tuple[str, ...]:
-        """The customized variables that it does not read, sorted."""
+        """The unsupported customized variables, sorted."""
         return tuple(sorted({v.name for v in self.customized_variables} - SUPPORTED_VARIABLES))
 
     def image(self, image: str) -> str:
-        """The image's name at its mirror; of several that match, the last counts.
+        """Return the image's name at its mirror; the last matching mirror counts.
 
-        As addon-framework `pkg/addonfactory/addondeploymentconfig.go`, `OverrideImage`, does it, but that a mirror
-        without a name is left out, as the API's documentation says.
+        Source: addon-framework `pkg/addonfactory/addondeploymentconfig.go`, `OverrideImage`; but a mirror without
+        a name is skipped, as the API documents.
         """
         mirrored = image
         for registry in self.registries:
@@ -120,39 +120,39 @@ class Configuration(Struct, frozen=True):
         return mirrored
 
     def resources(self, kind: str, name: str, container: str) -> ResourceRequirements | None:
-        """The container's resources, or None to leave them; of several that match, the last counts."""
+        """Return the container's resources, or None to keep its own; the last match counts."""
         matching = [r.resources for r in self.resource_requirements if r.matches(kind, name, container)]
         return matching[-1] if matching else None
 
 
 def spec_hash(config: AddOnDeploymentConfig) -> str:
-    """The digest of a configuration as OCM computes it, so that addon-manager recognises it.
+    """Compute the digest of a configuration as OCM does, so that addon-manager recognizes it.
 
-    SHA-256 of Go's `json.Marshal` of the fields beside metadata and status: sorted keys, no spaces, and `<`, `>`,
-    `&`, U+2028 and U+2029 escaped. Source: addon-framework `pkg/utils/helpers.go`, `GetSpecHash`.
+    It is the SHA-256 of Go's `json.Marshal` of the fields other than metadata and status: sorted keys, no spaces, and
+    `<`, `>`, `&`, U+2028 and U+2029 escaped. Source: addon-framework `pkg/utils/helpers.go`, `GetSpecHash`.
     """
     text = json.dumps({"spec": config.spec}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.translate(_GO_ESCAPES).encode()).hexdigest()
 
 
 def decode(spec: Json) -> Configuration | str:
-    """The configuration, or what is wrong with it: the field and the remedy."""
+    """Decode the configuration, or return a message that names the invalid field and the remedy."""
     try:
         configuration = msgspec.convert(spec, Configuration)
     except msgspec.ValidationError as error:
         return f"spec: {error}"
-    return _wrong(configuration) or configuration
+    return _problem(configuration) or configuration
 
 
-def _wrong(configuration: Configuration) -> str:
+def _problem(configuration: Configuration) -> str:
     namespace = configuration.agent_install_namespace
     if namespace and not is_dns_label(namespace):
-        return "spec.agentInstallNamespace is no namespace's name."
+        return "Set spec.agentInstallNamespace to a DNS label."
     for requirement in configuration.resource_requirements:
         if requirement.container_id.count(":") != 2:
-            return f"spec.resourceRequirements: containerID {requirement.container_id!r} is not kind:name:container."
+            return f"Set spec.resourceRequirements containerID {requirement.container_id!r} to kind:name:container."
     try:
         configuration.proxy_config.ca_bundle.decode("ascii")
     except UnicodeDecodeError:
-        return "spec.proxyConfig.caBundle is not PEM text."
+        return "Set spec.proxyConfig.caBundle to PEM text."
     return ""

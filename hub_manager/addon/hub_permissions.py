@@ -1,7 +1,7 @@
-"""What an agent may do on the hub: read its own AddOnPlacementScore and write that one's status, nothing else.
+"""Grant an agent its rights on the hub: read its own AddOnPlacementScore and write that object's status.
 
-The hub manager makes the score object itself, so that no agent needs `create`, which RBAC can't limit to a name.
-Everything is owned by the cluster's ManagedClusterAddOn and goes with it.
+The hub manager creates the score object, so that agents do not need `create`, which RBAC cannot limit to a name. The
+cluster's ManagedClusterAddOn owns all these objects, which are deleted with it.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ from federation.kube.resource import Json, ObjectKey
 from hub_manager.addon.registration import TOKEN_DRIVER
 
 NAME: Final = f"open-cluster-management:{ADDON_NAME}:agent"
-"""The Role and the RoleBinding, in every cluster's namespace."""
+"""The name of the Role and the RoleBinding in every cluster's namespace."""
 
 RULES: Final[tuple[Json, ...]] = (
     {
@@ -31,7 +31,7 @@ RULES: Final[tuple[Json, ...]] = (
 
 
 def owner_reference(addon: ManagedClusterAddOn) -> Json:
-    """The reference that makes an object in the cluster's namespace go when the add-on goes."""
+    """Build the owner reference with which an object is deleted together with the add-on."""
     return {
         "apiVersion": f"{ADDON_GROUP}/v1alpha1",
         "kind": "ManagedClusterAddOn",
@@ -43,7 +43,7 @@ def owner_reference(addon: ManagedClusterAddOn) -> Json:
 
 
 def metadata(addon: ManagedClusterAddOn, name: str) -> Json:
-    """The metadata of an object in the cluster's namespace that belongs to the add-on."""
+    """Build the metadata of an object in the cluster's namespace that belongs to the add-on."""
     return {
         "name": name,
         "namespace": addon.cluster,
@@ -53,7 +53,7 @@ def metadata(addon: ManagedClusterAddOn, name: str) -> Json:
 
 
 def role(addon: ManagedClusterAddOn) -> Json:
-    """The agent's rights on the hub."""
+    """Build the Role with the agent's rights on the hub."""
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
@@ -63,7 +63,7 @@ def role(addon: ManagedClusterAddOn) -> Json:
 
 
 def subjects(addon: ManagedClusterAddOn) -> tuple[Json, ...]:
-    """Who the agent is on the hub: by certificate a group that names this cluster and this add-on, by token a user."""
+    """Return the agent's subjects on the hub: with a certificate a group, with a token a service account."""
     if addon.status.kube_client_driver == TOKEN_DRIVER:
         return ({"kind": "ServiceAccount", "name": f"{ADDON_NAME}-agent", "namespace": addon.cluster},)
     own_group = agent_subject(addon.cluster).groups[0]
@@ -74,7 +74,7 @@ ROLE_REF: Final[Json] = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role"
 
 
 def role_binding(addon: ManagedClusterAddOn) -> Json:
-    """Gives the agent, and nobody else, the rights of `role`."""
+    """Build the RoleBinding that grants the rights of `role` to the agent only."""
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
@@ -85,7 +85,7 @@ def role_binding(addon: ManagedClusterAddOn) -> Json:
 
 
 def placement_score(addon: ManagedClusterAddOn) -> Json:
-    """The object whose status the agent writes."""
+    """Build the object whose status the agent writes."""
     return {
         "apiVersion": "cluster.open-cluster-management.io/v1alpha1",
         "kind": "AddOnPlacementScore",
@@ -94,5 +94,5 @@ def placement_score(addon: ManagedClusterAddOn) -> Json:
 
 
 def permission_key(cluster: str) -> ObjectKey:
-    """Where a cluster's Role and RoleBinding are."""
+    """Return the key of a cluster's Role and RoleBinding."""
     return ObjectKey(cluster, NAME)

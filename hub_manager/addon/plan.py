@@ -1,12 +1,13 @@
-"""What there is to do for one cluster's add-on: everything observed in, the writes out, in their order.
+"""Plan the writes for one cluster's add-on, in their order, from everything that was observed.
 
-Pure and level-triggered: the same observation gives the same writes, and an observation in which they all took effect
-gives none. The order is OCM's: supported configurations first, then the agent's rights on the hub, then registrations
-and install namespace, then the works (addon-framework `controllers/registration`, `controllers/agentdeploy`).
+Pure and level-triggered: the same observation gives the same writes, and none once all took effect.
 
-Deletion needs no finalizer: every object has the ManagedClusterAddOn as its owner, so that a partitioned spoke can't
-hold the add-on's end up, and its rights on the hub go at once. What the API server's garbage collector would do is done
-here too, so that nothing stays where it is slow or its discovery is broken.
+The order is OCM's: first the supported configurations, then the agent's rights on the hub, then registrations and
+install namespace, then the works (addon-framework `controllers/registration`, `controllers/agentdeploy`).
+
+Deletion needs no finalizer: the ManagedClusterAddOn owns every object, so a partitioned spoke cannot delay its
+deletion, and the agent's rights on the hub are removed at once. The plan also deletes what the garbage collector would
+delete, in case the collector is slow or its discovery is broken.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,8 +31,8 @@ from hub_manager.addon.configuration import (
     DEPLOYMENT_CONFIG,
     Configs,
     ConfigurationReason,
-    InForce,
-    Withheld,
+    ResolvedConfig,
+    UnresolvedConfig,
     install_namespace,
     observed_references,
     resolve,
@@ -41,28 +42,28 @@ from hub_manager.addon.registration import registrations
 from hub_manager.addon.status import (
     CONFIGURATION_ACCEPTED,
     MANIFEST_APPLIED,
-    Reason,
+    AddOnReason,
     manifest_applied,
     registered,
     status_patch,
     with_condition,
 )
 from hub_manager.addon.templates import Templates
-from hub_manager.addon.works import ManifestTooLarge, covers, deploy_works, is_deploy_work, says
+from hub_manager.addon.works import ManifestTooLarge, covers, deploy_works, is_current, is_deploy_work
 
 LEASE: Final = HealthCheck(mode="Lease")
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """What was read of one cluster's add-on."""
+class ObservedAddOn:
+    """The observed state of one cluster's add-on."""
 
     now: datetime
     namespace: str
     """The cluster's namespace on the hub, which is its name."""
     cluster: ManagedCluster | None
     addon: ManagedClusterAddOn | None
-    fleet: ClusterManagementAddOn | None
+    cluster_management_addon: ClusterManagementAddOn | None
     configs: Configs
     works: tuple[ManifestWork, ...]
     """The works of the namespace with the add-on's label."""
@@ -70,18 +71,18 @@ class Observed:
     role_binding: RoleBinding | None
     score: AddOnPlacementScore | None
     trust_bundle: str
-    """PEM text; `""` until the certificates' part has published one."""
+    """PEM text; `""` until the certificates' controllers have published one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What is the same for every cluster."""
+class AddOnSettings:
+    """Settings that are the same for every cluster."""
 
     templates: Templates
     image: str
 
 
-def plan(observed: Observed, settings: Settings) -> ReconcilePlan[Action]:
+def plan_addon(observed: ObservedAddOn, settings: AddOnSettings) -> ReconcilePlan[Action]:
     """Plan the writes that bring the cluster's add-on to its desired state.
 
     The status is one of the actions, because registrations must follow the rights and come before the works.
@@ -89,18 +90,18 @@ def plan(observed: Observed, settings: Settings) -> ReconcilePlan[Action]:
     return ReconcilePlan(actions=tuple(_actions(observed, settings)))
 
 
-def _actions(observed: Observed, settings: Settings) -> Iterator[Action]:
-    cluster, addon, fleet = observed.cluster, observed.addon, observed.fleet
+def _actions(observed: ObservedAddOn, settings: AddOnSettings) -> Iterator[Action]:
+    cluster, addon, cluster_management_addon = observed.cluster, observed.addon, observed.cluster_management_addon
     if addon is None or addon.metadata.deleting:
         yield from _removed(observed, rights_only=False)
     elif cluster is None or not cluster.accepted:
         yield from _removed(observed, rights_only=True)
-    elif fleet is not None and owned_by(addon, fleet):
-        yield from _deployed(observed, addon, fleet, settings)
+    elif cluster_management_addon is not None and owned_by(addon, cluster_management_addon):
+        yield from _deployed(observed, addon, cluster_management_addon, settings)
 
 
-def _removed(observed: Observed, *, rights_only: bool) -> Iterator[Action]:
-    """The agent's rights on the hub first: they go even where the spoke can't be reached."""
+def _removed(observed: ObservedAddOn, *, rights_only: bool) -> Iterator[Action]:
+    """Delete the agent's rights on the hub first, so that they end even if the spoke is unreachable."""
     present: list[tuple[Kind[Any], Resource | None]] = [(ROLE_BINDING, observed.role_binding), (ROLE, observed.role)]
     if not rights_only:
         present.append((ADD_ON_PLACEMENT_SCORE, observed.score))
@@ -111,16 +112,19 @@ def _removed(observed: Observed, *, rights_only: bool) -> Iterator[Action]:
 
 
 def _deployed(
-    observed: Observed, addon: ManagedClusterAddOn, fleet: ClusterManagementAddOn, settings: Settings
+    observed: ObservedAddOn,
+    addon: ManagedClusterAddOn,
+    cluster_management_addon: ClusterManagementAddOn,
+    settings: AddOnSettings,
 ) -> Iterator[Action]:
-    resolution = resolve(addon, fleet, observed.configs)
-    references = observed_references(addon, fleet, observed.configs)
+    resolution = resolve(addon, cluster_management_addon, observed.configs)
+    references = observed_references(addon, cluster_management_addon, observed.configs)
     own = {work.metadata.name: work for work in observed.works if is_deploy_work(work)}
     wanted: tuple[Json, ...] | None = None
     unrenderable = ""
-    # Registering before addon-manager has seen which configurations are supported would let it call them unsupported.
+    # Register only after addon-manager has read the supported configurations; else it reports them as unsupported.
     settled = resolution if addon.status.supported_configs == (DEPLOYMENT_CONFIG,) else None
-    if isinstance(settled, InForce):
+    if isinstance(settled, ResolvedConfig):
         yield from _permissions(observed, addon)
         if observed.trust_bundle:
             try:
@@ -129,10 +133,10 @@ def _deployed(
                 unrenderable = str(error)
 
     conditions = _configuration_condition(addon.status.conditions, resolution, observed.now)
-    if isinstance(resolution, Withheld) and resolution.reason is not ConfigurationReason.PENDING:
+    if isinstance(resolution, UnresolvedConfig) and resolution.reason is not ConfigurationReason.PENDING:
         unrenderable = resolution.message
     if unrenderable:
-        reason = Reason.NOT_RENDERED.value
+        reason = AddOnReason.NOT_RENDERED.value
         conditions = with_condition(conditions, MANIFEST_APPLIED, "False", reason, unrenderable, observed.now)
     elif wanted is not None:
         conditions = manifest_applied(conditions, _current(own, addon, wanted), observed.now)
@@ -141,7 +145,7 @@ def _deployed(
         "config_references": references,
         "health_check": LEASE,
     }
-    if isinstance(settled, InForce):
+    if isinstance(settled, ResolvedConfig):
         desired["registrations"] = registrations(addon.cluster, addon.status.kube_client_driver)
         desired["namespace"] = install_namespace(addon, settled.configuration)
         conditions = registered(conditions, observed.now)
@@ -153,7 +157,7 @@ def _deployed(
 
 
 def _manifests(
-    observed: Observed, addon: ManagedClusterAddOn, configuration: Configuration, settings: Settings
+    observed: ObservedAddOn, addon: ManagedClusterAddOn, configuration: Configuration, settings: AddOnSettings
 ) -> tuple[Json, ...]:
     facts = AgentFacts(
         cluster=addon.cluster,
@@ -168,9 +172,9 @@ def _manifests(
 def _current(
     own: Mapping[str, ManifestWork], addon: ManagedClusterAddOn, wanted: tuple[Json, ...]
 ) -> tuple[ManifestWork, ...]:
-    """The works that are wanted, when all of them are there and say what they have to; otherwise none."""
+    """Return the desired works if all of them exist and are current, else an empty tuple."""
     present = [(own.get(body["metadata"]["name"]), body) for body in wanted]
-    current = tuple(work for work, body in present if work is not None and says(work, addon, body))
+    current = tuple(work for work, body in present if work is not None and is_current(work, addon, body))
     return current if len(current) == len(wanted) else ()
 
 
@@ -179,23 +183,23 @@ def _works(own: Mapping[str, ManifestWork], addon: ManagedClusterAddOn, wanted: 
     for body in wanted:
         present = own.get(body["metadata"]["name"])
         if present is not None and present.metadata.deleting:
-            # An earlier add-on's, which its spoke is still undoing; the watch brings us back when it is gone.
+            # It belongs to an earlier add-on, whose spoke is still removing it; its deletion requeues the key.
             continue
-        if present is None or not says(present, addon, body):
+        if present is None or not is_current(present, addon, body):
             yield Apply(MANIFEST_WORK, ObjectKey(addon.cluster, body["metadata"]["name"]), body)
     for name, work in own.items():
         if name not in names and not work.metadata.deleting:
             yield Delete(MANIFEST_WORK, key_of(work), work.metadata.uid)
 
 
-def _permissions(observed: Observed, addon: ManagedClusterAddOn) -> Iterator[Action]:
+def _permissions(observed: ObservedAddOn, addon: ManagedClusterAddOn) -> Iterator[Action]:
     key = hub_permissions.permission_key(addon.cluster)
     role, binding, score = observed.role, observed.role_binding, observed.score
     wanted_role, wanted_binding = hub_permissions.role(addon), hub_permissions.role_binding(addon)
     if role is None or list(role.rules) != wanted_role["rules"] or not _belongs(role, addon):
         yield Apply(ROLE, key, wanted_role)
     if binding is not None and not covers(binding.role_ref, hub_permissions.ROLE_REF):
-        # Immutable: a binding to another role can only be replaced, and the watch brings us back here.
+        # The roleRef is immutable: delete the binding; its deletion requeues the key.
         yield Delete(ROLE_BINDING, key, binding.metadata.uid)
     elif (
         binding is None
@@ -210,20 +214,20 @@ def _permissions(observed: Observed, addon: ManagedClusterAddOn) -> Iterator[Act
 
 
 def _belongs(resource: Resource, addon: ManagedClusterAddOn) -> bool:
-    """Whether the object goes with this add-on, and not with an earlier one of the name."""
+    """Whether this add-on owns the object, and not an earlier one of the same name."""
     return any(owner.uid == addon.metadata.uid for owner in resource.metadata.owner_references)
 
 
 def _configuration_condition(
-    conditions: tuple[Condition, ...], resolution: InForce | Withheld, now: datetime
+    conditions: tuple[Condition, ...], resolution: ResolvedConfig | UnresolvedConfig, now: datetime
 ) -> tuple[Condition, ...]:
     status: ConditionStatus
     match resolution:
-        case InForce():
+        case ResolvedConfig():
             status = "True"
-        case Withheld(reason=ConfigurationReason.PENDING):
+        case UnresolvedConfig(reason=ConfigurationReason.PENDING):
             status = "Unknown"
-        case Withheld():
+        case UnresolvedConfig():
             status = "False"
         case _:
             assert_never(resolution)

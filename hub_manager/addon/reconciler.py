@@ -1,8 +1,8 @@
-"""The shell around the add-on's plan: reads the stores into one frozen value, plans, and carries the writes out.
+"""Reconcile the add-on: read the stores into one frozen value, plan, and perform the writes.
 
-A write that fails ends the pass; the next one plans anew from what is there then. Two keys' passes share nothing.
-What is read may be older than what was just written: every write is either the same whole object again, or carries
-the version that it was made from.
+A failed write ends the pass; the next pass plans again from the state at that time. Passes of two keys share no state.
+The stores may be older than the last write, so every write is either idempotent or names the version that it is based
+on.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,65 +26,65 @@ from federation.api.ocm.work import ManifestWork
 from federation.kube.actions import Action, ActionExecutor, ReconcilePlan
 from federation.kube.api import Api
 from federation.kube.resource import ObjectKey, Resource
-from hub_manager.addon import fleet
+from hub_manager.addon import cluster_management_addon
 from hub_manager.addon.hub_permissions import permission_key
-from hub_manager.addon.plan import Observed, Settings, plan
+from hub_manager.addon.plan import AddOnSettings, ObservedAddOn, plan_addon
 from hub_manager.addon.works import is_deploy_work
 
 FIELD_MANAGER: Final = "federated-learning-hub-manager"
 BY_NAMESPACE: Final = "namespace"
-"""The index under which the store of works files each by its namespace."""
+"""The index of the store of works by namespace."""
 
 R_co = TypeVar("R_co", bound=Resource, covariant=True)
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
-class Seen(Protocol[R_co]):
-    """What has been seen of one kind; `federation.kube.store.Store` is one."""
+class ReadableStore(Protocol[R_co]):
+    """A store of one kind that can be read; `federation.kube.store.Store` implements it."""
 
     def find(self, key: ObjectKey) -> R_co | None:
-        """The object of that key, or None where there is none."""
+        """Return the object of the key, or None."""
         ...
 
     def values(self) -> Iterator[R_co]:
-        """Every object, in key order."""
+        """Iterate over all objects in key order."""
         ...
 
     def by_index(self, index: str, value: str) -> Sequence[R_co]:
-        """The objects that the index files under the value, in key order."""
+        """Return the objects with this value in the index, in key order."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
-    """Everything that the add-on's controllers read."""
+class AddOnStores:
+    """The stores that the add-on's controllers read."""
 
-    clusters: Seen[ManagedCluster]
-    addons: Seen[ManagedClusterAddOn]
-    fleets: Seen[ClusterManagementAddOn]
-    configs: Seen[AddOnDeploymentConfig]
-    works: Seen[ManifestWork]
-    roles: Seen[Role]
-    role_bindings: Seen[RoleBinding]
-    scores: Seen[AddOnPlacementScore]
+    clusters: ReadableStore[ManagedCluster]
+    addons: ReadableStore[ManagedClusterAddOn]
+    cluster_management_addons: ReadableStore[ClusterManagementAddOn]
+    configs: ReadableStore[AddOnDeploymentConfig]
+    works: ReadableStore[ManifestWork]
+    roles: ReadableStore[Role]
+    role_bindings: ReadableStore[RoleBinding]
+    scores: ReadableStore[AddOnPlacementScore]
 
 
 class _StoredConfigs(dict[ConfigReferent, AddOnDeploymentConfig]):
-    """The configurations by the name under which OCM refers to them."""
+    """The configurations by the name with which OCM refers to them."""
 
     def __init__(self, configs: Iterable[AddOnDeploymentConfig]) -> None:
         super().__init__((ConfigReferent(name=c.metadata.name, namespace=c.metadata.namespace), c) for c in configs)
 
 
-class AddonReconciler:
-    """Keeps every cluster's add-on, and the fleet's, as their plans want them."""
+class AddOnReconciler:
+    """Reconciles the add-on of every cluster, and the ClusterManagementAddOn."""
 
     def __init__(
         self,
         api: Api,
-        stores: Stores,
-        settings: Settings,
+        stores: AddOnStores,
+        settings: AddOnSettings,
         *,
         trust_bundle: Callable[[], str],
         now: Callable[[], datetime],
@@ -96,31 +96,36 @@ class AddonReconciler:
         self._now = now
 
     async def reconcile_addon(self, key: ObjectKey) -> float | None:
-        """Does what there is to do for the add-on of the cluster in whose namespace the key is.
+        """Reconcile the add-on of the cluster in whose namespace the key is.
 
         Raises:
-            KubeError: A write failed; those after it were not tried.
+            KubeError: A write failed; the writes after it were not attempted.
         """
-        return await self._perform(plan(self.observe(key.namespace), self._settings), key.namespace)
+        return await self._perform(plan_addon(self.observe(key.namespace), self._settings), key.namespace)
 
-    async def reconcile_fleet(self, _key: ObjectKey) -> float | None:
-        """Does what there is to do for the ClusterManagementAddOn.
+    async def reconcile_cluster_management_addon(self, _key: ObjectKey) -> float | None:
+        """Reconcile the ClusterManagementAddOn.
 
         Raises:
-            KubeError: A write failed; those after it were not tried.
+            KubeError: A write failed; the writes after it were not attempted.
         """
-        present = self._stores.fleets.find(fleet.KEY)
-        return await self._perform(fleet.plan_fleet(present, _StoredConfigs(self._stores.configs.values())), "")
+        present = self._stores.cluster_management_addons.find(cluster_management_addon.KEY)
+        return await self._perform(
+            cluster_management_addon.plan_cluster_management_addon(
+                present, _StoredConfigs(self._stores.configs.values())
+            ),
+            "",
+        )
 
-    def observe(self, cluster: str) -> Observed:
-        """What is known of one cluster's add-on now."""
+    def observe(self, cluster: str) -> ObservedAddOn:
+        """Collect the observed state of one cluster's add-on."""
         stores = self._stores
-        return Observed(
+        return ObservedAddOn(
             now=self._now(),
             namespace=cluster,
             cluster=stores.clusters.find(ObjectKey("", cluster)),
             addon=stores.addons.find(ObjectKey(cluster, ADDON_NAME)),
-            fleet=stores.fleets.find(fleet.KEY),
+            cluster_management_addon=stores.cluster_management_addons.find(cluster_management_addon.KEY),
             configs=_StoredConfigs(stores.configs.values()),
             works=tuple(work for work in stores.works.by_index(BY_NAMESPACE, cluster) if is_deploy_work(work)),
             role=stores.roles.find(permission_key(cluster)),

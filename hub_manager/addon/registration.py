@@ -1,7 +1,7 @@
-"""Which certificates the klusterlet shall ask for on the agent's behalf.
+"""Compute the registrations: the certificates that the klusterlet requests for the agent.
 
-Computed from the cluster's name alone: what `status.registrations` says now is only compared with it, because the
-spoke can write it (OCM grants its identity PATCH on the status of its own add-ons).
+They are computed from the cluster's name alone. The present `status.registrations` is only compared with them, because
+the spoke can write it (OCM grants a klusterlet PATCH on the status of its add-ons).
 """
 
 from typing import Final
@@ -17,21 +17,21 @@ from federation.api.identity import (
 from federation.api.ocm.addon import Registration, RegistrationSubject
 
 TOKEN_DRIVER: Final = "token"  # noqa: S105  # the name of a driver
-"""The klusterlet's driver that gets the agent a service account's token instead of a certificate."""
+"""The klusterlet's driver that provides the agent with a service account token instead of a certificate."""
 
 
 def service_account_user(cluster: str) -> str:
-    """The user behind the token driver: ocm `pkg/registration/register/token/token.go`, `ensureSubject`."""
+    """Return the user of the token driver, as in ocm `pkg/registration/register/token/token.go`, `ensureSubject`."""
     return f"system:serviceaccount:{cluster}:{ADDON_NAME}-agent"
 
 
 def registrations(cluster: str, driver: str) -> tuple[Registration, ...]:
-    """What `status.registrations` has to be: one entry for the hub's API server, one for the aggregators.
+    """Return the desired `status.registrations`: one for the hub's API server, one for the aggregators.
 
     Args:
         cluster: The name of the ManagedCluster.
-        driver: `status.kubeClientDriver`, which the klusterlet chooses. With `token` it writes the subject of the
-            first entry itself; the same subject is written here, so that the two don't take turns.
+        driver: `status.kubeClientDriver`, which the klusterlet chooses. With `token` it also writes the subject
+            of the first entry; the same subject is set here, so that the two do not overwrite each other.
     """
     agent = Subject(user=service_account_user(cluster), groups=()) if driver == TOKEN_DRIVER else agent_subject(cluster)
     return (

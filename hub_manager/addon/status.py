@@ -1,8 +1,8 @@
-"""The part of a ManagedClusterAddOn's status that is ours, and the patch that brings it about.
+"""Build our part of a ManagedClusterAddOn's status, and the patch that writes it.
 
 The status is shared: addon-manager writes Configured, Progressing and the configuration's entries, the klusterlet
-Available, ClusterCertificateRotated and its driver. A JSON merge patch replaces lists as a whole, so every patch
-carries uid and resourceVersion: one made on an outdated view fails and is made anew.
+Available, ClusterCertificateRotated and its driver. A JSON merge patch replaces whole lists, so every patch
+contains uid and resourceVersion: a patch of an outdated version fails and is computed again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,76 +20,79 @@ from federation.kube.resource import Json
 REGISTRATION_APPLIED: Final = "RegistrationApplied"
 MANIFEST_APPLIED: Final = "ManifestApplied"
 CONFIGURATION_ACCEPTED: Final = "ConfigurationAccepted"
-"""A condition of our own: which configuration is in force, or which field of it can't be."""
+"""Reports the applied configuration, or its invalid field; OCM does not define this condition."""
 
 _MESSAGE_LIMIT: Final = 1024
 
 
-class Reason(Enum):
-    """The reasons that OCM knows for its own conditions: api `addon/v1alpha1/types_managedclusteraddon.go`."""
+class AddOnReason(Enum):
+    """Reasons of the conditions that OCM defines: api `addon/v1alpha1/types_managedclusteraddon.go`."""
 
     SET_PERMISSION_APPLIED = "SetPermissionApplied"
-    """The agent's rights and registrations are in place."""
+    """The agent's rights and registrations are set."""
     MANIFESTS_APPLIED = "AddonManifestApplied"
-    """The spoke's work agent applied everything."""
+    """The spoke's work agent applied all manifests."""
     MANIFESTS_REFUSED = "AddonManifestAppliedFailed"
-    """The spoke's work agent could not apply some manifest; the message names it."""
+    """The spoke's work agent failed to apply a manifest; the message names it."""
     NOT_RENDERED = "ManifestWorkApplyFailed"
-    """No work could be made; the message says why."""
+    """The manifests cannot be rendered; the message states the reason."""
 
 
 def with_condition(
     present: Sequence[Condition], kind: str, status: ConditionStatus, reason: str, message: str, now: datetime
 ) -> tuple[Condition, ...]:
-    """The conditions with that one in its place; the time moves only with the status."""
+    """Set one condition; its transition time changes only with its status."""
     new = Condition(type=kind, status=status, reason=reason, message=message[:_MESSAGE_LIMIT])
     return merge_condition(present, new, now=now)
 
 
 def registered(present: Sequence[Condition], now: datetime) -> tuple[Condition, ...]:
-    """The conditions once the agent's rights and registrations are in place."""
+    """Set the condition for the agent's rights and registrations."""
     message = "Registration of the addon agent is configured"
-    return with_condition(present, REGISTRATION_APPLIED, "True", Reason.SET_PERMISSION_APPLIED.value, message, now)
+    return with_condition(present, REGISTRATION_APPLIED, "True", AddOnReason.SET_PERMISSION_APPLIED.value, message, now)
 
 
 def manifest_applied(
     present: Sequence[Condition], works: Sequence[ManifestWork], now: datetime
 ) -> tuple[Condition, ...]:
-    """The conditions after what the spoke reports of the works; a work not reported on yet changes nothing but a False.
+    """Set the condition that the spoke reports of the works; one that it has not reported yet clears only a False.
 
     Args:
-        present: The conditions that are there.
-        works: Every work of the agent, all of them saying what is desired.
-        now: The time of a change.
+        present: The present conditions.
+        works: All works of the agent, each with the desired content.
+        now: The time of a transition.
     """
     applied = [_reported(work) for work in works]
     if any(condition is not None and condition.status == "False" for condition in applied):
-        message = "The work agent could not apply: " + "; ".join(_refused(works))
-        return with_condition(present, MANIFEST_APPLIED, "False", Reason.MANIFESTS_REFUSED.value, message, now)
+        message = "The work agent failed to apply " + "; ".join(_refused(works))
+        return with_condition(present, MANIFEST_APPLIED, "False", AddOnReason.MANIFESTS_REFUSED.value, message, now)
     if works and all(condition is not None and condition.status == "True" for condition in applied):
         message = "manifests of addon are applied successfully"
-        return with_condition(present, MANIFEST_APPLIED, "True", Reason.MANIFESTS_APPLIED.value, message, now)
+        return with_condition(present, MANIFEST_APPLIED, "True", AddOnReason.MANIFESTS_APPLIED.value, message, now)
     old = condition_of(present, MANIFEST_APPLIED)
     if old is not None and old.status == "False":
         return tuple(condition for condition in present if condition.type != MANIFEST_APPLIED)
     return tuple(present)
 
 
-def status_patch(addon: ManagedClusterAddOn, desired: dict[str, Any]) -> Json | None:
-    """A merge patch of the fields of `status` that differ from the desired ones, or None where none does.
+def status_patch(current: ManagedClusterAddOn, desired: dict[str, Any]) -> Json | None:
+    """Build a merge patch of the fields of `status` that differ from the desired ones, or None if all are equal.
 
     Args:
-        addon: The add-on as it was read.
-        desired: Our fields as the struct names them, with their new values.
+        current: The ManagedClusterAddOn as it was read.
+        desired: Our fields by their names in the struct, with their desired values.
     """
-    changed = {name: value for name, value in desired.items() if getattr(addon.status, name) != value}
+    changed = {name: value for name, value in desired.items() if getattr(current.status, name) != value}
     if not changed:
         return None
-    return {"metadata": preconditions(addon.metadata), "status": {_WIRE[name]: _json(v) for name, v in changed.items()}}
+    return {
+        "metadata": preconditions(current.metadata),
+        "status": {_WIRE[name]: _json(v) for name, v in changed.items()},
+    }
 
 
 def preconditions(metadata: ObjectMeta) -> Json:
-    """What makes a patch fail on another object of the name, or on a newer version of it."""
+    """Return metadata with which a patch fails on another object of the name, or on a newer version."""
     return {"uid": metadata.uid, "resourceVersion": metadata.resource_version}
 
 
@@ -114,7 +117,7 @@ def _json(value: Any) -> Any:
 
 
 def _reported(work: ManifestWork) -> Condition | None:
-    """What the spoke says of the work as it is now; what it said of an earlier generation doesn't count."""
+    """Return the spoke's report on the work's current generation, or None."""
     condition = condition_of(work.status.conditions, APPLIED)
     current = condition is not None and condition.observed_generation >= work.metadata.generation
     return condition if current else None

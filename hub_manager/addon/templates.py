@@ -1,7 +1,7 @@
-"""Reads what the add-on deploys on a spoke from `addon-templates/`, once, at start.
+"""Load the templates of the agent's manifests from `addon-templates/`, once, at start.
 
-The files are complete Kubernetes objects with the fields left empty that differ between clusters. Nothing is pasted
-into their text: `agent_manifests` sets fields of the structures that they parse to.
+The files are complete Kubernetes objects; fields that differ between clusters are empty. Their text is never edited:
+`agent_manifests` sets fields of the parsed structures.
 """
 
 from dataclasses import dataclass
@@ -24,29 +24,29 @@ ALWAYS: Final = (
     "collaborators-network-policy",
     "deployment",
 )
-"""The objects that every cluster gets, in the order in which they are applied."""
+"""The objects for every cluster, in the order in which they are applied."""
 
 NAMESPACE: Final = "namespace"
 PROXY_CA: Final = "proxy-ca"
 
 
 class BrokenTemplate(ValueError):
-    """A file is missing or is not one Kubernetes object; a fault of the image, not of anybody's configuration."""
+    """A file is missing or is not one Kubernetes object; a problem of the image, not of the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Templates:
-    """The objects by file name without ending, and the custom resource definitions in the order of their files."""
+    """The objects by file name without suffix, and the custom resource definitions in the order of their files."""
 
     objects: dict[str, Json]
     definitions: tuple[Json, ...]
 
 
 def load_templates(folder: Path) -> Templates:
-    """The templates of a folder that holds `agent/*.yaml` and `crds/*.yaml`.
+    """Load the templates of a folder that contains `agent/*.yaml` and `crds/*.yaml`.
 
     Raises:
-        BrokenTemplate: A file is missing, or doesn't hold exactly one object with kind and name.
+        BrokenTemplate: A file is missing, or does not contain exactly one object with kind and name.
     """
     objects = {name: _one_object(folder / "agent" / f"{name}.yaml") for name in (*ALWAYS, NAMESPACE, PROXY_CA)}
     definitions = tuple(_one_object(path) for path in sorted((folder / "crds").glob("*.yaml")))

@@ -1,7 +1,7 @@
-"""The ManifestWorks that carry an agent to its cluster, and whether those that are there already say the same.
+"""Build the ManifestWorks that deploy an agent on its cluster, and compare them with the present ones.
 
-Names, label, owner and digests are those that OCM's addon-manager looks for when it decides that an add-on has
-progressed: addon-framework `pkg/addonmanager/controllers/agentdeploy/utils.go`, ocm
+Names, label, owner and digests are those that OCM's addon-manager checks when it decides that an add-on has progressed:
+ addon-framework `pkg/addonmanager/controllers/agentdeploy/utils.go`, ocm
 `pkg/addon/controllers/addonprogressing/controller.go`.
 """
 
@@ -22,19 +22,19 @@ from hub_manager.addon.hub_permissions import metadata
 
 NAME_PREFIX: Final = f"addon-{ADDON_NAME}-deploy-"
 SIZE_LIMIT: Final = 400 * 1024
-"""Bytes of JSON in one work: four fifths of what OCM's webhook admits, as addon-framework splits them."""
+"""Maximum bytes of JSON in one work: four fifths of the limit of OCM's webhook, as in addon-framework."""
 
 
 TRUST_BUNDLE_ANNOTATION: Final = f"{FEDERATION_GROUP}/trust-bundle"
-"""The digest of the trust bundle that a work carries."""
+"""The digest of the trust bundle in a work."""
 
 
 class ManifestTooLarge(ValueError):
-    """One manifest alone exceeds what a work may carry."""
+    """A single manifest exceeds the maximum size of a work."""
 
 
 def config_digests(references: Iterable[ConfigReference]) -> str:
-    """The annotation by which addon-manager recognises the configuration that a work was rendered from."""
+    """Build the annotation by which addon-manager recognizes the configuration that a work was rendered from."""
     digests = {
         f"{r.resource}{'.' if r.group else ''}{r.group}/{r.desired_config.namespace}/{r.desired_config.name}": (
             r.desired_config.spec_hash
@@ -46,14 +46,14 @@ def config_digests(references: Iterable[ConfigReference]) -> str:
 
 
 def split(manifests: Sequence[Json], limit: int = SIZE_LIMIT) -> tuple[tuple[Json, ...], ...]:
-    """The manifests in as few works as their order allows.
+    """Distribute the manifests over as few works as their order allows.
 
     Args:
         manifests: In the order in which they are applied.
-        limit: Bytes of JSON that one work holds at the most.
+        limit: Maximum bytes of JSON in one work.
 
     Raises:
-        ManifestTooLarge: A single one exceeds the limit.
+        ManifestTooLarge: A single manifest exceeds the limit.
     """
     works: list[tuple[Json, ...]] = []
     room = 0
@@ -72,18 +72,18 @@ def split(manifests: Sequence[Json], limit: int = SIZE_LIMIT) -> tuple[tuple[Jso
 def deploy_works(
     addon: ManagedClusterAddOn, manifests: Sequence[Json], references: Iterable[ConfigReference]
 ) -> tuple[Json, ...]:
-    """The works as they are to be applied. Raises ManifestTooLarge."""
+    """Build the works to apply. Raises ManifestTooLarge."""
     annotation = config_digests(references)
     return tuple(_work(addon, number, part, annotation) for number, part in enumerate(split(manifests)))
 
 
 def is_deploy_work(work: ManifestWork) -> bool:
-    """Whether the work is one of ours; other works of the cluster are none of this module's business."""
+    """Whether the work deploys the agent; all other works of the cluster are ignored."""
     return work.metadata.name.startswith(NAME_PREFIX)
 
 
-def has_brought(work: ManifestWork, bundle: str) -> bool:
-    """Whether the work has put that trust bundle on its spoke, as the spoke says."""
+def has_applied_bundle(work: ManifestWork, bundle: str) -> bool:
+    """Whether the spoke reports that it has applied the work with this trust bundle."""
     applied = condition_of(work.status.conditions, "Applied")
     return (
         work.metadata.annotations.get(TRUST_BUNDLE_ANNOTATION) == _bundle_digest(bundle)
@@ -97,8 +97,8 @@ def _bundle_digest(bundle: str) -> str:
     return hashlib.sha256(bundle.encode()).hexdigest()
 
 
-def says(work: ManifestWork, addon: ManagedClusterAddOn, desired: Json) -> bool:
-    """Whether the work that is there says what is desired; the fields that the server defaults do not matter."""
+def is_current(work: ManifestWork, addon: ManagedClusterAddOn, desired: Json) -> bool:
+    """Whether the present work has the desired content; fields that the server sets by default are ignored."""
     present, wanted = work.metadata, desired["metadata"]
     spec = desired["spec"]
     return (
@@ -131,7 +131,7 @@ def covers(present: Any, desired: Any) -> bool:
 
 def _work(addon: ManagedClusterAddOn, number: int, manifests: Sequence[Json], annotation: str) -> Json:
     own = metadata(addon, f"{NAME_PREFIX}{number}")
-    # Set even when there is no configuration: a foreign value left there would hold addon-manager up for ever.
+    # Set it even without a configuration: a foreign value would block addon-manager forever.
     annotations = {CONFIG_SPEC_HASH_ANNOTATION: annotation}
     for manifest in manifests:
         if manifest["kind"] == "ConfigMap" and manifest["metadata"]["name"] == TRUST_BUNDLE:
@@ -156,7 +156,7 @@ def _delete_option(manifests: Sequence[Json]) -> Json:
 
 
 def _manifest_configs(manifests: Sequence[Json]) -> list[Json]:
-    """Namespaces are only made, never changed; of the Deployment the work reports how many replicas are available."""
+    """Create namespaces but never change them, and report the available replicas of the Deployment."""
     options: list[Json] = []
     for manifest in manifests:
         match manifest["kind"]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +13,7 @@ from federation.api.aggregator_run import GIVEN_UP, AggregatorRun
 from federation.kube.api import Api
 from federation.kube.client import Client
 from federation.logging import configure_logging
+from federation.process import Stopped, run_until_stopped
 from hub_manager.aggregator.app import Aggregator, AggregatorSettings
 from hub_manager.aggregator.cohort_watch import follow_server
 from hub_manager.aggregator.config import CONFIG_ERROR, AggregatorFolders, ConfigError, read_config, read_run
@@ -63,16 +63,7 @@ async def run_once(
     return None
 
 
-async def _run_until_stopped(folders: AggregatorFolders) -> int:
-    running = asyncio.create_task(run(folders))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, running.cancel)
-    try:
-        state = await running
-    except asyncio.CancelledError:
-        _log.info("stopped")
-        return 1
+def _exit_status(state: State | None) -> int:
     if state is None or state.ended is None:
         return GIVEN_UP
     failure = state.ended.failure
@@ -89,7 +80,9 @@ def main() -> int:
     configure_logging()
     os.umask(0o077)
     try:
-        return asyncio.run(_run_until_stopped(AggregatorFolders()))
+        return _exit_status(asyncio.run(run_until_stopped(run(AggregatorFolders()))))
+    except Stopped:
+        _log.info("stopped")
     except ConfigError as error:
         _log.error("start_refused", error=str(error))  # a traceback adds nothing
     except Exception:  # noqa: BLE001 - log any error; a new process continues from the volume

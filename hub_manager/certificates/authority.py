@@ -1,11 +1,11 @@
-"""The authority's slots, and how one authority follows another without a certificate in use ever losing its anchor.
+"""The authority's slots, and the rotation in which no certificate in use ever loses its trust anchor.
 
     nothing ──Create, Adopt──▶ current ──Prepare──▶ current + next ──Switch──▶ current + retired ──Drop──▶ current
 
-`current` alone signs. `next` is in the bundle long before it signs, so that whoever verifies knows it; `retired` stays
-in the bundle until the last certificate that it signed has expired. An administrator's own authority goes through the
-same slots: a new one in his Secret becomes `next`. `plan` chooses one step, `take` takes it; both are pure, and the
-state is written after each step, so a crash in between repeats a step or none.
+`current` alone signs. `next` is in the bundle long before it signs, so that every verifier trusts it by then. `retired`
+stays in the bundle until the last certificate that it signed has expired. An authority that the administrator provides
+uses the same slots: a new one in the Secret becomes `next`. `next_step` chooses one step and `take_step` takes it. Both
+are pure, and the state is written after each step, so that a crash repeats at most one step.
 """
 
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ from federation.pki.certificate import Issuer
 from federation.pki.chain import fingerprint, holds
 
 GRACE: Final = timedelta(minutes=10)
-"""How much longer than its last leaf a retired authority stays: a leader that lost its lease may sign a moment more."""
+"""Time that a retired authority outlives its last leaf: a leader that lost its Lease may still be signing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The authority to come, and since when it has been in the bundle."""
+    """The next authority, and the time since which it has been in the bundle."""
 
     issuer: Issuer
     since: datetime
@@ -31,7 +31,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """An authority that signs no more, and until when something that it signed may hold."""
+    """An authority that no longer signs, and the time at which its last certificate expires."""
 
     certificate: x509.Certificate
     until: datetime
@@ -39,7 +39,7 @@ class Retired:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """All slots; `leaf_life` is the longest life that `current` has ever been allowed to give."""
+    """All slots; `leaf_life` is the longest lifetime that `current` has ever been allowed to grant."""
 
     current: Issuer
     leaf_life: timedelta
@@ -48,103 +48,103 @@ class Authority:
 
     @property
     def bundle(self) -> tuple[x509.Certificate, ...]:
-        """The certificates that every verifier has to trust."""
-        coming = (self.next.issuer.certificate,) if self.next is not None else ()
-        return (self.current.certificate, *coming, *(retired.certificate for retired in self.retired))
+        """The certificates that every verifier must trust."""
+        upcoming = (self.next.issuer.certificate,) if self.next is not None else ()
+        return (self.current.certificate, *upcoming, *(retired.certificate for retired in self.retired))
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
-    """How long everything takes."""
+class AuthoritySchedule:
+    """The times of the rotation."""
 
     authority_life: timedelta = timedelta(days=365)
     prepare_before: timedelta = timedelta(days=90)
-    """Before the end of `current`, when `next` is made."""
+    """Time before the expiry of `current` at which `next` is created."""
     leaf_life: timedelta = timedelta(hours=24)
-    """The longest life of any certificate that the authority signs."""
-    spread_least: timedelta = timedelta(minutes=10)
-    """How long `next` is in the bundle at least, also when every spoke has it: processes have to read it."""
-    spread_most: timedelta = timedelta(days=7)
-    """After which spokes that are not heard of are waited for no longer."""
+    """The longest lifetime of a certificate that the authority signs."""
+    rollout_min: timedelta = timedelta(minutes=10)
+    """Minimum time of `next` in the bundle, even if every spoke has it: processes must still read it."""
+    rollout_max: timedelta = timedelta(days=7)
+    """Maximum time to wait for spokes that have not reported the bundle."""
 
     def __post_init__(self) -> None:
-        if not self.spread_least <= self.spread_most <= self.prepare_before - self.leaf_life:
-            raise ValueError("the next authority has to spread and to take over while the current one can still sign")
+        if not self.rollout_min <= self.rollout_max <= self.prepare_before - self.leaf_life:
+            raise ValueError("rollout_min <= rollout_max <= prepare_before - leaf_life is required")
         if self.prepare_before >= self.authority_life:
-            raise ValueError("an authority has to live longer than it takes to prepare the next one")
+            raise ValueError("authority_life must exceed prepare_before")
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What the world says at one moment."""
+class AuthorityFacts:
+    """The inputs of a rotation step."""
 
     now: datetime
-    brought: Issuer | None = None
-    """The authority in the administrator's Secret."""
-    withheld: bool = False
-    """Whether there is such a Secret, but one that can't be used."""
-    spread: bool = False
-    """Whether every spoke is known to have the present bundle."""
+    provided_ca: Issuer | None = None
+    """The authority in the administrator's Secret; None if missing or invalid."""
+    provided_ca_unusable: bool = False
+    """Whether the administrator's Secret is required but missing or invalid."""
+    rolled_out: bool = False
+    """Whether every spoke has reported the current bundle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """No authority yet: one has to be made."""
+    """Create the first authority."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """No authority yet: the administrator's is taken."""
+    """Use the administrator's authority as the first one."""
 
     issuer: Issuer
 
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """The current authority comes to its end: the next one has to be made."""
+    """Create the next authority, because the current one expires soon."""
 
 
 @dataclass(frozen=True, slots=True)
-class PrepareBrought:
-    """The administrator brought another authority: it is the next one, instead of whichever was."""
+class PrepareProvided:
+    """Use another authority that the administrator provided as the next one, in place of any other."""
 
     issuer: Issuer
 
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """The administrator went back to the current authority: the next one, which signed nothing, is forgotten."""
+    """Drop the next authority, which has signed nothing: the administrator returned to the current one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """The next authority signs from now on."""
+    """Let the next authority sign from now on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Leaves live longer than they did: that has to be on record before the first such leaf is signed."""
+    """Record a longer leaf lifetime, before the first such leaf is signed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Nothing that these retired authorities signed holds any more."""
+    """Drop the retired authorities whose certificates have all expired."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Nothing to do until then."""
+    """Do nothing until then."""
 
     until: datetime
 
 
-Step: TypeAlias = Create | Adopt | Prepare | PrepareBrought | Abandon | Switch | Allow | Drop | Rest
+Step: TypeAlias = Create | Adopt | Prepare | PrepareProvided | Abandon | Switch | Allow | Drop | Rest
 
 
-def plan(state: Authority | None, facts: Facts, schedule: Schedule) -> Step:
-    """The next step, `Rest` when there is none now."""
+def next_step(state: Authority | None, facts: AuthorityFacts, schedule: AuthoritySchedule) -> Step:
+    """Return the step that is due now, or `Rest`."""
     if state is None:
-        return Create() if facts.brought is None else Adopt(facts.brought)
+        return Create() if facts.provided_ca is None else Adopt(facts.provided_ca)
     if schedule.leaf_life > state.leaf_life:
         return Allow()
     if any(retired.until <= facts.now for retired in state.retired):
@@ -152,11 +152,11 @@ def plan(state: Authority | None, facts: Facts, schedule: Schedule) -> Step:
     return _roll_over(state, facts, schedule)
 
 
-def _roll_over(state: Authority, facts: Facts, schedule: Schedule) -> Step:
-    if facts.brought is not None and not _same(facts.brought, state.current):
-        if state.next is None or not _same(facts.brought, state.next.issuer):
-            return PrepareBrought(facts.brought)
-    elif facts.brought is not None and state.next is not None:
+def _roll_over(state: Authority, facts: AuthorityFacts, schedule: AuthoritySchedule) -> Step:
+    if facts.provided_ca is not None and not _same(facts.provided_ca, state.current):
+        if state.next is None or not _same(facts.provided_ca, state.next.issuer):
+            return PrepareProvided(facts.provided_ca)
+    elif facts.provided_ca is not None and state.next is not None:
         return Abandon()
     if state.next is not None:
         due = _switch_due(state, state.next, facts, schedule)
@@ -164,54 +164,58 @@ def _roll_over(state: Authority, facts: Facts, schedule: Schedule) -> Step:
     due = state.current.certificate.not_valid_after_utc - schedule.prepare_before
     if due > facts.now:
         return _rest(state, due)
-    # An authority that the administrator brought is his to renew, as long as his Secret is there.
-    his = facts.brought is not None or facts.withheld
-    return Prepare() if not his else _rest(state, facts.now + timedelta(hours=1))
+    # The administrator renews a provided authority for as long as the Secret exists.
+    administered = facts.provided_ca is not None or facts.provided_ca_unusable
+    return Prepare() if not administered else _rest(state, facts.now + timedelta(hours=1))
 
 
-def _switch_due(state: Authority, coming: Prepared, facts: Facts, schedule: Schedule) -> datetime:
-    spread = coming.since + (schedule.spread_least if facts.spread else schedule.spread_most)
-    # From then on the current authority could give no full life: a late switch serves nobody.
+def _switch_due(state: Authority, upcoming: Prepared, facts: AuthorityFacts, schedule: AuthoritySchedule) -> datetime:
+    rolled_out = upcoming.since + (schedule.rollout_min if facts.rolled_out else schedule.rollout_max)
+    # After that, the current authority could not grant the full lifetime: switch even if the rollout is incomplete.
     runs_out = state.current.certificate.not_valid_after_utc - schedule.leaf_life
-    return max(min(spread, runs_out), coming.issuer.certificate.not_valid_before_utc)
+    return max(min(rolled_out, runs_out), upcoming.issuer.certificate.not_valid_before_utc)
 
 
 def _rest(state: Authority, due: datetime) -> Rest:
     return Rest(min([due, *(retired.until for retired in state.retired)]))
 
 
-def take(state: Authority | None, step: Step, facts: Facts, schedule: Schedule, made: Issuer | None) -> Authority:
-    """The state after the step.
+def take_step(
+    state: Authority | None, step: Step, facts: AuthorityFacts, schedule: AuthoritySchedule, created: Issuer | None
+) -> Authority:
+    """Return the state after the step.
 
     Args:
-        state: The state that `plan` was given.
-        step: What `plan` returned.
+        state: The state that `next_step` received.
+        step: The result of `next_step`.
         facts: The same facts.
         schedule: The same schedule.
-        made: A new authority, for `Create` and `Prepare`.
+        created: A new authority, for `Create` and `Prepare`.
 
     Raises:
-        ValueError: The step does not fit the state, or needs a new authority and got none.
+        ValueError: The step does not fit the state, or the new authority is missing.
     """
-    match step, state, made:
+    match step, state, created:
         case Create(), None, Issuer():
-            return Authority(made, schedule.leaf_life)
+            return Authority(created, schedule.leaf_life)
         case Adopt(issuer=issuer), None, _:
             return Authority(issuer, schedule.leaf_life)
         case (Create() | Adopt(), _, _) | (_, None, _):
             raise ValueError(f"{type(step).__name__} does not fit the state")
         case _:
-            return _take_on(state, step, facts, schedule, made)
+            return _take_later_step(state, step, facts, schedule, created)
 
 
-def _take_on(state: Authority, step: Step, facts: Facts, schedule: Schedule, made: Issuer | None) -> Authority:
+def _take_later_step(
+    state: Authority, step: Step, facts: AuthorityFacts, schedule: AuthoritySchedule, created: Issuer | None
+) -> Authority:
     after = state
     match step:
-        case Prepare() | PrepareBrought():
-            coming = step.issuer if isinstance(step, PrepareBrought) else made
-            if coming is None:
-                raise ValueError("a new authority has to be made first")
-            after = replace(state, next=Prepared(coming, facts.now))
+        case Prepare() | PrepareProvided():
+            upcoming = step.issuer if isinstance(step, PrepareProvided) else created
+            if upcoming is None:
+                raise ValueError("the new authority is missing")
+            after = replace(state, next=Prepared(upcoming, facts.now))
         case Abandon():
             after = replace(state, next=None)
         case Switch():
@@ -227,17 +231,17 @@ def _take_on(state: Authority, step: Step, facts: Facts, schedule: Schedule, mad
     return after
 
 
-def _switched(state: Authority, facts: Facts, schedule: Schedule) -> Authority:
+def _switched(state: Authority, facts: AuthorityFacts, schedule: AuthoritySchedule) -> Authority:
     if state.next is None:
-        raise ValueError("there is no next authority")
+        raise ValueError("the next authority is missing")
     old = state.current.certificate
-    # No leaf outlives its authority, nor the longest life that was allowed.
+    # No leaf outlives its authority or the longest lifetime that was allowed.
     until = min(facts.now + state.leaf_life + GRACE, old.not_valid_after_utc)
-    coming = state.next.issuer
-    kept = tuple(r for r in state.retired if fingerprint(r.certificate) != fingerprint(coming.certificate))
-    # An authority that comes back may still have older leaves about: they hold no longer than its own last term's.
-    life = max([schedule.leaf_life, *(r.until - facts.now for r in state.retired if r not in kept)])
-    return Authority(coming, life, retired=(*kept, Retired(old, until)))
+    upcoming = state.next.issuer
+    kept = tuple(r for r in state.retired if fingerprint(r.certificate) != fingerprint(upcoming.certificate))
+    # An authority that signs again may still have older leaves; they expire within its earlier leaf lifetime.
+    lifetime = max([schedule.leaf_life, *(r.until - facts.now for r in state.retired if r not in kept)])
+    return Authority(upcoming, lifetime, retired=(*kept, Retired(old, until)))
 
 
 def _same(one: Issuer, other: Issuer) -> bool:
@@ -245,5 +249,5 @@ def _same(one: Issuer, other: Issuer) -> bool:
 
 
 def may_sign(state: Authority, now: datetime) -> bool:
-    """Whether the current authority's certificate holds, so that what it signs can be verified."""
+    """Whether the current authority's certificate is valid, so that its signatures can be verified."""
     return holds(state.current.certificate, now)

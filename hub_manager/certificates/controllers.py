@@ -1,4 +1,4 @@
-"""Which changes make which key due: the controllers of the certificates, for `app.py` to run.
+"""The controllers of the certificates, which map changed objects to keys; `app.py` runs them.
 
 Only the leader runs them; the reflectors may run in every replica.
 """
@@ -22,98 +22,106 @@ from federation.kube.kinds import CERTIFICATE_SIGNING_REQUEST, SECRET
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource, key_of
 from federation.pki.certificate import SERIAL_BITS
+from hub_manager.certificates.decision_recorder import CertificateMetrics
 from hub_manager.certificates.policy import concerns_us
 from hub_manager.certificates.requester import Drivers
-from hub_manager.certificates.requests import BY_CLUSTER, Requests, Stores, World, request_indexes
 from hub_manager.certificates.settings import SLOTS_SECRET, CertificateSettings
-from hub_manager.certificates.telling import Metrics
-from hub_manager.certificates.trust import Chance, Trust
+from hub_manager.certificates.signing_reconciler import (
+    BY_CLUSTER,
+    CertificateDependencies,
+    CertificateStores,
+    SigningReconciler,
+    request_indexes,
+)
+from hub_manager.certificates.trust import EntropySource, Trust
 
-RANDOM: Final = Chance(
+RANDOM: Final = EntropySource(
     key=lambda: ec.generate_private_key(ec.SECP256R1()), serial=lambda: secrets.randbits(SERIAL_BITS)
 )
 """The operating system's random numbers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reflectors:
-    """What the controllers watch; `secrets` and `config_maps` of the manager's namespace alone."""
+class CertificateReflectors:
+    """Reflectors of the controllers; `secrets` and `config_maps` cover the manager's namespace only."""
 
     requests: Reflector[CertificateSigningRequest]
     clusters: Reflector[ManagedCluster]
     addons: Reflector[ManagedClusterAddOn]
-    fleets: Reflector[ClusterManagementAddOn]
+    cluster_management_addons: Reflector[ClusterManagementAddOn]
     secrets: Reflector[Secret]
     config_maps: Reflector[ConfigMap]
 
     @property
-    def stores(self) -> Stores:
-        """What `Requests` reads."""
-        return Stores(self.requests.store, self.clusters.store, self.addons.store, self.fleets.store)
+    def stores(self) -> CertificateStores:
+        """The stores that `SigningReconciler` reads."""
+        return CertificateStores(
+            self.requests.store, self.clusters.store, self.addons.store, self.cluster_management_addons.store
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the certificates' part shares with the rest of the hub manager."""
+class SharedReflectors:
+    """Reflectors that the certificates' controllers share with the rest of the hub manager."""
 
     clusters: Reflector[ManagedCluster]
     addons: Reflector[ManagedClusterAddOn]
-    fleets: Reflector[ClusterManagementAddOn]
+    cluster_management_addons: Reflector[ClusterManagementAddOn]
     config_maps: Reflector[ConfigMap]
-    carriers: Sequence[Reflector[Any]]
-    """What tells how far a trust bundle has spread."""
-    spread: Callable[[str], bool]
-    """Whether every spoke is known to have that bundle."""
+    rollout_sources: Sequence[Reflector[Any]]
+    """Objects whose changes report the progress of a trust bundle rollout."""
+    is_rolled_out: Callable[[str], bool]
+    """Returns whether every spoke has reported the given bundle."""
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateParts:
-    """The certificates' part, not running yet."""
+    """The certificates' reflectors and controllers, not running yet."""
 
     parts: tuple[Reflector[Any] | Controller, ...]
-    """The reflectors that it has to itself, and its controllers."""
+    """Its own reflectors and its controllers."""
     trust: Trust
-    """Who signs now, for whoever makes certificates without a request."""
+    """The current authority, for certificates that are issued without a request."""
 
 
 def certificate_parts(
     api: Api,
-    around: Surroundings,
+    shared: SharedReflectors,
     settings: CertificateSettings,
-    metrics: Metrics,
+    metrics: CertificateMetrics,
     *,
     clock: Callable[[], datetime],
-    chance: Chance = RANDOM,
+    entropy: EntropySource = RANDOM,
 ) -> CertificateParts:
-    """The certificates' part on what the rest of the hub manager watches."""
-    watched = Reflectors(
+    """Create the certificates' reflectors and controllers."""
+    watched = CertificateReflectors(
         requests=request_reflector(api, settings.rules.drivers),
-        clusters=around.clusters,
-        addons=around.addons,
-        fleets=around.fleets,
+        clusters=shared.clusters,
+        addons=shared.addons,
+        cluster_management_addons=shared.cluster_management_addons,
         secrets=Reflector(api, SECRET, namespace=settings.namespace),
-        config_maps=around.config_maps,
+        config_maps=shared.config_maps,
     )
-    trust = Trust(api, settings, metrics, clock=clock, chance=chance, spread=around.spread)
-    world = World(clock=clock, serial=chance.serial, authority=trust.authority)
-    controller = request_controller(Requests(api, watched.stores, world, settings, metrics), watched)
+    trust = Trust(api, settings, metrics, clock=clock, entropy=entropy, is_rolled_out=shared.is_rolled_out)
+    dependencies = CertificateDependencies(clock=clock, serial=entropy.serial, authority=trust.authority)
+    controller = request_controller(SigningReconciler(api, watched.stores, dependencies, settings, metrics), watched)
     trust.subscribe(lambda: _each(controller, signable(watched.requests)))
     parts = (
         watched.requests,
         watched.secrets,
-        trust_controller(trust, settings, watched, around.carriers),
+        trust_controller(trust, settings, watched, shared.rollout_sources),
         controller,
     )
     return CertificateParts(parts, trust)
 
 
 def request_reflector(api: Api, drivers: Drivers) -> Reflector[CertificateSigningRequest]:
-    """A reflector of every request: who labels none has to be refused as well."""
+    """Create a reflector of all requests, because requests without labels must be refused too."""
     return Reflector(api, CERTIFICATE_SIGNING_REQUEST, indexes=request_indexes(drivers))
 
 
-def request_controller(requests: Requests, watched: Reflectors) -> Controller:
-    """Judges a request whenever it, its cluster, its add-on or the authority changes."""
+def request_controller(requests: SigningReconciler, watched: CertificateReflectors) -> Controller:
+    """Create the controller that checks a request when it, its cluster, its add-on or the authority changes."""
     store = watched.requests.store
 
     def itself(csr: CertificateSigningRequest) -> Iterable[ObjectKey]:
@@ -135,14 +143,19 @@ def request_controller(requests: Requests, watched: Reflectors) -> Controller:
             Source(watched.requests, itself),
             Source(watched.clusters, lambda cluster: of_cluster(cluster.name)),
             Source(watched.addons, lambda addon: of_cluster(addon.cluster) if _is_ours(addon) else ()),
-            Source(watched.fleets, lambda fleet: unfinished(fleet) if fleet.metadata.name == ADDON_NAME else ()),
+            Source(
+                watched.cluster_management_addons,
+                lambda cluster_management_addon: (
+                    unfinished(cluster_management_addon) if cluster_management_addon.metadata.name == ADDON_NAME else ()
+                ),
+            ),
             Source(watched.secrets, of_slots),
         ],
     )
 
 
 def signable(requests: Reflector[CertificateSigningRequest]) -> list[ObjectKey]:
-    """The requests that wait for nothing but an authority."""
+    """Return the keys of the approved requests, which wait for an authority at most."""
     return [key_of(csr) for csr in requests.store.values() if concerns_us(csr) and csr.approved]
 
 
@@ -152,17 +165,20 @@ def _each(controller: Controller, keys: Iterable[ObjectKey]) -> None:
 
 
 def trust_controller(
-    trust: Trust, settings: CertificateSettings, watched: Reflectors, carriers: Sequence[Reflector[Any]] = ()
+    trust: Trust,
+    settings: CertificateSettings,
+    watched: CertificateReflectors,
+    rollout_sources: Sequence[Reflector[Any]] = (),
 ) -> Controller:
-    """Looks after the slots at the start, when their Secret, the administrator's or the bundle changes, and in time.
+    """Create the controller of the slots, which runs at start, on changes of the Secrets or the bundle, and when due.
 
     Args:
-        trust: What is run.
-        settings: Which Secrets there are.
-        watched: The reflectors that see them.
-        carriers: What tells how far a bundle has spread; of interest while an authority waits for it.
+        trust: The reconciler.
+        settings: The names of the Secrets.
+        watched: The reflectors of the Secrets and the bundle.
+        rollout_sources: Objects that report the progress of a rollout; relevant while one is pending.
     """
-    names = {SLOTS_SECRET, settings.brought_secret}
+    names = {SLOTS_SECRET, settings.provided_ca_secret}
 
     def of_secret(secret: Secret) -> Iterable[ObjectKey]:
         return (trust.key,) if secret.metadata.name in names else ()
@@ -171,7 +187,7 @@ def trust_controller(
         return (trust.key,) if config_map.metadata.name == TRUST_BUNDLE else ()
 
     def of_carrier(_carrier: Resource) -> Iterable[ObjectKey]:
-        return (trust.key,) if trust.spreading else ()
+        return (trust.key,) if trust.rollout_pending else ()
 
     controller = Controller(
         "trust",
@@ -179,11 +195,11 @@ def trust_controller(
         [
             Source(watched.secrets, of_secret),
             Source(watched.config_maps, of_bundle),
-            *(Source(carrier, of_carrier) for carrier in carriers),
+            *(Source(rollout_source, of_carrier) for rollout_source in rollout_sources),
         ],
         workers=1,
     )
-    # On the first start there is no object yet that could make the key due.
+    # Before the first start, none of the watched objects exists.
     controller.enqueue(trust.key)
     return controller
 

@@ -1,16 +1,16 @@
-"""What is to be done with one request now: a pure function of the request, the facts and the time.
+"""Decide the next step for one request: a pure function of the request, the hub's state and the time.
 
-The life of a request that concerns us:
+The states of a request for our signers:
 
     pending ──▶ Approve ──▶ Issue ──▶ kept for a while ──▶ Remove
        │           │
-       │           └ by somebody else, against the policy ─▶ Fail ──▶ Remove
+       │           └ by another approver, against the policy ─▶ Fail ──▶ Remove
        ├─ lasting refusal ─▶ Deny ──▶ Remove
-       └─ passing refusal ─▶ Wait ──(longer than patience)──▶ Remove
+       └─ passing refusal ─▶ Wait ──(longer than its retention)──▶ Remove
 
-Removing is part of the refusal: a klusterlet whose request is denied makes no other until the object is gone (ocm
-`pkg/registration/register/csr/csr.go`, `Process`), and stops for good when ten lie about. A request that an
-administrator denied stays, for the denial is his word.
+A refused request is also removed: a klusterlet whose request is denied makes another only when the object is gone (ocm
+`pkg/registration/register/csr/csr.go`, `Process`), and stops when ten exist. Keep requests denied by an administrator;
+delete only our own denials.
 """
 
 from dataclasses import dataclass
@@ -20,88 +20,88 @@ from typing import Final, TypeAlias
 from federation.api.identity import COLLABORATOR_SIGNER
 from federation.api.kubernetes.certificates import CertificateSigningRequest
 from hub_manager.certificates.policy import POLICIES, Input, concerns_us, refusal_of
-from hub_manager.certificates.refusal import Reason, Refusal
+from hub_manager.certificates.refusal import CertificateReason, CertificateRefusal
 from hub_manager.certificates.requester import requesting_cluster
 
-_OURS: Final = frozenset(reason.value for reason in Reason)
+_OURS: Final = frozenset(reason.value for reason in CertificateReason)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long requests are kept."""
+class Retention:
+    """Times for which requests are kept."""
 
     rejected: timedelta = timedelta(minutes=1)
-    """After we rejected it: long enough for a reader, short enough for a klusterlet that was mended."""
+    """After we rejected it: long enough to be read, and short enough for a klusterlet that was fixed."""
     issued: timedelta = timedelta(minutes=1)
-    """After approval, once the certificate is there; a klusterlet that missed it asks again.
+    """After approval, once the certificate is issued; a klusterlet that missed it requests another.
 
-    Short, because a klusterlet stops for good at ten standing requests, of which every enabling makes three.
+    Short, because a klusterlet stops at ten open requests, and each time the add-on is enabled it makes three.
     """
     pending: timedelta = timedelta(hours=1)
-    """Since its making, while it waits; the key of one that an earlier klusterlet process made is lost anyway."""
+    """After its creation, while it waits; a restarted klusterlet has lost the key of its older requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Nothing to do, until the object changes or the time comes."""
+    """Do nothing until the object changes or the time has come."""
 
     until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Not yet: the refusal is told, and may pass."""
+    """Report the refusal and check again later: the hub's state may change."""
 
-    refusal: Refusal
+    refusal: CertificateRefusal
     until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Approve:
-    """Every check holds."""
+    """Approve the request: all checks pass."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """The request itself is refused, for good."""
+    """Deny the request: it can never be granted."""
 
-    refusal: Refusal
+    refusal: CertificateRefusal
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """Approved, and every check holds still."""
+    """Sign the approved request: all checks still pass."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """Approved by somebody, but the policy refuses to sign it, for good."""
+    """Fail a request that another approver approved against the policy."""
 
-    refusal: Refusal
+    refusal: CertificateRefusal
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """The object has served its time."""
+    """Delete the object, whose retention has ended."""
 
 
 Decision: TypeAlias = Leave | Wait | Approve | Deny | Issue | Fail | Remove
 
 
-def decide(known: Input, patience: Patience, now: datetime) -> Decision:
-    """The one thing to do with the request now."""
+def decide(known: Input, retention: Retention, now: datetime) -> Decision:
+    """Decide the next step for the request."""
     csr = known.csr
     if not concerns_us(csr) or csr.metadata.deleting:
         return Leave()
     served = csr.spec.signer_name in POLICIES
     if csr.rejected is not None:
-        return _keep(csr, patience.rejected, now) if served and csr.rejected.reason in _OURS else Leave()
+        return _keep(csr, retention.rejected, now) if served and csr.rejected.reason in _OURS else Leave()
     if csr.status.certificate:
-        return _keep(csr, patience.issued, now) if served else Leave()
-    return _judge(known, patience, now)
+        return _keep(csr, retention.issued, now) if served else Leave()
+    return _evaluate(known, retention, now)
 
 
-def _judge(known: Input, patience: Patience, now: datetime) -> Decision:
+def _evaluate(known: Input, retention: Retention, now: datetime) -> Decision:
     csr = known.csr
     if csr.approved and csr.spec.signer_name != COLLABORATOR_SIGNER:
         return Leave()
@@ -109,27 +109,27 @@ def _judge(known: Input, patience: Patience, now: datetime) -> Decision:
     if refusal is None:
         return Issue() if csr.approved else Approve()
     if csr.spec.signer_name not in POLICIES:
-        return _of_another_signer(known, refusal, patience, now)
+        return _of_another_signer(known, refusal, retention, now)
     if refusal.reason.lasting:
         return Fail(refusal) if csr.approved else Deny(refusal)
-    until = csr.created + patience.pending
+    until = csr.created + retention.pending
     return Remove() if until <= now else Wait(refusal, until)
 
 
-def _of_another_signer(known: Input, refusal: Refusal, patience: Patience, now: datetime) -> Wait | Remove:
-    """Labelled as our add-on's, for a signer that the add-on does not ask: told, and left to whoever serves it.
+def _of_another_signer(known: Input, refusal: CertificateRefusal, retention: Retention, now: datetime) -> Wait | Remove:
+    """Report a request with our add-on's label for another signer, and leave it to that signer.
 
-    Unless somebody else than the labelled cluster's klusterlet made it: all it can do there is to fill the measure of
-    ten at which that klusterlet stops, for klusterlets count by label.
+    Remove it if its requester is not the labeled cluster's klusterlet: klusterlets count requests by label and stop at
+    ten, so it could only block that klusterlet.
     """
     if requesting_cluster(known.csr, known.rules.drivers) == known.claimed:
         return Wait(refusal, None)
-    until = known.csr.created + patience.rejected
+    until = known.csr.created + retention.rejected
     return Remove() if until <= now else Wait(refusal, until)
 
 
 def decided_at(csr: CertificateSigningRequest) -> datetime:
-    """When the newest condition was set, or when the object was made where no condition says so."""
+    """Return the time of the newest condition, or of the object's creation if no condition has one."""
     times = [c.last_transition_time for c in csr.status.conditions if c.last_transition_time]
     return max((datetime.fromisoformat(time) for time in times), default=csr.created)
 

@@ -1,7 +1,7 @@
-"""A collaborator's certificate, made of the hub's own facts.
+"""Issue a collaborator's certificate from the hub's data.
 
-The subject is computed from the ManagedCluster's name, the rest is the profile's; from the request comes the public key
-alone, and the life it asks for where that is shorter than ours.
+The subject is computed from the ManagedCluster's name and the rest is the profile. Only the public key and a shorter
+lifetime are taken from the request.
 """
 
 from dataclasses import dataclass
@@ -15,47 +15,51 @@ from federation.api.ocm.cluster import ManagedCluster
 from federation.pki.certificate import Issuer, Validity, client_certificate, leaf_key
 
 BACKDATING: Final = timedelta(minutes=5)
-"""How far clocks may differ. A klusterlet reckons a certificate's life from here, hence never above a tenth of it."""
+"""Tolerated clock skew. A klusterlet counts the lifetime from here, so the value never exceeds a tenth of it."""
 
 PRODUCTION_FLOOR: Final = timedelta(hours=1)
-"""Below some 30 minutes a klusterlet, which looks every five, may come too late to renew."""
+"""A klusterlet checks every five minutes, and could miss the renewal of lifetimes below about 30 minutes."""
 
 
 class AuthorityRunsOut(Exception):
-    """The authority's certificate ends before a certificate of the shortest life would."""
+    """The authority's certificate expires before a certificate of the shortest lifetime would."""
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
-    """How long a collaborator's certificate holds."""
+class CertificateLifetime:
+    """The bounds of a collaborator certificate's lifetime."""
 
     longest: timedelta = timedelta(hours=24)
     shortest: timedelta = PRODUCTION_FLOOR
-    """The floor that a request for less is raised to; below `PRODUCTION_FLOOR` in tests only."""
+    """Minimum to which shorter requests are raised; below `PRODUCTION_FLOOR` in tests only."""
 
     def __post_init__(self) -> None:
         if not timedelta(seconds=10) <= self.shortest <= self.longest:
-            raise ValueError(f"a life from {self.shortest} to {self.longest} is no life")
+            raise ValueError(
+                f"invalid lifetime bounds: 10 s <= shortest ({self.shortest}) <= longest ({self.longest}) is required"
+            )
 
 
-def validity(life: Life, asked: int | None, authority: x509.Certificate, now: datetime) -> Validity:
-    """When a new certificate holds: as long as was asked for, within our bounds and the authority's.
+def validity(lifetime: CertificateLifetime, asked: int | None, authority: x509.Certificate, now: datetime) -> Validity:
+    """Compute the validity of a new certificate: the requested lifetime, within our bounds and the authority's.
 
     Args:
-        life: The administrator's bounds.
-        asked: `spec.expirationSeconds`; None when the klusterlet leaves it to us. `clusteradm join` makes klusterlets
-            ask for a year, so too long a life is cut and not refused.
-        authority: The certificate of the authority that is going to sign.
+        lifetime: The administrator's bounds.
+        asked: `spec.expirationSeconds`; None if the klusterlet does not set it. `clusteradm join` makes klusterlets
+            request a year, so a longer lifetime is shortened and not refused.
+        authority: The certificate of the signing authority.
         now: The time, UTC.
 
     Raises:
-        AuthorityRunsOut: The authority ends before the shortest life does.
+        AuthorityRunsOut: The authority expires before the shortest lifetime ends.
     """
-    wanted = life.longest if asked is None else min(life.longest, max(life.shortest, timedelta(seconds=asked)))
+    wanted = (
+        lifetime.longest if asked is None else min(lifetime.longest, max(lifetime.shortest, timedelta(seconds=asked)))
+    )
     start = now.replace(microsecond=0)
     end = min(start + wanted, authority.not_valid_after_utc)
-    if end < start + life.shortest:
-        raise AuthorityRunsOut(f"the authority's certificate ends {authority.not_valid_after_utc.isoformat()}")
+    if end < start + lifetime.shortest:
+        raise AuthorityRunsOut(f"the authority's certificate expires at {authority.not_valid_after_utc.isoformat()}")
     backdating = min(BACKDATING, (end - start) // timedelta(seconds=10) * timedelta(seconds=1))
     begin = max(start - backdating, authority.not_valid_before_utc)
     return Validity(begin, end)
@@ -64,17 +68,17 @@ def validity(life: Life, asked: int | None, authority: x509.Certificate, now: da
 def issue(
     issuer: Issuer, cluster: ManagedCluster, public_key: bytes, *, serial: int, holding: Validity
 ) -> x509.Certificate:
-    """The certificate of the cluster's collaborators.
+    """Issue the certificate of the cluster's collaborators.
 
     Args:
         issuer: The authority in its current slot.
-        cluster: The cluster as the hub has it, which the policy accepted.
+        cluster: The cluster on the hub, which the policy accepted.
         public_key: The request's public key, DER SubjectPublicKeyInfo.
         serial: A random positive number of at most `certificate.SERIAL_BITS` bits.
-        holding: What `validity` gave.
+        holding: The result of `validity`.
 
     Raises:
-        KeyRefused: The key is of a family that the policy doesn't let pass.
+        KeyRefused: The key's type is one that the policy does not accept.
     """
     subject = collaborator_subject(cluster.name)
     return client_certificate(issuer, leaf_key(public_key), subject, [dns_name()], serial=serial, validity=holding)

@@ -1,55 +1,55 @@
-"""Why a request is not granted: the words that reach conditions, Events and metrics."""
+"""Reasons for refusing a certificate request, as they appear in conditions, Events and metrics."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 
-class Reason(Enum):
+class CertificateReason(Enum):
     """One member for each check of `policy`, beside which it is explained.
 
-    A lasting reason lies in the request itself, which nobody can change: it is denied. Any other reason lies in the
-    hub's state, which may come right by itself: an honest klusterlet is often earlier than the administrator's word or
-    OCM's controllers, and a denied request would stop it until the object is deleted.
+    A lasting reason concerns the immutable request: the request is denied. Any other reason concerns the hub's state,
+    which may still change: a klusterlet often requests before the administrator or OCM's controllers have acted, and a
+    denied request would block it until the object is deleted.
     """
 
     FOREIGN_SIGNER = "ForeignSigner"
-    """Labelled as this add-on's, for a signer that is not the add-on's."""
+    """Labeled as this add-on's, but for a signer that the add-on does not use."""
     LABEL_MISMATCH = "LabelMismatch"
-    """The labels name no cluster, or not this add-on."""
+    """The labels do not name a cluster and this add-on."""
     NAME_MISMATCH = "NameMismatch"
     """The name isn't `addon-CLUSTER-federated-learning-…`."""
     REQUESTER_NOT_CLUSTER = "RequesterNotCluster"
-    """Somebody else asks than the klusterlet of the cluster that the label names."""
+    """The requester isn't the klusterlet of the cluster that the label names."""
     REQUEST_MALFORMED = "RequestMalformed"
-    """Not one PEM block CERTIFICATE REQUEST that decodes, or over 16 KiB."""
+    """The request isn't a single valid PEM block CERTIFICATE REQUEST, or exceeds 16 KiB."""
     SIGNATURE_INVALID = "SignatureInvalid"
-    """The request isn't signed by its own key, or with a hash weaker than SHA-256."""
+    """The request isn't signed by its own key, or is signed with a hash weaker than SHA-256."""
     KEY_UNACCEPTABLE = "KeyUnacceptable"
-    """A kind or size of key that isn't taken."""
+    """The type or size of the key is unsupported."""
     COMMON_NAME_MISMATCH = "CommonNameMismatch"
-    """The common name isn't the one of this cluster."""
+    """The common name isn't that of this cluster."""
     ORGANIZATION_MISMATCH = "OrganizationMismatch"
-    """Organisations are missing or added."""
+    """An organization is missing or unexpected."""
     SUBJECT_ATTRIBUTE = "SubjectAttribute"
-    """The subject has further attributes."""
+    """The subject has other attributes."""
     ALTERNATIVE_NAME = "AlternativeName"
-    """Another DNS name, an address, a URI or an e-mail."""
+    """There is an unexpected DNS name, an address, a URI or an e-mail."""
     EXTENSION = "Extension"
-    """Further extensions or attributes inside the request."""
+    """The request contains other extensions or attributes."""
     USAGE = "Usage"
-    """Usages other than digital signature, key encipherment and client auth, or no client auth."""
+    """The usages lack client auth, or include others than client auth, digital signature and key encipherment."""
     EXPIRY = "Expiry"
-    """Agent's certificate only: more than a year is asked for."""
+    """The agent's certificate is requested for more than a year."""
     TOO_MANY_REQUESTS = "TooManyRequests"
-    """Ten earlier requests of this cluster for the add-on stand."""
+    """Ten earlier requests of this cluster for the add-on are open."""
     CLUSTER_UNKNOWN = "ClusterUnknown"
-    """There is no such ManagedCluster."""
+    """The ManagedCluster does not exist."""
     CLUSTER_LEAVING = "ClusterLeaving"
     """The ManagedCluster is being deleted."""
     CLUSTER_NOT_ACCEPTED = "ClusterNotAccepted"
     """`spec.hubAcceptsClient` is false."""
     ADDON_NOT_ENABLED = "AddOnNotEnabled"
-    """There is no ManagedClusterAddOn in the cluster's namespace."""
+    """The ManagedClusterAddOn does not exist in the cluster's namespace."""
     ADDON_LEAVING = "AddOnLeaving"
     """The ManagedClusterAddOn is being deleted."""
     ADDON_NOT_OWNED = "AddOnNotOwned"
@@ -59,26 +59,26 @@ class Reason(Enum):
 
     @property
     def lasting(self) -> bool:
-        """Whether nothing on the hub can make the same request acceptable."""
-        return self not in _PASSING
+        """Whether no change on the hub can make the same request acceptable."""
+        return self not in _TEMPORARY
 
 
-_PASSING = frozenset(
+_TEMPORARY = frozenset(
     {
-        Reason.CLUSTER_UNKNOWN,
-        Reason.CLUSTER_LEAVING,
-        Reason.CLUSTER_NOT_ACCEPTED,
-        Reason.ADDON_NOT_ENABLED,
-        Reason.ADDON_LEAVING,
-        Reason.ADDON_NOT_OWNED,
-        Reason.SIGNER_NOT_REGISTERED,
+        CertificateReason.CLUSTER_UNKNOWN,
+        CertificateReason.CLUSTER_LEAVING,
+        CertificateReason.CLUSTER_NOT_ACCEPTED,
+        CertificateReason.ADDON_NOT_ENABLED,
+        CertificateReason.ADDON_LEAVING,
+        CertificateReason.ADDON_NOT_OWNED,
+        CertificateReason.SIGNER_NOT_REGISTERED,
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """One request's refusal; the message names the value at fault, shortened, and never holds PEM text."""
+class CertificateRefusal:
+    """The refusal of one request; the message names the invalid value, shortened, and the remedy, but no PEM text."""
 
-    reason: Reason
+    reason: CertificateReason
     message: str

@@ -1,7 +1,7 @@
-"""Which managed cluster made a request, by what the API server authenticated and by nothing that the requester wrote.
+"""Identify the managed cluster that made a request, from the identity that the API server authenticated.
 
-OCM gives a klusterlet the user name `system:open-cluster-management:CLUSTER:AGENT`. A comparison by prefix would let
-the agent of `c10` pass for `c1` (addon-framework `pkg/utils/csr_helpers.go` compares so); the name is taken apart.
+OCM gives a klusterlet the user name `system:open-cluster-management:CLUSTER:AGENT`. A comparison by prefix, as in
+addon-framework `pkg/utils/csr_helpers.go`, would let the agent of `c10` pass for `c1`; so the name is parsed.
 """
 
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ GRPC_SERVER: Final = "system:serviceaccount:open-cluster-management-hub:grpc-ser
 
 @dataclass(frozen=True, slots=True)
 class Drivers:
-    """The ways of cluster registration (ocm `pkg/registration/register`) whose requesters are known."""
+    """The registration drivers (ocm `pkg/registration/register`) whose requesters are accepted."""
 
     grpc_server: str = GRPC_SERVER
-    """The user name of OCM's gRPC server, which makes requests for agents and notes the agent's name; `""`: none."""
+    """The user name of OCM's gRPC server, which makes requests for agents and annotates the agent's name; or `""`."""
     aws: bool = False
-    """Whether `awsirsa` is in use. There the user name is the bare cluster name, so it has to be asked for."""
+    """Whether `awsirsa` is in use. Its user name is the bare cluster name, so it is accepted only if set."""
 
 
 def requesting_cluster(csr: CertificateSigningRequest, drivers: Drivers) -> str | None:
-    """The name of the cluster whose klusterlet made the request, None when it was somebody else."""
+    """Return the name of the cluster whose klusterlet made the request, or None for any other requester."""
     user = csr.spec.username
     if drivers.grpc_server and user == drivers.grpc_server:
-        # The groups are the server's own; the annotation is its word, and worth nothing from anybody else
+        # The groups are those of the server, and only the server's annotation can be trusted
         # (ocm pkg/server/services/csr/csr.go).
         return _cluster_in(csr.metadata.annotations.get(USER_ANNOTATION, ""))
     groups = set(csr.spec.groups)

@@ -1,38 +1,40 @@
-"""What an administrator can set, and how it is made of one piece."""
+"""The settings of the certificates, and their consistency."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from hub_manager.certificates.authority import Schedule
-from hub_manager.certificates.decision import Patience
-from hub_manager.certificates.issuing import Life
-from hub_manager.certificates.policy import Rules
+from hub_manager.certificates.authority import AuthoritySchedule
+from hub_manager.certificates.decision import Retention
+from hub_manager.certificates.issuing import CertificateLifetime
+from hub_manager.certificates.policy import RequestRules
 
 SLOTS_SECRET: Final = "federated-learning-authority"  # noqa: S105 - the name of an object
-"""The Secret of the manager's namespace that holds the slots; written by the manager alone."""
+"""The Secret with the slots, in the manager's namespace; only the manager writes it."""
 
 
-def schedule_for(leaf_life: timedelta) -> Schedule:
-    """The schedule of authorities whose certificates live so long at most."""
+def schedule_for(leaf_life: timedelta) -> AuthoritySchedule:
+    """Compute the rotation schedule for a longest leaf lifetime."""
     prepare_before = leaf_life + timedelta(days=30)
-    return Schedule(
+    return AuthoritySchedule(
         authority_life=max(timedelta(days=365), 3 * prepare_before), prepare_before=prepare_before, leaf_life=leaf_life
     )
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateSettings:
-    """Everything that the certificates' controllers are told."""
+    """Settings of the certificates' controllers."""
 
     namespace: str = "federated-learning-system"
-    brought_secret: str = ""
-    """The `kubernetes.io/tls` Secret in which an administrator, or cert-manager, brings an authority; `""`: none."""
-    rules: Rules = field(default_factory=Rules)
-    patience: Patience = field(default_factory=Patience)
-    life: Life = field(default_factory=Life)
-    schedule: Schedule = field(default_factory=Schedule)
+    provided_ca_secret: str = ""
+    """The `kubernetes.io/tls` Secret in which an administrator, or cert-manager, provides an authority; or `""`."""
+    rules: RequestRules = field(default_factory=RequestRules)
+    retention: Retention = field(default_factory=Retention)
+    lifetime: CertificateLifetime = field(default_factory=CertificateLifetime)
+    schedule: AuthoritySchedule = field(default_factory=AuthoritySchedule)
 
     def __post_init__(self) -> None:
-        if self.life.longest > self.schedule.leaf_life:
-            raise ValueError("a retired authority would leave the bundle before its last certificate has expired")
+        if self.lifetime.longest > self.schedule.leaf_life:
+            raise ValueError(
+                "lifetime.longest must not exceed schedule.leaf_life, the time that a retired authority stays"
+            )

@@ -1,7 +1,7 @@
-"""The authority's slots as the data of a Secret and back.
+"""Convert the authority's slots to the data of a Secret and back.
 
-One Secret holds them all, so that one write with its resourceVersion moves from one state to the next, or loses a race
-and changes nothing.
+One Secret holds all slots, so that one write with its resourceVersion takes a whole step, or loses a race and changes
+nothing.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ import msgspec
 from federation.pki.certificate import Issuer, certificate_pem, private_key_pem
 from federation.pki.chain import BundleRefused, fingerprint, parse_bundle, render_bundle
 from hub_manager.certificates.authority import Authority, Prepared, Retired
-from hub_manager.certificates.brought import SecretRefused, read_issuer
+from hub_manager.certificates.provided_ca import SecretRefused, read_issuer
 
 CURRENT: Final = ("current.crt", "current.key")
 NEXT: Final = ("next.crt", "next.key")
@@ -22,7 +22,7 @@ RECORD_KEY: Final = "record.json"
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the certificates themselves don't say."""
+    """The part of the state that the certificates do not contain."""
 
     leaf_life_seconds: int
     next_since: datetime | None = None
@@ -31,7 +31,7 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def write_slots(state: Authority) -> dict[str, bytes]:
-    """The data of the Secret; private keys included."""
+    """Encode the slots as the data of the Secret, including private keys."""
     record = _Record(
         leaf_life_seconds=int(state.leaf_life.total_seconds()),
         next_since=state.next.since if state.next is not None else None,
@@ -46,16 +46,18 @@ def write_slots(state: Authority) -> dict[str, bytes]:
 
 
 def read_slots(data: Mapping[str, bytes]) -> Authority:
-    """The state that the Secret's data holds.
+    """Decode the slots from the data of the Secret.
 
     Raises:
-        SecretRefused: A key is missing or doesn't hold what `write_slots` puts there; the administrator has to restore
-            the Secret, or to delete it for a new authority, with which every certificate is issued anew.
+        SecretRefused: A key is missing or invalid. The administrator must restore the Secret, or delete it for a new
+            authority, after which every certificate is issued again.
     """
     try:
         record = msgspec.json.decode(data.get(RECORD_KEY, b""), type=_Record)
     except msgspec.DecodeError as error:
-        raise SecretRefused(RECORD_KEY, "it doesn't decode") from error
+        raise SecretRefused(
+            RECORD_KEY, "it cannot be decoded: restore the Secret, or delete it for a new authority"
+        ) from error
     coming = None
     if record.next_since is not None:
         coming = Prepared(read_issuer(data, *NEXT), record.next_since)
@@ -76,7 +78,10 @@ def _read_retired(data: Mapping[str, bytes], until: Mapping[str, datetime]) -> t
         raise SecretRefused(RETIRED_KEY, str(error)) from error
     found = {fingerprint(certificate): certificate for certificate in certificates}
     if found.keys() != until.keys():
-        raise SecretRefused(RETIRED_KEY, f"its certificates are not those that {RECORD_KEY} records")
+        raise SecretRefused(
+            RETIRED_KEY,
+            f"its certificates do not match {RECORD_KEY}: restore the Secret, or delete it for a new authority",
+        )
     return tuple(Retired(found[digest], when) for digest, when in until.items())
 
 

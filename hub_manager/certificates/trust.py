@@ -1,8 +1,8 @@
-"""Keeps the authority's slots in their Secret and the trust bundle in its ConfigMap.
+"""Keep the authority's slots in their Secret and publish the trust bundle in its ConfigMap.
 
-The slots are read anew each time, a step of `authority` is written with the version that was read, and only then is
-the bundle published: of two managers that make an authority at once, one creates the Secret and the other takes it
-over. The bundle of a state holds what the states before and after need, so it may come late but never wrong.
+Each pass reads the slots, writes a step of `authority` with the version that was read, and then publishes the bundle.
+Of two managers that create an authority at once, one creates the Secret and the other adopts it. The bundle of a state
+holds what the states before and after need, so it may be late but is never wrong.
 """
 
 import base64
@@ -22,25 +22,34 @@ from federation.kube.kinds import CONFIG_MAP, SECRET
 from federation.kube.resource import Json, ObjectKey
 from federation.pki.certificate import Issuer, PrivateKey, Validity, authority_certificate
 from federation.pki.chain import fingerprint, render_bundle
-from hub_manager.certificates.authority import Authority, Create, Facts, Prepare, Rest, Step, plan, take
-from hub_manager.certificates.brought import SecretRefused, read_brought
+from hub_manager.certificates.authority import (
+    Authority,
+    AuthorityFacts,
+    Create,
+    Prepare,
+    Rest,
+    Step,
+    next_step,
+    take_step,
+)
+from hub_manager.certificates.decision_recorder import COMPONENT, CertificateMetrics, DecisionRecorder
 from hub_manager.certificates.issuing import BACKDATING
+from hub_manager.certificates.provided_ca import SecretRefused, read_provided_ca
 from hub_manager.certificates.settings import SLOTS_SECRET, CertificateSettings
 from hub_manager.certificates.slots import read_slots, write_slots
-from hub_manager.certificates.telling import COMPONENT, Metrics, Teller
 
 log = structlog.get_logger(__name__)
 
 LONGEST_REST: Final = 3600.0
-"""Seconds; a clock that was set forward is noticed within it."""
+"""Seconds; the time within which a clock that was set forward is noticed."""
 
 _MOST_STEPS: Final = 8
-"""Steps in one run; the longest chain is Adopt, Allow, Drop, PrepareBrought, Switch."""
+"""Steps in one pass; the longest chain is Adopt, Allow, Drop, PrepareProvided, Switch."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chance:
-    """Where keys and serial numbers come from."""
+class EntropySource:
+    """The source of keys and serial numbers."""
 
     key: Callable[[], PrivateKey]
     serial: Callable[[], int]
@@ -48,38 +57,38 @@ class Chance:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The state, and the object that it was read from; None before there is one."""
+    """The state and the object that it was read from; both None before the first authority."""
 
     state: Authority | None
     raw: Json | None
 
 
 class Trust:
-    """The slots and the bundle; one key, that of the slots' Secret."""
+    """Reconciles the slots and the bundle, under one key, that of the slots' Secret."""
 
     def __init__(
         self,
         api: Api,
         settings: CertificateSettings,
-        metrics: Metrics,
+        metrics: CertificateMetrics,
         *,
         clock: Callable[[], datetime],
-        chance: Chance,
-        spread: Callable[[str], bool] = lambda _: False,
+        entropy: EntropySource,
+        is_rolled_out: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """Args beyond the obvious: `spread` says whether every spoke is known to have that bundle."""
+        """Store the dependencies; `is_rolled_out` returns whether every spoke has reported the given bundle."""
         self._api = api
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
-        self._chance = chance
-        self._spread = spread
-        self._teller = Teller(api, clock)
+        self._entropy = entropy
+        self._is_rolled_out = is_rolled_out
+        self._recorder = DecisionRecorder(api, clock)
         self._state: Authority | None = None
         self._waiting: list[Callable[[], None]] = []
 
     def subscribe(self, known: Callable[[], None]) -> None:
-        """Has it called whenever the slots are there after they were not, as when they are read for the first time."""
+        """Call the function whenever the slots become available, for example when they are read for the first time."""
         self._waiting.append(known)
 
     @property
@@ -88,49 +97,49 @@ class Trust:
         return ObjectKey(self._settings.namespace, SLOTS_SECRET)
 
     def authority(self) -> Authority | None:
-        """The slots as last read or written, None before."""
+        """Return the slots as last read or written; None before."""
         return self._state
 
     @property
-    def spreading(self) -> bool:
-        """Whether an authority waits until every spoke has it."""
+    def rollout_pending(self) -> bool:
+        """Whether the next authority is being rolled out to the spokes."""
         return self._state is not None and self._state.next is not None
 
     def bundle(self) -> str:
-        """What every verifier has to trust, as PEM; `""` before there is an authority."""
+        """Render the trust bundle as PEM; `""` before the first authority."""
         return "" if self._state is None else render_bundle(self._state.bundle)
 
     async def reconcile(self, _: ObjectKey) -> float | None:
-        """Takes every step that is due and publishes the bundle; gives the seconds until the next step.
+        """Take every step that is due and publish the bundle; return the seconds until the next step.
 
         Raises:
             Conflict: Another manager wrote first.
-            KubeError: The API server didn't take it.
+            KubeError: The API server rejected a write, or did not answer.
         """
         try:
             found = await self._read_slots()
         except SecretRefused as error:
             self._hold(None)
-            await self._tell(SLOTS_SECRET, "SlotsUnreadable", error)
+            await self._record_refusal(SLOTS_SECRET, "SlotsUnreadable", error)
             return LONGEST_REST
         self._hold(found.state)
-        brought, refused = await self._read_brought()
+        provided_ca, refused = await self._read_brought()
         if found.state is None and refused:
-            # The administrator wants his own authority: one of ours would be replaced as soon as his is mended.
-            log.warning("authority_awaited", secret=self._settings.brought_secret)
+            # Wait for the administrator's authority: one of ours would be replaced as soon as the Secret is fixed.
+            log.warning("authority_awaited", secret=self._settings.provided_ca_secret)
             return LONGEST_REST
-        rest = await self._advance(found, brought, withheld=refused)
+        rest = await self._advance(found, provided_ca, provided_ca_unusable=refused)
         await self._publish()
         return rest
 
-    async def _advance(self, found: _Found, brought: Issuer | None, *, withheld: bool) -> float:
+    async def _advance(self, found: _Found, provided_ca: Issuer | None, *, provided_ca_unusable: bool) -> float:
         for _ in range(_MOST_STEPS):
-            facts = Facts(self._clock(), brought, withheld, self._spread(self.bundle()))
-            step = plan(found.state, facts, self._settings.schedule)
+            facts = AuthorityFacts(self._clock(), provided_ca, provided_ca_unusable, self._is_rolled_out(self.bundle()))
+            step = next_step(found.state, facts, self._settings.schedule)
             if isinstance(step, Rest):
                 return min(LONGEST_REST, max(0.0, (step.until - facts.now).total_seconds()))
-            made = self._make(facts.now) if isinstance(step, Create | Prepare) else None
-            state = take(found.state, step, facts, self._settings.schedule, made)
+            created = self._create_issuer(facts.now) if isinstance(step, Create | Prepare) else None
+            state = take_step(found.state, step, facts, self._settings.schedule, created)
             found = _Found(state, await self._write_slots(found.raw, state))
             self._hold(state)
             _log_step(step, state)
@@ -143,11 +152,11 @@ class Trust:
         for known in self._waiting if appeared else ():
             known()
 
-    def _make(self, now: datetime) -> Issuer:
-        key = self._chance.key()
+    def _create_issuer(self, now: datetime) -> Issuer:
+        key = self._entropy.key()
         start = now.replace(microsecond=0)
         holding = Validity(start - BACKDATING, start + self._settings.schedule.authority_life)
-        return Issuer(authority_certificate(key, serial=self._chance.serial(), validity=holding), key)
+        return Issuer(authority_certificate(key, serial=self._entropy.serial(), validity=holding), key)
 
     async def _read_slots(self) -> _Found:
         try:
@@ -165,13 +174,13 @@ class Trust:
             try:
                 written = await self._api.create(SECRET, raw | {"data": data}, namespace=self.key.namespace)
             except AlreadyExists as error:
-                raise Conflict("another manager made the authority") from error
-        # The version of our own write: whoever writes after it makes our next write a Conflict.
+                raise Conflict("another manager created the authority") from error
+        # Keep the version of this write, so that a later write by another manager turns our next one into a Conflict.
         return raw | {"metadata": raw["metadata"] | {"resourceVersion": written.metadata.resource_version}}
 
     async def _read_brought(self) -> tuple[Issuer | None, bool]:
-        """The administrator's authority, and whether there is one that can't be used."""
-        name = self._settings.brought_secret
+        """Read the administrator's authority; return it, and whether it is required but missing or invalid."""
+        name = self._settings.provided_ca_secret
         if not name:
             return None, False
         try:
@@ -179,9 +188,9 @@ class Trust:
         except NotFound:
             return None, self._state is None
         try:
-            return read_brought(secret.data, self._clock()), False
+            return read_provided_ca(secret.data, self._clock()), False
         except SecretRefused as error:
-            await self._tell(name, "AuthorityRefused", error)
+            await self._record_refusal(name, "AuthorityRefused", error)
             return None, True
 
     async def _publish(self) -> None:
@@ -212,13 +221,13 @@ class Trust:
         else:
             ends.labels(slot="next").set(0)
 
-    async def _tell(self, name: str, reason: str, error: SecretRefused) -> None:
+    async def _record_refusal(self, name: str, reason: str, error: SecretRefused) -> None:
         key = ObjectKey(self.key.namespace, name)
         try:
             secret = await self._api.read(SECRET, key)
         except NotFound:
             return
-        if await self._teller.tell(SECRET, secret, reason, str(error)):
+        if await self._recorder.record(SECRET, secret, reason, str(error)):
             log.error("authority_refused", secret=str(key), reason=reason, error=str(error))
 
 

@@ -1,7 +1,7 @@
-"""A second look at a certificate that was just signed, before anybody gets it.
+"""Validate a certificate that was just signed, before it is published.
 
-It reads the certificate back from its PEM text and knows nothing of how it was built (SPIRE does the same,
-`pkg/server/credvalidator/validator.go`): whatever goes wrong in a template is found here and not by an attacker.
+The check reads the certificate from its PEM text and knows nothing of how it was built, so that it finds errors of the
+template (SPIRE does the same, `pkg/server/credvalidator/validator.go`).
 """
 
 from collections.abc import Sequence
@@ -33,19 +33,19 @@ _EXPECTED_EXTENSIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the certificate has to be."""
+    """The expected content of the certificate."""
 
     cluster: str
     public_key: bytes
     """The request's key, DER SubjectPublicKeyInfo."""
     longest: timedelta
-    """From now to its end."""
+    """Maximum time from now to its expiry."""
     bundle: Sequence[x509.Certificate]
     now: datetime
 
 
-def flaws(pem: str, expected: Expectation) -> tuple[str, ...]:
-    """Everything that is wrong with the certificate, one sentence each; empty when it may be handed out."""
+def find_problems(pem: str, expected: Expectation) -> tuple[str, ...]:
+    """Return the problems of the certificate, one sentence each; empty if it may be published."""
     try:
         certificates = parse_bundle(pem)
     except BundleRefused as error:
@@ -63,7 +63,7 @@ def flaws(pem: str, expected: Expectation) -> tuple[str, ...]:
         _wrong_names(certificate),
         _wrong_chain(certificate, expected),
     )
-    return tuple(flaw for flaw in found if flaw)
+    return tuple(problem for problem in found if problem)
 
 
 def _wrong_holder(certificate: x509.Certificate, expected: Expectation) -> str:
@@ -78,30 +78,30 @@ def _wrong_key(certificate: x509.Certificate, expected: Expectation) -> str:
     key = certificate.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return "" if key == expected.public_key else "its key is not the request's"
+    return "" if key == expected.public_key else "its key is not that of the request"
 
 
 def _wrong_dates(certificate: x509.Certificate, expected: Expectation) -> str:
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if begin <= expected.now < end <= expected.now + expected.longest:
         return ""
-    return f"it holds from {begin} to {end}"
+    return f"it is valid from {begin} to {end}"
 
 
 def _wrong_serial(certificate: x509.Certificate) -> str:
-    # A random number of 159 bits is below 2^64 once in 2^95 times: then it was not random.
+    # A random number of 159 bits is below 2^64 once in 2^95 times, so a smaller one is not random.
     return "" if 64 < certificate.serial_number.bit_length() <= SERIAL_BITS else "its serial number is not random"
 
 
 def _wrong_extensions(certificate: x509.Certificate) -> str:
     found = {extension.oid: extension.critical for extension in certificate.extensions}
-    return "" if found == _EXPECTED_EXTENSIONS else "its extensions are not the profile's"
+    return "" if found == _EXPECTED_EXTENSIONS else "its extensions do not match the profile"
 
 
 def _wrong_usage(certificate: x509.Certificate) -> str:
     usage = _extension(certificate, x509.KeyUsage)
     if usage is None or not usage.digital_signature or usage.key_cert_sign or usage.crl_sign:
-        return "its key usage is not a leaf's"
+        return "its key usage is not that of a leaf"
     return ""
 
 

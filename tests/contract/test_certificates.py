@@ -28,9 +28,14 @@ from federation.pki.chain import Purpose, parse_bundle, verify_leaf
 from federation.pki.names import collaborator_of
 from fleet.cluster.credentials import kubeconfig, write_private
 from hub_manager.certificates.controllers import RANDOM
-from hub_manager.certificates.requests import Requests, Stores, World, request_indexes
+from hub_manager.certificates.decision_recorder import certificate_metrics
 from hub_manager.certificates.settings import CertificateSettings
-from hub_manager.certificates.telling import certificate_metrics
+from hub_manager.certificates.signing_reconciler import (
+    CertificateDependencies,
+    CertificateStores,
+    SigningReconciler,
+    request_indexes,
+)
 from hub_manager.certificates.trust import Trust
 from tests.support.api_server.apiserver import LoopbackApiServer, loopback_api_server
 from tests.support.builders import csr as make
@@ -90,16 +95,16 @@ class Hub:
         for name in names * 2:
             await (await self._requests()).reconcile(ObjectKey("", name))
 
-    async def _requests(self) -> Requests:
+    async def _requests(self) -> SigningReconciler:
         requests = Store(request_indexes(SETTINGS.rules.drivers))
         for csr in (await self.manager.list_page(CERTIFICATE_SIGNING_REQUEST)).items:
             requests.put(csr)
-        stores = Stores(requests, Store(), Store(), Store())
+        stores = CertificateStores(requests, Store(), Store(), Store())
         stores.clusters.put(make.cluster())
         stores.addons.put(make.addon())
-        stores.fleets.put(make.fleet())
-        world = World(clock=now, serial=RANDOM.serial, authority=self.trust.authority)
-        return Requests(self.manager, stores, world, SETTINGS, certificate_metrics(CollectorRegistry()))
+        stores.cluster_management_addons.put(make.cluster_management_addon())
+        world = CertificateDependencies(clock=now, serial=RANDOM.serial, authority=self.trust.authority)
+        return SigningReconciler(self.manager, stores, world, SETTINGS, certificate_metrics(CollectorRegistry()))
 
     async def outcome(self, name: str) -> tuple[list[tuple[str, str]], bytes]:
         """Conditions by type and reason, and the certificate."""
@@ -133,7 +138,7 @@ async def certificates_hub() -> AsyncIterator[Hub]:
         await grant(admin, "manager", MANAGER_NAMESPACE_RULES, user, namespace=SETTINGS.namespace)
         await grant(admin, "klusterlet", KLUSTERLET_RULES, group)
         metrics = certificate_metrics(CollectorRegistry())
-        yield Hub(admin, manager, klusterlet, Trust(manager, SETTINGS, metrics, clock=now, chance=RANDOM))
+        yield Hub(admin, manager, klusterlet, Trust(manager, SETTINGS, metrics, clock=now, entropy=RANDOM))
         for client in (admin, manager, klusterlet):
             await client.close()
 

@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from federation.kube.kinds import CONFIG_MAP, LEASE
-from federation.kube.lease import Leadership, LeadershipLost, Terms
+from federation.kube.lease import Leadership, LeadershipLost, LeaseDurations
 from federation.kube.resource import ObjectKey
 from tests.support.api_server.served import Served
 from tests.support.waiting import until
 
-TERMS = Terms(duration=2.0, renew_deadline=1.2, retry_period=0.1)
+DURATIONS = LeaseDurations(duration=2.0, renew_deadline=1.2, retry_period=0.1)
 
 
 class Replica:
@@ -26,7 +26,7 @@ class Replica:
 
     async def start(self) -> None:
         api = await self.served.write_api() if self.beside else self.served.api
-        self.leadership = Leadership(api, ObjectKey(self.served.namespace, "leader"), self.name, terms=TERMS)
+        self.leadership = Leadership(api, ObjectKey(self.served.namespace, "leader"), self.name, durations=DURATIONS)
         self.task = asyncio.create_task(self.leadership.run(self.act))
 
     async def act(self) -> None:
@@ -53,7 +53,7 @@ async def test_one_acts_and_the_other_follows_at_once_when_it_stops_cleanly(serv
     await first.stop()
     stopped = clock()
     await until(lambda: acting == ["second"])
-    assert clock() - stopped < TERMS.duration, "a released lease is not waited for"
+    assert clock() - stopped < DURATIONS.duration, "a released lease is not waited for"
     lease = await served.api.read(LEASE, ObjectKey(served.namespace, "leader"))
     assert (lease.spec.holder_identity, lease.spec.lease_transitions) == ("second", 1)
     await second.stop()
@@ -118,8 +118,8 @@ async def test_the_leaders_action_can_end_and_its_error_is_raised(served: Served
     async def act() -> None:
         await served.api.create(CONFIG_MAP, {"metadata": {"name": "done", "namespace": served.namespace}})
 
-    await Leadership(served.api, key, "one", terms=TERMS).run(act)
+    await Leadership(served.api, key, "one", durations=DURATIONS).run(act)
     assert (await served.api.read(LEASE, key)).spec.holder_identity == ""
     with pytest.raises(ExceptionGroup, match="unhandled errors"):
-        await Leadership(served.api, key, "two", terms=TERMS).run(act)
+        await Leadership(served.api, key, "two", durations=DURATIONS).run(act)
     assert (await served.api.read(LEASE, key)).spec.holder_identity == ""

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from hub_manager.addon.plan import plan
+from hub_manager.addon.plan import plan_addon
 from tests.support.builders.addon_objects import (
     ADC,
     CONFIGURED,
     World,
     chosen,
     cluster,
+    cluster_management_addon,
     configs_of,
     deployment_config,
-    fleet,
     raw_addon,
     reference,
     settings,
@@ -63,7 +63,9 @@ def worlds(draw: st.DrawFn) -> World:
     return World(
         addon=draw(_mostly(addon, None)),
         cluster=draw(_mostly(cluster(), cluster(accepted=False), None)),
-        fleet=draw(_mostly(fleet(), fleet(defaults="adc"), None)),
+        cluster_management_addon=draw(
+            _mostly(cluster_management_addon(), cluster_management_addon(defaults="adc"), None)
+        ),
         configs=draw(_mostly(configs_of(config), {})),
         trust_bundle=draw(_mostly("-----BEGIN CERTIFICATE-----\n", "")),
     )
@@ -74,7 +76,7 @@ def worlds(draw: st.DrawFn) -> World:
 def test_a_plan_that_took_effect_leaves_nothing_to_do(world: World) -> None:
     world.settle()
 
-    assert plan(world.observe(), settings()).actions == ()
+    assert plan_addon(world.observe(), settings()).actions == ()
 
 
 @hypothesis_settings(max_examples=60, deadline=None)
@@ -82,7 +84,7 @@ def test_a_plan_that_took_effect_leaves_nothing_to_do(world: World) -> None:
 def test_whatever_is_cut_off_the_same_state_is_reached(world: World, cuts: list[int]) -> None:
     undisturbed = copy.deepcopy(world)
     for cut in cuts:
-        for action in plan(world.observe(), settings()).actions[:cut]:
+        for action in plan_addon(world.observe(), settings()).actions[:cut]:
             world.carry_out(action)
     world.settle()
     reached = _meaning(world)

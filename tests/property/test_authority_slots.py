@@ -11,8 +11,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from federation.api.identity import collaborator_subject, dns_name
 from federation.pki.certificate import Issuer, client_certificate, leaf_key
 from federation.pki.chain import Purpose, verify_leaf
-from hub_manager.certificates.authority import Authority, Create, Facts, Prepare, Rest, Schedule, plan, take
-from hub_manager.certificates.issuing import AuthorityRunsOut, Life, validity
+from hub_manager.certificates.authority import (
+    Authority,
+    AuthorityFacts,
+    AuthoritySchedule,
+    Create,
+    Prepare,
+    Rest,
+    next_step,
+    take_step,
+)
+from hub_manager.certificates.issuing import AuthorityRunsOut, CertificateLifetime, validity
 from hub_manager.certificates.slots import read_slots, write_slots
 from tests.support.builders.authorities import authority
 from tests.support.builders.csr import NOW, key_of, public_der
@@ -24,13 +33,13 @@ LEAF = leaf_key(public_der(key_of("p256")))
 HOUR = timedelta(hours=1)
 
 
-def schedule(leaf_life: timedelta) -> Schedule:
-    return Schedule(
+def schedule(leaf_life: timedelta) -> AuthoritySchedule:
+    return AuthoritySchedule(
         authority_life=timedelta(days=10),
         prepare_before=timedelta(days=5),
         leaf_life=leaf_life,
-        spread_least=HOUR,
-        spread_most=timedelta(days=2),
+        rollout_min=HOUR,
+        rollout_max=timedelta(days=2),
     )
 
 
@@ -42,7 +51,7 @@ class Slots(RuleBasedStateMachine):
         self.now: datetime = NOW
         self.serials = count(1 << 100)
         self.state: Authority | None = None
-        self.brought: Issuer | None = None
+        self.provided_ca: Issuer | None = None
         self.known: list[Issuer] = []
         self.leaves: list[x509.Certificate] = []
         self.schedule = schedule(timedelta(hours=24))
@@ -51,20 +60,20 @@ class Slots(RuleBasedStateMachine):
     def start(self, *, own: bool) -> None:
         if own:
             self.bring(timedelta(days=10))
-        self.reconcile(spread=False)
+        self.reconcile(rolled_out=False)
 
-    @rule(spread=st.booleans())
-    def reconcile(self, *, spread: bool) -> None:
-        facts = Facts(self.now, self.brought, spread=spread)
+    @rule(rolled_out=st.booleans())
+    def reconcile(self, *, rolled_out: bool) -> None:
+        facts = AuthorityFacts(self.now, self.provided_ca, rolled_out=rolled_out)
         for _ in range(10):
-            step = plan(self.state, facts, self.schedule)
+            step = next_step(self.state, facts, self.schedule)
             if isinstance(step, Rest):
                 assert step.until > self.now
                 break
             made = None
             if isinstance(step, Create | Prepare):
                 made = authority(next(self.serials), begin=self.now, life=self.schedule.authority_life)
-            taken = take(self.state, step, facts, self.schedule, made)
+            taken = take_step(self.state, step, facts, self.schedule, made)
             self.state = read_slots(write_slots(taken))
             assert self.state == taken
         else:
@@ -77,30 +86,30 @@ class Slots(RuleBasedStateMachine):
     @rule(life=st.sampled_from([timedelta(hours=1), timedelta(hours=24), timedelta(hours=48)]))
     def restart_with_another_leaf_life(self, life: timedelta) -> None:
         self.schedule = schedule(life)
-        self.reconcile(spread=False)
+        self.reconcile(rolled_out=False)
 
     @rule(life=st.sampled_from([timedelta(days=1), timedelta(days=10), timedelta(days=30)]))
     def bring(self, life: timedelta) -> None:
-        self.brought = authority(next(self.serials), begin=self.now, life=life, key="p384")
-        self.known.append(self.brought)
+        self.provided_ca = authority(next(self.serials), begin=self.now, life=life, key="p384")
+        self.known.append(self.provided_ca)
 
     @precondition(lambda self: self.known)
     @rule(choice=st.randoms(use_true_random=False))
     def bring_an_earlier_one_back(self, choice: st.random_module) -> None:  # type: ignore[valid-type]
         again = choice.choice(self.known)  # type: ignore[attr-defined]
         if again.certificate.not_valid_after_utc > self.now:
-            self.brought = again
+            self.provided_ca = again
 
     @rule()
     def take_it_away(self) -> None:
-        self.brought = None
+        self.provided_ca = None
 
     @precondition(lambda self: self.state is not None)
     @rule()
     def sign(self) -> None:
         assert self.state is not None
         issuer = self.state.current
-        life = Life(longest=self.schedule.leaf_life, shortest=HOUR)
+        life = CertificateLifetime(longest=self.schedule.leaf_life, shortest=HOUR)
         try:
             holding = validity(life, None, issuer.certificate, self.now)
         except AuthorityRunsOut:
@@ -125,31 +134,35 @@ TestSlots.settings = settings(max_examples=60, stateful_step_count=40, deadline=
 
 def test_a_switch_waits_until_the_spokes_could_have_the_next_authority() -> None:
     state = Authority(authority(), timedelta(hours=24))
-    table = Schedule()
+    table = AuthoritySchedule()
     due = NOW + timedelta(days=275)
-    facts = Facts(due)
+    facts = AuthorityFacts(due)
 
-    prepared = take(state, plan(state, facts, table), facts, table, authority(1 << 101, begin=due))
+    prepared = take_step(state, next_step(state, facts, table), facts, table, authority(1 << 101, begin=due))
 
     assert prepared.current == state.current
     assert len(prepared.bundle) == 2
-    assert plan(prepared, Facts(due + timedelta(minutes=9), spread=True), table) == Rest(due + timedelta(minutes=10))
-    assert plan(prepared, Facts(due + timedelta(days=6)), table) == Rest(due + timedelta(days=7))
-    switched_at = Facts(due + timedelta(days=7))
-    switched = take(prepared, plan(prepared, switched_at, table), switched_at, table, None)
+    assert next_step(prepared, AuthorityFacts(due + timedelta(minutes=9), rolled_out=True), table) == Rest(
+        due + timedelta(minutes=10)
+    )
+    assert next_step(prepared, AuthorityFacts(due + timedelta(days=6)), table) == Rest(due + timedelta(days=7))
+    switched_at = AuthorityFacts(due + timedelta(days=7))
+    switched = take_step(prepared, next_step(prepared, switched_at, table), switched_at, table, None)
     assert switched.current.certificate.serial_number == 1 << 101
     assert state.current.certificate in switched.bundle
-    later = Facts(switched_at.now + timedelta(hours=25))
-    assert take(switched, plan(switched, later, table), later, table, None).bundle == (switched.current.certificate,)
+    later = AuthorityFacts(switched_at.now + timedelta(hours=25))
+    assert take_step(switched, next_step(switched, later, table), later, table, None).bundle == (
+        switched.current.certificate,
+    )
 
 
 def test_a_certificate_is_never_signed_before_its_authority_was_announced() -> None:
-    brought = authority(1 << 102, key="p384")
+    provided_ca = authority(1 << 102, key="p384")
     state = Authority(authority(), timedelta(hours=24))
-    facts = Facts(NOW, brought)
+    facts = AuthorityFacts(NOW, provided_ca)
 
-    prepared = take(state, plan(state, facts, Schedule()), facts, Schedule(), None)
+    prepared = take_step(state, next_step(state, facts, AuthoritySchedule()), facts, AuthoritySchedule(), None)
 
     assert prepared.current == state.current
     assert prepared.next is not None
-    assert prepared.next.issuer == brought
+    assert prepared.next.issuer == provided_ca

@@ -17,7 +17,7 @@ from federation.api.identity import (
 )
 from federation.pki.csr import parse_request
 from federation.pki.names import collaborator_of
-from hub_manager.certificates.issuing import Life, issue, validity
+from hub_manager.certificates.issuing import CertificateLifetime, issue, validity
 from hub_manager.certificates.policy import Input, refusal_of
 from tests.support.builders import csr as make
 from tests.support.builders.authorities import authority
@@ -66,7 +66,7 @@ def test_a_granted_request_names_its_requester_and_nobody_else(
         request=parse_request(csr.spec.request),
         cluster=make.cluster(claimed),
         addon=make.addon(claimed),
-        fleet=make.fleet(),
+        cluster_management_addon=make.cluster_management_addon(),
     )
 
     if refusal_of(known) is not None:
@@ -89,7 +89,7 @@ def test_the_honest_request_is_granted_whatever_the_clusters_name(cluster: str, 
             request=parse_request(csr.spec.request),
             cluster=make.cluster(cluster),
             addon=make.addon(cluster),
-            fleet=make.fleet(),
+            cluster_management_addon=make.cluster_management_addon(),
         )
     )
 
@@ -103,7 +103,7 @@ def test_the_issued_subject_depends_on_the_hubs_facts_alone(cluster: str, asked:
     issuer = authority()
     request = parse_request(make.request_pem(asked))
 
-    holding = validity(Life(), None, issuer.certificate, make.NOW)
+    holding = validity(CertificateLifetime(), None, issuer.certificate, make.NOW)
     certificate = issue(issuer, make.cluster(cluster), request.key.der, serial=1 << 100, holding=holding)
 
     assert collaborator_of(certificate.subject) == cluster

@@ -31,7 +31,7 @@ TOP = ("../README.md", "../CONTRIBUTING.md", "../examples/digits-openfl/README.m
 def test_every_reason_of_the_add_ons_conditions_is_documented() -> None:
     documented = {word for row in rows("troubleshooting.md") for cell in row for word in code(cell)}
 
-    assert {reason.value for reason in (*ConfigurationReason, *status.Reason)} <= documented
+    assert {reason.value for reason in (*ConfigurationReason, *status.AddOnReason)} <= documented
 
 
 def test_the_documented_dataset_is_the_sample() -> None:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from federation.kube.kinds import EVENT
-from hub_manager.addon.fleet import BODY
+from hub_manager.addon.cluster_management_addon import BODY
 from hub_manager.addon.hub_permissions import NAME, RULES
 from hub_manager.config import config_from
 from hub_manager.federated_learning.settings import Limits

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry
 
 from hub_manager.aggregator.reporting.telemetry import AggregatorTelemetry
-from hub_manager.certificates.telling import certificate_metrics
+from hub_manager.certificates.decision_recorder import certificate_metrics
 from hub_manager.federated_learning.metrics import RunMetrics
 from spoke_agent.metrics import AgentMetrics
 

@@ -19,19 +19,19 @@ from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.waiting import TIMEOUT, TIMEOUT_FLAG, until
-from hub_manager.certificates.authority import Schedule
+from hub_manager.certificates.authority import AuthoritySchedule
 from tests.support.fleet.hub_process import config, installed_stopped, leading, manager_kubeconfig
 from tests.support.fleet.on_hub import CERTIFICATE_SECRET, lose_kubeconfig, read, secret
 
 pytestmark = pytest.mark.fleet
 Clusters = Fleet | ExistingFleet
 LIFE = timedelta(seconds=90)
-QUICK = Schedule(
+QUICK = AuthoritySchedule(
     authority_life=timedelta(days=2),
     prepare_before=timedelta(days=1),
     leaf_life=LIFE,
-    spread_least=timedelta(seconds=3),
-    spread_most=timedelta(minutes=5),
+    rollout_min=timedelta(seconds=3),
+    rollout_max=timedelta(minutes=5),
 )
 BROUGHT = "company-authority"
 

@@ -19,7 +19,7 @@ from federation.kube.actions import Action, Apply, Delete, Patch
 from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE, MANIFEST_WORK, ROLE, ROLE_BINDING
 from federation.kube.resource import Json
 from hub_manager.addon.deployment_config import spec_hash
-from hub_manager.addon.plan import Observed, Settings, plan
+from hub_manager.addon.plan import AddOnSettings, ObservedAddOn, plan_addon
 from hub_manager.addon.templates import Templates, load_templates
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -40,8 +40,8 @@ def templates() -> Templates:
     return load_templates(Path(__file__).parents[3] / "addon-templates")
 
 
-def settings() -> Settings:
-    return Settings(templates=templates(), image=IMAGE)
+def settings() -> AddOnSettings:
+    return AddOnSettings(templates=templates(), image=IMAGE)
 
 
 def cluster(name: str = "c1", *, accepted: bool = True, **metadata: Any) -> ManagedCluster:
@@ -50,7 +50,7 @@ def cluster(name: str = "c1", *, accepted: bool = True, **metadata: Any) -> Mana
     )
 
 
-def fleet(*, defaults: str = "", placed: Iterable[str] = ()) -> ClusterManagementAddOn:
+def cluster_management_addon(*, defaults: str = "", placed: Iterable[str] = ()) -> ClusterManagementAddOn:
     default = {"defaultConfig": {"namespace": "ns", "name": defaults}} if defaults else {}
     return msgspec.convert(
         {
@@ -119,21 +119,21 @@ class World:
 
     addon: Json | None = field(default_factory=raw_addon)
     cluster: ManagedCluster | None = field(default_factory=cluster)
-    fleet: ClusterManagementAddOn | None = field(default_factory=fleet)
+    cluster_management_addon: ClusterManagementAddOn | None = field(default_factory=cluster_management_addon)
     configs: dict[ConfigReferent, AddOnDeploymentConfig] = field(default_factory=dict)
     trust_bundle: str = BUNDLE
     objects: dict[tuple[str, str], Json] = field(default_factory=dict)
     version: int = 1
 
-    def observe(self, now: datetime = NOW) -> Observed:
+    def observe(self, now: datetime = NOW) -> ObservedAddOn:
         works = [v for (kind, _), v in sorted(self.objects.items()) if kind == "ManifestWork"]
         name = "c1"
-        return Observed(
+        return ObservedAddOn(
             now=now,
             namespace=name,
             cluster=self.cluster,
             addon=None if self.addon is None else msgspec.convert(self.addon, ManagedClusterAddOn),
-            fleet=self.fleet,
+            cluster_management_addon=self.cluster_management_addon,
             configs=self.configs,
             works=tuple(msgspec.convert(copy.deepcopy(work), ManifestWork) for work in works),
             role=self._one(ROLE.kind, Role),
@@ -173,7 +173,7 @@ class World:
 
     def settle(self, steps: int = 10) -> None:
         for _ in range(steps):
-            actions = plan(self.observe(), settings()).actions
+            actions = plan_addon(self.observe(), settings()).actions
             if not actions:
                 return
             for action in actions:
@@ -212,5 +212,5 @@ class World:
             }
 
 
-def changed(observed: Observed, **fields: Any) -> Observed:
+def changed(observed: ObservedAddOn, **fields: Any) -> ObservedAddOn:
     return replace(observed, **fields)

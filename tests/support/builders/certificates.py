@@ -23,11 +23,16 @@ from federation.kube.resource import Json, Kind, ObjectKey, T
 from federation.kube.store import Indexes, Store
 from federation.pki.certificate import Issuer, certificate_pem, private_key_pem
 from hub_manager.certificates.authority import Authority
-from hub_manager.certificates.requests import Requests, Stores, World, request_indexes
+from hub_manager.certificates.decision_recorder import certificate_metrics
 from hub_manager.certificates.settings import SLOTS_SECRET, CertificateSettings
+from hub_manager.certificates.signing_reconciler import (
+    CertificateDependencies,
+    CertificateStores,
+    SigningReconciler,
+    request_indexes,
+)
 from hub_manager.certificates.slots import read_slots
-from hub_manager.certificates.telling import certificate_metrics
-from hub_manager.certificates.trust import Chance, Trust
+from hub_manager.certificates.trust import EntropySource, Trust
 from tests.support.builders import csr as make
 from tests.support.fakes.fake_api import FakeApi
 
@@ -55,35 +60,35 @@ class Hub:
     def __post_init__(self) -> None:
         self.api = FakeApi(now=self.clock)
         self.serials = count(1 << 150)
-        self.spread = False
+        self.rolled_out = False
         self.restart()
 
     def restart(self) -> None:
         """A new hub manager that knows nothing but what the API server holds."""
         self.registry = CollectorRegistry()
         metrics = certificate_metrics(self.registry)
-        chance = Chance(key=lambda: ec.generate_private_key(ec.SECP256R1()), serial=lambda: next(self.serials))
+        entropy = EntropySource(key=lambda: ec.generate_private_key(ec.SECP256R1()), serial=lambda: next(self.serials))
         self.trust = Trust(
-            self.api, self.settings, metrics, clock=self.clock, chance=chance, spread=lambda _: self.spread
+            self.api, self.settings, metrics, clock=self.clock, entropy=entropy, is_rolled_out=lambda _: self.rolled_out
         )
-        self._world = World(clock=self.clock, serial=chance.serial, authority=self.trust.authority)
+        self._world = CertificateDependencies(clock=self.clock, serial=entropy.serial, authority=self.trust.authority)
         self._metrics = metrics
 
     def enable(self, cluster: str = "c1", **facts: Any) -> None:
         """An accepted cluster with the add-on."""
-        self.api.seed(CLUSTER_MANAGEMENT_ADD_ON, make.fleet_object())
+        self.api.seed(CLUSTER_MANAGEMENT_ADD_ON, make.cluster_management_addon_object())
         self.api.seed(MANAGED_CLUSTER, make.cluster_object(cluster, **facts))
         self.api.seed(MANAGED_CLUSTER_ADD_ON, make.addon_object(cluster))
 
     def bring(self, issuer: Issuer) -> None:
         """An administrator's Secret of the name that the settings give."""
-        self.settings = replace(self.settings, brought_secret="administrators-ca")
+        self.settings = replace(self.settings, provided_ca_secret="administrators-ca")
         texts = {"tls.crt": certificate_pem(issuer.certificate), "tls.key": private_key_pem(issuer.key)}
         self.api.seed(SECRET, self._secret("administrators-ca", texts))
 
     def bring_text(self, **texts: str) -> None:
         """An administrator's Secret that says anything."""
-        self.settings = replace(self.settings, brought_secret="administrators-ca")
+        self.settings = replace(self.settings, provided_ca_secret="administrators-ca")
         named = {name.replace("_", "."): text for name, text in texts.items()}
         self.api.seed(SECRET, self._secret("administrators-ca", named))
 
@@ -110,12 +115,12 @@ class Hub:
                 return
         raise AssertionError("the certificates don't settle")
 
-    async def requests(self) -> Requests:
+    async def requests(self) -> SigningReconciler:
         """The reconciler over what the API server holds now."""
-        return Requests(self.api, await self._stores(), self._world, self.settings, self._metrics)
+        return SigningReconciler(self.api, await self._stores(), self._world, self.settings, self._metrics)
 
-    async def _stores(self) -> Stores:
-        return Stores(
+    async def _stores(self) -> CertificateStores:
+        return CertificateStores(
             await self._store(CERTIFICATE_SIGNING_REQUEST, request_indexes(self.settings.rules.drivers)),
             await self._store(MANAGED_CLUSTER),
             await self._store(MANAGED_CLUSTER_ADD_ON),

@@ -198,7 +198,7 @@ def addon_object(
     return {"metadata": metadata, "status": {"registrations": [{"signerName": signer} for signer in signers]}}
 
 
-def fleet_object() -> dict[str, Any]:
+def cluster_management_addon_object() -> dict[str, Any]:
     """The add-on of the fleet as JSON."""
     return {"metadata": {"name": ADDON_NAME, "uid": FLEET_UID}}
 
@@ -213,6 +213,6 @@ def addon(name: str = "c1", **changes: Any) -> ManagedClusterAddOn:
     return msgspec.convert(addon_object(name, **changes), ManagedClusterAddOn)
 
 
-def fleet() -> ClusterManagementAddOn:
+def cluster_management_addon() -> ClusterManagementAddOn:
     """The add-on of the fleet."""
-    return msgspec.convert(fleet_object(), ClusterManagementAddOn)
+    return msgspec.convert(cluster_management_addon_object(), ClusterManagementAddOn)

@@ -28,8 +28,8 @@ from fleet.layout import HUB
 from fleet.waiting import TIMEOUT_FLAG
 from hub_manager.addon.reconciler import FIELD_MANAGER
 from hub_manager.app import Hub, further_parts
-from hub_manager.certificates.authority import Schedule
-from hub_manager.config import Config
+from hub_manager.certificates.authority import AuthoritySchedule
+from hub_manager.config import HubManagerConfig
 from tests.support.fleet.ocm_hub import manager_config
 from tests.support.fleet.on_hub import read
 
@@ -76,14 +76,14 @@ async def manager_kubeconfig(clusters: Clusters, folder: Path) -> Path:
     return target
 
 
-def config(kubeconfig: Path, agent_image: str, **changes: Any) -> Config:
+def config(kubeconfig: Path, agent_image: str, **changes: Any) -> HubManagerConfig:
     """The manager's settings; `changes` may be such as no installation admits."""
     named = {"POD_NAME": f"test-{secrets.token_hex(4)}", "AGENT_IMAGE": agent_image, "KUBECONFIG": str(kubeconfig)}
     return replace(manager_config(**named), **changes)
 
 
 @asynccontextmanager
-async def leading(settings: Config, schedule: Schedule) -> AsyncIterator[None]:
+async def leading(settings: HubManagerConfig, schedule: AuthoritySchedule) -> AsyncIterator[None]:
     """A manager in this process, which leads while the context lasts."""
     kubeconfig = settings.kubeconfig
     assert kubeconfig is not None

@@ -10,7 +10,7 @@ from demo.images import REPOSITORY
 from federation.kube.client import Client
 from federation.kube.resource import Json, Kind, ObjectKey, Resource
 from fleet.cluster.credentials import kubeconfig, write_private
-from hub_manager.config import Config, config_from
+from hub_manager.config import HubManagerConfig, config_from
 from tests.support.api_server.apiserver import LoopbackApiServer
 from tests.support.builders.addon_objects import BUNDLE
 
@@ -89,7 +89,7 @@ async def install(admin: Client) -> None:
     await put(admin, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": bundle, "data": {"ca.crt": BUNDLE}})
 
 
-def manager_config(**variables: str) -> Config:
+def manager_config(**variables: str) -> HubManagerConfig:
     """The settings of a manager that deploys images nobody pulls."""
     told = {"POD_NAME": "p", "AGENT_IMAGE": "agent:1", "AGGREGATOR_IMAGE": "aggregator:1"}
     return config_from({**told, "TEMPLATES": str(REPOSITORY / "addon-templates"), **variables})

@@ -40,7 +40,7 @@ async def test_a_replica_without_the_lease_writes_nothing_and_is_ready_to_take_o
     assert after == ["federated-learning"]
 
 
-async def test_a_leader_that_cannot_read_says_what_it_waits_for() -> None:
+async def test_a_leader_that_cannot_read_reports_what_it_waits_for() -> None:
     api = FakeApi(now=lambda: NOW)
     api.fail_next(*[Unavailable("503") for _ in range(9)])
     hub = Hub(manager_config(), api, now=lambda: NOW)
@@ -68,7 +68,7 @@ async def test_the_end_of_one_part_ends_the_whole() -> None:
     assert caught.group_contains(RuntimeError, match="authority lost")
 
 
-async def test_a_leader_whose_watches_went_silent_is_to_be_restarted() -> None:
+async def test_a_leader_with_silent_watches_is_unhealthy() -> None:
     clock = [1000.0]
     hub = Hub(manager_config(), FakeApi(now=lambda: NOW), now=lambda: NOW, monotonic=lambda: clock[0])
 

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from spoke_agent import __main__ as process
-from spoke_agent.config import Config, config_from
+from spoke_agent.config import Config
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,9 @@ def test_unusable_settings_end_it_with_one_line_that_names_them(
     assert "CLUSTER_NAME" in json.loads(line)["error"]
 
 
-async def test_sigterm_ends_it_cleanly_after_its_parts_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sigterm_ends_it_cleanly_after_its_parts_have_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     ended: list[str] = []
 
     async def run(_config: Config) -> None:
@@ -47,12 +49,13 @@ async def test_sigterm_ends_it_cleanly_after_its_parts_have_ended(monkeypatch: p
         finally:
             ended.append("agent")
 
+    monkeypatch.setenv("CLUSTER_NAME", "c1")
     monkeypatch.setattr(process, "run", run)
 
-    async with asyncio.timeout(60):
-        await process.run_until_stopped(config_from({"CLUSTER_NAME": "c1"}))
+    status = process.main()
 
-    assert ended == ["agent"]
+    assert (status, ended) == (0, ["agent"])
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["event"] == "agent_stopped"
 
 
 def test_a_part_that_fails_ends_the_process_with_its_reason(

@@ -192,7 +192,7 @@ async def test_sweeps_every_key_again_once_per_period_without_a_change() -> None
         await until(lambda: min(runs["a"], runs["b"]) >= 3)
 
 
-async def test_an_object_whose_keys_cannot_be_told_stops_no_other() -> None:
+async def test_an_object_without_keys_does_not_affect_others() -> None:
     api, runs = FakeApi(), Counter[str]()
     api.seed(CONFIG_MAP, config_map("hostile"))
     api.seed(CONFIG_MAP, config_map("honest", concerns="x"))

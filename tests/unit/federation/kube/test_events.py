@@ -21,7 +21,7 @@ async def recorded(*statements: tuple[str, str], about: ConfigMap = ABOUT) -> li
     return api.objects(EVENT)
 
 
-async def test_counts_what_is_said_again() -> None:
+async def test_increments_the_count_of_an_equal_event() -> None:
     (event,) = await recorded(("Refused", "no"), ("Refused", "no"), ("Refused", "no"))
     assert (event["count"], event["reason"], event["message"], event["type"]) == (3, "Refused", "no", "Warning")
     assert event["involvedObject"] | {"resourceVersion": ""} == {
@@ -34,7 +34,7 @@ async def test_counts_what_is_said_again() -> None:
     }
 
 
-async def test_tells_different_statements_apart() -> None:
+async def test_keeps_different_events_apart() -> None:
     assert len(await recorded(("Refused", "no"), ("Refused", "never"), ("Denied", "no"))) == 3
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from federation.api.kubernetes.core import LeaseSpec
-from federation.kube.lease import Leadership, Observed, Terms, free, observe
+from federation.kube.lease import Leadership, LeaseDurations, LeaseObservation, is_free, observe
 from federation.kube.resource import ObjectKey
 from tests.support.fakes.fake_api import FakeApi
 
@@ -21,8 +21,8 @@ HELD = LeaseSpec(holder_identity="other", lease_duration_seconds=15, renew_time=
         pytest.param(LeaseSpec(lease_duration_seconds=1), 100.0, True, id="released"),
     ],
 )
-def test_free(spec: LeaseSpec, now: float, expected: bool) -> None:
-    assert free(Observed(spec, at=100.0), "me", now) is expected
+def test_is_free(spec: LeaseSpec, now: float, expected: bool) -> None:
+    assert is_free(LeaseObservation(spec, at=100.0), "me", now) is expected
 
 
 def test_the_same_record_keeps_the_time_of_its_first_sight() -> None:
@@ -30,16 +30,18 @@ def test_the_same_record_keeps_the_time_of_its_first_sight() -> None:
     assert observe(first, HELD, 110.0).at == 100.0
 
 
-def test_a_renewed_record_is_seen_anew() -> None:
+def test_a_renewed_lease_is_observed_again() -> None:
     first = observe(None, HELD, 100.0)
     renewed = LeaseSpec(holder_identity="other", lease_duration_seconds=15, renew_time="2099-01-01T00:00:00.000000Z")
     assert observe(first, renewed, 110.0).at == 110.0
 
 
 @pytest.mark.parametrize(("duration", "deadline", "retry"), [(10, 10, 2), (15, 4, 2), (15, 10, 0)])
-def test_terms_by_which_two_could_act_at_once_are_refused(duration: float, deadline: float, retry: float) -> None:
+def test_rejects_durations_by_which_two_replicas_could_act_at_once(
+    duration: float, deadline: float, retry: float
+) -> None:
     with pytest.raises(ValueError, match="renew_deadline"):
-        Terms(duration, deadline, retry)
+        LeaseDurations(duration, deadline, retry)
 
 
 @pytest.mark.parametrize(("seconds", "leads"), [(9.0, True), (11.0, False)])

@@ -56,7 +56,7 @@ def test_jitter_only_shortens_the_wait(draw: float) -> None:
     assert all(0.5 * min(2 ** (n - 1), 8) <= backoff.delay(n) <= min(2 ** (n - 1), 8) for n in range(1, 2000))
 
 
-async def test_whoever_waits_hears_of_a_key_that_is_due_sooner_than_the_one_waited_for() -> None:
+async def test_a_waiting_worker_takes_a_key_that_is_due_earlier() -> None:
     queue: KeyedQueue[str] = KeyedQueue()
     queue.add("tomorrow", delay=86400)
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
@@ -66,7 +66,7 @@ async def test_whoever_waits_hears_of_a_key_that_is_due_sooner_than_the_one_wait
     assert waiting.result() == "now"
 
 
-async def test_whoever_waits_hears_when_a_key_marked_during_its_run_is_free_again() -> None:
+async def test_a_waiting_worker_takes_a_key_added_during_its_run() -> None:
     queue: KeyedQueue[str] = KeyedQueue()
     queue.add("a")
     await queue.take()

@@ -49,7 +49,7 @@ async def test_steps_from_nothing_through_the_pages_of_a_list_to_a_watch() -> No
     assert isinstance(state, Watching)
 
 
-async def test_tells_additions_changes_and_deletions_in_order() -> None:
+async def test_notifies_of_additions_changes_and_deletions_in_order() -> None:
     api = FakeApi()
     api.seed(CONFIG_MAP, config_map("a", v="1"))
     reflector, told = reflector_of(api)
@@ -123,7 +123,7 @@ async def test_relist_after_compaction_shows_the_net_change_of_each_object_once(
     assert versions(reflector) == {"changes": "3", "stays": "1"}
 
 
-async def test_an_object_that_no_longer_has_the_label_is_gone() -> None:
+async def test_removes_an_object_that_has_lost_the_label() -> None:
     api = FakeApi()
     api.seed(CONFIG_MAP, config_map("a", labels={"ours": "yes"}, v="1"))
     api.seed(CONFIG_MAP, config_map("b", v="1"))

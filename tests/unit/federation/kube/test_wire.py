@@ -99,7 +99,7 @@ def test_an_object_that_cannot_be_read_is_named_with_its_field() -> None:
         object_from(CONFIG_MAP, json.dumps(named("a", data=[1])).encode())
 
 
-def test_a_page_leaves_out_what_cannot_be_read_and_says_so() -> None:
+def test_a_page_skips_and_reports_invalid_objects() -> None:
     body = {"metadata": {"resourceVersion": "9", "continue": "c"}, "items": [named("bad", data=3), named("good")]}
     page, refused = page_from(CONFIG_MAP, json.dumps(body).encode())
     assert ([item.metadata.name for item in page.items], page.resource_version, page.continue_) == (["good"], "9", "c")
@@ -111,7 +111,7 @@ def test_a_list_without_items_is_empty() -> None:
     assert (page.items, page.continue_, refused) == ((), "", ())
 
 
-def test_an_object_that_can_no_longer_be_read_is_shown_as_deleted() -> None:
+def test_an_object_that_became_invalid_is_shown_as_deleted() -> None:
     line = json.dumps({"type": "MODIFIED", "object": named("a", data=3)}).encode()
     event, refused = event_from(CONFIG_MAP, line)
     assert event.object is not None

@@ -1,19 +1,25 @@
-"""Which configuration is in force for a cluster, whoever writes into its status."""
+"""The configuration that applies to a cluster, also if a spoke has changed its status."""
 
 from typing import Any
 
 import pytest
 
-from hub_manager.addon.configuration import ConfigurationReason, InForce, Withheld, observed_references, resolve
+from hub_manager.addon.configuration import (
+    ConfigurationReason,
+    ResolvedConfig,
+    UnresolvedConfig,
+    observed_references,
+    resolve,
+)
 from hub_manager.addon.deployment_config import spec_hash
 from tests.support.builders.addon_objects import (
     CONFIGURED,
     World,
     addon,
     chosen,
+    cluster_management_addon,
     configs_of,
     deployment_config,
-    fleet,
     raw_addon,
     reference,
 )
@@ -29,37 +35,41 @@ def _status(*references: Any, conditions: tuple[Any, ...] = (CONFIGURED,)) -> di
 def test_a_configuration_chosen_for_the_cluster_is_in_force() -> None:
     own = addon(configs=[chosen(CONFIG)], status=_status(reference(CONFIG)))
 
-    found = resolve(own, fleet(), configs_of(CONFIG))
+    found = resolve(own, cluster_management_addon(), configs_of(CONFIG))
 
-    assert isinstance(found, InForce)
+    assert isinstance(found, ResolvedConfig)
     assert found.configuration.agent_install_namespace == "fl"
 
 
-@pytest.mark.parametrize("named", [fleet(defaults="adc"), fleet(placed=["adc"])], ids=["default", "placement"])
+@pytest.mark.parametrize(
+    "named",
+    [cluster_management_addon(defaults="adc"), cluster_management_addon(placed=["adc"])],
+    ids=["default", "placement"],
+)
 def test_a_configuration_of_the_fleet_is_in_force_once_it_is_released(named: Any) -> None:
     held = resolve(addon(status=_status(reference(CONFIG, digest="old"))), named, configs_of(CONFIG))
     released = resolve(addon(status=_status(reference(CONFIG))), named, configs_of(CONFIG))
 
-    assert isinstance(held, Withheld)
+    assert isinstance(held, UnresolvedConfig)
     assert held.reason is ConfigurationReason.PENDING
-    assert isinstance(released, InForce)
+    assert isinstance(released, ResolvedConfig)
 
 
 @pytest.mark.parametrize(
     ("own", "named"),
     [
-        ([], fleet()),
-        ([], fleet(defaults="adc")),
-        ([chosen(CONFIG)], fleet(defaults="other-clusters")),
+        ([], cluster_management_addon()),
+        ([], cluster_management_addon(defaults="adc")),
+        ([chosen(CONFIG)], cluster_management_addon(defaults="other-clusters")),
     ],
     ids=["nothing-named", "another-default", "own-choice-rules-out"],
 )
-def test_a_spoke_cannot_point_its_status_at_a_configuration_nobody_chose(own: list[Any], named: Any) -> None:
+def test_ignores_a_configuration_that_only_the_spoke_names(own: list[Any], named: Any) -> None:
     tampered = addon(configs=own, status=_status(reference(SECRETIVE)))
 
     found = resolve(tampered, named, configs_of(CONFIG, SECRETIVE))
 
-    assert isinstance(found, Withheld)
+    assert isinstance(found, UnresolvedConfig)
     assert observed_references(tampered, named, configs_of(CONFIG, SECRETIVE))[0].last_observed_generation == 0
 
 
@@ -82,9 +92,9 @@ def test_a_spoke_cannot_point_its_status_at_a_configuration_nobody_chose(own: li
 def test_what_cannot_be_honoured_is_withheld_by_name(
     own: list[Any], status: dict[str, Any], configs: Any, reason: ConfigurationReason, named: str
 ) -> None:
-    found = resolve(addon(configs=own, status=status), fleet(), configs_of(*configs))
+    found = resolve(addon(configs=own, status=status), cluster_management_addon(), configs_of(*configs))
 
-    assert isinstance(found, Withheld)
+    assert isinstance(found, UnresolvedConfig)
     assert found.reason is reason
     assert named in found.message
 
@@ -106,7 +116,9 @@ def test_the_digest_of_a_chosen_configuration_is_recorded_and_only_then_deployed
 
 def test_a_change_that_is_not_rolled_out_here_leaves_what_is_deployed() -> None:
     world = World(
-        addon=raw_addon(status=_status(reference(CONFIG))), configs=configs_of(CONFIG), fleet=fleet(defaults="adc")
+        addon=raw_addon(status=_status(reference(CONFIG))),
+        configs=configs_of(CONFIG),
+        cluster_management_addon=cluster_management_addon(defaults="adc"),
     )
     world.settle()
     before = world.works()

@@ -7,7 +7,7 @@ import pytest
 
 from federation.api.ocm.addon import AddOnDeploymentConfig
 from federation.kube.actions import Apply
-from hub_manager.addon.plan import plan
+from hub_manager.addon.plan import plan_addon
 from tests.support.builders.addon_objects import (
     BUNDLE,
     CONFIGURED,
@@ -27,7 +27,7 @@ def _enabled_with(config: AddOnDeploymentConfig, **spec: Any) -> World:
     return World(addon=raw_addon(configs=[chosen(config)], status=status, **spec), configs=configs_of(config))
 
 
-def test_the_work_is_what_ocm_looks_for() -> None:
+def test_the_work_has_the_fields_that_ocm_reads() -> None:
     config = deployment_config(agentInstallNamespace="fl")
     world = _enabled_with(config)
 
@@ -74,7 +74,7 @@ def test_a_work_that_was_changed_is_put_right(field: str) -> None:
         case _:
             work["spec"]["executor"] = {"subject": {"type": "ServiceAccount"}}
 
-    actions = plan(world.observe(), settings()).actions
+    actions = plan_addon(world.observe(), settings()).actions
 
     assert [type(a) for a in actions] == [Apply]
 
@@ -96,7 +96,7 @@ def test_defaults_that_the_server_adds_do_not_count_as_a_change() -> None:
     for option in world.works()[0]["spec"]["manifestConfigs"]:
         option["feedbackScrapeType"] = "Poll"
 
-    assert plan(world.observe(), settings()).actions == ()
+    assert plan_addon(world.observe(), settings()).actions == ()
 
 
 def test_manifests_applied_follows_what_the_spoke_reports() -> None:

@@ -3,15 +3,15 @@
 import pytest
 
 from federation.kube.actions import Delete, Patch
-from hub_manager.addon.plan import plan
+from hub_manager.addon.plan import plan_addon
 from tests.support.builders.addon_objects import (
     CONFIGURED,
     NOW,
     World,
     cluster,
+    cluster_management_addon,
     configs_of,
     deployment_config,
-    fleet,
     raw_addon,
     reference,
     settings,
@@ -40,16 +40,16 @@ def test_enabling_registers_grants_and_deploys() -> None:
 
 
 def test_supported_configurations_are_written_before_anything_else() -> None:
-    actions = plan(World().observe(), settings()).actions
+    actions = plan_addon(World().observe(), settings()).actions
 
     assert [type(a) for a in actions] == [Patch]
 
 
 def test_the_agents_rights_come_before_its_registration_and_that_before_its_deployment() -> None:
     world = World()
-    world.carry_out(plan(world.observe(), settings()).actions[0])
+    world.carry_out(plan_addon(world.observe(), settings()).actions[0])
 
-    actions = plan(world.observe(), settings()).actions
+    actions = plan_addon(world.observe(), settings()).actions
 
     order = [a.kind.kind for a in actions]
     assert order == ["Role", "RoleBinding", "AddOnPlacementScore", "ManagedClusterAddOn", "ManifestWork"]
@@ -59,8 +59,8 @@ def test_nothing_happens_before_ocm_has_adopted_the_addon() -> None:
     orphan = raw_addon()
     orphan["metadata"]["ownerReferences"] = []
 
-    assert plan(World(addon=orphan).observe(), settings()).actions == ()
-    assert plan(World(fleet=None).observe(), settings()).actions == ()
+    assert plan_addon(World(addon=orphan).observe(), settings()).actions == ()
+    assert plan_addon(World(cluster_management_addon=None).observe(), settings()).actions == ()
 
 
 def test_conditions_of_others_survive() -> None:
@@ -156,7 +156,7 @@ def test_disabling_takes_the_rights_first_and_leaves_nothing(state: str) -> None
         assert world.addon is not None
         world.addon["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
 
-    actions = plan(world.observe(), settings()).actions
+    actions = plan_addon(world.observe(), settings()).actions
 
     assert all(isinstance(a, Delete) for a in actions)
     assert actions[0].kind.kind == "RoleBinding"
@@ -224,10 +224,10 @@ def test_the_condition_keeps_its_time_while_its_status_stays() -> None:
     config = deployment_config(customizedVariables=[{"name": "OTHERS", "value": "x"}])
     assert world.addon is not None
     world.configs = configs_of(config)
-    world.fleet = fleet(defaults="adc")
+    world.cluster_management_addon = cluster_management_addon(defaults="adc")
     world.status()["configReferences"] = [reference(config)]
     later = NOW.replace(year=2027)
-    for action in plan(world.observe(later), settings()).actions:
+    for action in plan_addon(world.observe(later), settings()).actions:
         world.carry_out(action)
 
     second = world.condition("ConfigurationAccepted")

@@ -44,9 +44,9 @@ def _hub() -> FakeApi:
 
 def _enable(api: FakeApi) -> None:
     """What the administrator and OCM's addon-manager do."""
-    (fleet,) = api.objects(CLUSTER_MANAGEMENT_ADD_ON)
+    (cluster_management_addon,) = api.objects(CLUSTER_MANAGEMENT_ADD_ON)
     addon = raw_addon()
-    addon["metadata"]["ownerReferences"][0]["uid"] = fleet["metadata"]["uid"]
+    addon["metadata"]["ownerReferences"][0]["uid"] = cluster_management_addon["metadata"]["uid"]
     api.seed(MANAGED_CLUSTER_ADD_ON, addon)
 
 

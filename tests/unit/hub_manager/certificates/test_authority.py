@@ -3,7 +3,15 @@
 from datetime import datetime, timedelta
 
 from federation.pki.certificate import Issuer
-from hub_manager.certificates.authority import Authority, Facts, Prepare, Rest, Schedule, plan, take
+from hub_manager.certificates.authority import (
+    Authority,
+    AuthorityFacts,
+    AuthoritySchedule,
+    Prepare,
+    Rest,
+    next_step,
+    take_step,
+)
 from tests.support.builders.authorities import authority
 from tests.support.builders.csr import NOW
 
@@ -11,13 +19,13 @@ HOUR = timedelta(hours=1)
 LONG = timedelta(hours=48)
 OWN = authority(1 << 100)
 BROUGHT = authority(1 << 101, key="p384")
-SHORT_LEAVES = Schedule(leaf_life=HOUR, spread_least=HOUR)
+SHORT_LEAVES = AuthoritySchedule(leaf_life=HOUR, rollout_min=HOUR)
 
 
-def settled(state: Authority, brought: Issuer, now: datetime) -> Authority:
-    facts = Facts(now, brought, spread=True)
-    while not isinstance(step := plan(state, facts, SHORT_LEAVES), Rest):
-        state = take(state, step, facts, SHORT_LEAVES, None)
+def settled(state: Authority, provided_ca: Issuer, now: datetime) -> Authority:
+    facts = AuthorityFacts(now, provided_ca, rolled_out=True)
+    while not isinstance(step := next_step(state, facts, SHORT_LEAVES), Rest):
+        state = take_step(state, step, facts, SHORT_LEAVES, None)
     return state
 
 
@@ -35,18 +43,18 @@ def test_an_authority_that_comes_back_and_goes_again_stays_for_its_first_terms_c
     state = settled(Authority(OWN, LONG), BROUGHT, NOW)
     signed_until = NOW + HOUR + LONG
 
-    for hours, brought in ((1, BROUGHT), (2, OWN), (3, OWN), (4, BROUGHT), (5, BROUGHT)):
-        state = settled(state, brought, NOW + hours * HOUR)
+    for hours, provided_ca in ((1, BROUGHT), (2, OWN), (3, OWN), (4, BROUGHT), (5, BROUGHT)):
+        state = settled(state, provided_ca, NOW + hours * HOUR)
 
     assert state.current == BROUGHT
     assert OWN.certificate in settled(state, BROUGHT, signed_until).bundle
     assert OWN.certificate not in settled(state, BROUGHT, signed_until + 3 * HOUR).bundle
 
 
-def test_an_administrators_authority_that_cannot_be_used_is_his_to_mend_and_not_ours_to_replace() -> None:
-    schedule = Schedule()
+def test_never_replaces_an_invalid_authority_of_the_administrator() -> None:
+    schedule = AuthoritySchedule()
     state = Authority(authority(), schedule.leaf_life)
     due = state.current.certificate.not_valid_after_utc - schedule.prepare_before
 
-    assert plan(state, Facts(due), schedule) == Prepare()
-    assert isinstance(plan(state, Facts(due, withheld=True), schedule), Rest)
+    assert next_step(state, AuthorityFacts(due), schedule) == Prepare()
+    assert isinstance(next_step(state, AuthorityFacts(due, provided_ca_unusable=True), schedule), Rest)

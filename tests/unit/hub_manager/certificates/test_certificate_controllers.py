@@ -15,26 +15,26 @@ from federation.kube.kinds import (
     MANIFEST_WORK,
 )
 from federation.kube.reflector import Reflector
-from hub_manager.certificates.controllers import Surroundings, certificate_parts
-from hub_manager.certificates.telling import certificate_metrics
+from hub_manager.certificates.controllers import SharedReflectors, certificate_parts
+from hub_manager.certificates.decision_recorder import certificate_metrics
 from tests.support.builders.certificates import Hub
 from tests.support.waiting import running, until
 
 
 @asynccontextmanager
-async def at_work(hub: Hub, *carriers: Reflector[Any]) -> AsyncIterator[asyncio.TaskGroup]:
+async def at_work(hub: Hub, *rollout_sources: Reflector[Any]) -> AsyncIterator[asyncio.TaskGroup]:
     """The certificates' part and what it watches; of the carriers, none runs yet."""
     api, settings = hub.api, hub.settings
-    around = Surroundings(
+    around = SharedReflectors(
         clusters=Reflector(api, MANAGED_CLUSTER),
         addons=Reflector(api, MANAGED_CLUSTER_ADD_ON),
-        fleets=Reflector(api, CLUSTER_MANAGEMENT_ADD_ON),
+        cluster_management_addons=Reflector(api, CLUSTER_MANAGEMENT_ADD_ON),
         config_maps=Reflector(api, CONFIG_MAP, namespace=settings.namespace),
-        carriers=carriers,
-        spread=lambda _: False,
+        rollout_sources=rollout_sources,
+        is_rolled_out=lambda _: False,
     )
     made = certificate_parts(api, around, settings, certificate_metrics(CollectorRegistry()), clock=hub.clock)
-    watched = (around.clusters, around.addons, around.fleets, around.config_maps)
+    watched = (around.clusters, around.addons, around.cluster_management_addons, around.config_maps)
     async with running(*(part.run() for part in (*watched, *made.parts))) as tasks:
         yield tasks
 
@@ -48,7 +48,7 @@ async def test_a_request_that_was_there_before_us_is_served() -> None:
         await until(lambda: bool(hub.certificate(name)))
 
 
-async def test_a_request_waits_no_longer_than_until_the_authority_is_known() -> None:
+async def test_signs_a_waiting_request_once_the_authority_is_known() -> None:
     """A manager that has just started may come to the requests before it has read who signs."""
     hub = Hub()
     hub.enable()

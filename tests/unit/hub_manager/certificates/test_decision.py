@@ -16,13 +16,13 @@ from hub_manager.certificates.decision import (
     Fail,
     Issue,
     Leave,
-    Patience,
     Remove,
+    Retention,
     Wait,
     decide,
 )
 from hub_manager.certificates.policy import Input
-from hub_manager.certificates.refusal import Reason
+from hub_manager.certificates.refusal import CertificateReason
 from tests.support.builders import csr as make
 
 NOW = make.NOW
@@ -39,8 +39,12 @@ def decided(*, later: timedelta = timedelta(0), facts: dict[str, Any] | None = N
         request = parse_request(csr.spec.request)
     except MalformedRequest as error:
         request = error
-    world: dict[str, Any] = {"cluster": make.cluster(), "addon": make.addon(), "fleet": make.fleet()} | (facts or {})
-    return decide(Input(csr=csr, request=request, **world), Patience(), NOW + later)
+    world: dict[str, Any] = {
+        "cluster": make.cluster(),
+        "addon": make.addon(),
+        "cluster_management_addon": make.cluster_management_addon(),
+    } | (facts or {})
+    return decide(Input(csr=csr, request=request, **world), Retention(), NOW + later)
 
 
 def test_an_honest_request_is_approved_then_issued_then_removed() -> None:
@@ -59,7 +63,7 @@ def test_the_api_servers_signer_is_left_to_sign_what_was_approved() -> None:
 def test_a_hostile_request_is_denied_and_soon_removed_so_that_the_klusterlet_can_go_on() -> None:
     match decided(usages=["server auth"]):
         case Deny(refusal=refusal):
-            assert refusal.reason is Reason.USAGE
+            assert refusal.reason is CertificateReason.USAGE
         case other:
             pytest.fail(str(other))
     denied = {"conditions": [make.condition("Denied", "Usage")]}
@@ -67,10 +71,10 @@ def test_a_hostile_request_is_denied_and_soon_removed_so_that_the_klusterlet_can
     assert decided(usages=["server auth"], status=denied, later=MINUTE) == Remove()
 
 
-def test_what_somebody_else_approved_against_the_policy_fails_and_is_removed() -> None:
+def test_fails_and_removes_a_request_approved_against_the_policy() -> None:
     match decided(usages=["server auth"], status=APPROVED):
         case Fail(refusal=refusal):
-            assert refusal.reason is Reason.USAGE
+            assert refusal.reason is CertificateReason.USAGE
         case other:
             pytest.fail(str(other))
     failed = {"conditions": [make.condition("Approved"), make.condition("Failed", "Usage")]}
@@ -89,7 +93,7 @@ def test_an_early_request_waits_for_the_hub_and_is_removed_when_it_waits_too_lon
 
     match decided(facts=facts, status=status):
         case Wait(refusal=refusal, until=until):
-            assert refusal.reason is Reason.CLUSTER_NOT_ACCEPTED
+            assert refusal.reason is CertificateReason.CLUSTER_NOT_ACCEPTED
             assert until == NOW + 60 * MINUTE
         case other:
             pytest.fail(str(other))
@@ -101,7 +105,7 @@ def test_an_early_request_waits_for_the_hub_and_is_removed_when_it_waits_too_lon
     [{}, {"conditions": [make.condition("Denied", "Usage")]}, ISSUED],
     ids=["pending", "denied", "issued"],
 )
-def test_a_foreign_signers_request_is_told_at_most_and_never_touched(status: dict[str, Any]) -> None:
+def test_only_reports_a_request_for_another_signer(status: dict[str, Any]) -> None:
     decision = decided(signerName="example.org/any", status=status, later=timedelta(days=1))
 
     assert isinstance(decision, Wait | Leave)
@@ -113,7 +117,7 @@ def test_a_request_that_is_being_deleted_is_left_alone() -> None:
     csr["metadata"]["deletionTimestamp"] = "2030-01-01T12:00:00Z"
     deleting = msgspec.convert(csr, CertificateSigningRequest)
 
-    assert decide(Input(deleting, MalformedRequest(""), None, None, None), Patience(), NOW) == Leave()
+    assert decide(Input(deleting, MalformedRequest(""), None, None, None), Retention(), NOW) == Leave()
 
 
 def test_a_request_for_another_signer_goes_when_its_maker_is_not_the_cluster_whose_label_it_bears() -> None:

@@ -21,8 +21,8 @@ from federation.pki.certificate import (
     server_certificate,
 )
 from federation.pki.names import aggregator_dns, collaborator_of
-from hub_manager.certificates.issuing import AuthorityRunsOut, Life, issue, validity
-from hub_manager.certificates.validator import Expectation, flaws
+from hub_manager.certificates.issuing import AuthorityRunsOut, CertificateLifetime, issue, validity
+from hub_manager.certificates.validator import Expectation, find_problems
 from tests.support.builders.authorities import authority
 from tests.support.builders.csr import NOW, cluster, key_of, public_der
 
@@ -32,7 +32,13 @@ DAY = timedelta(hours=24)
 
 
 def issued(issuer: Issuer, *, name: str = "c1", now: datetime = NOW, key: bytes = KEY) -> x509.Certificate:
-    return issue(issuer, cluster(name), key, serial=SERIAL, holding=validity(Life(), None, issuer.certificate, now))
+    return issue(
+        issuer,
+        cluster(name),
+        key,
+        serial=SERIAL,
+        holding=validity(CertificateLifetime(), None, issuer.certificate, now),
+    )
 
 
 def expectation(issuer: Issuer, now: datetime = NOW) -> Expectation:
@@ -45,7 +51,10 @@ def test_an_issued_certificate_has_no_flaw(key: str, authority_key: str) -> None
     issuer = authority(key=authority_key)
     certificate = issued(issuer, key=public_der(key_of(key)))
 
-    assert flaws(certificate_pem(certificate), replace(expectation(issuer), public_key=public_der(key_of(key)))) == ()
+    assert (
+        find_problems(certificate_pem(certificate), replace(expectation(issuer), public_key=public_der(key_of(key))))
+        == ()
+    )
 
 
 def test_the_holder_is_the_cluster_and_nothing_else() -> None:
@@ -70,7 +79,7 @@ def test_the_holder_is_the_cluster_and_nothing_else() -> None:
     ids=["nothing asked", "a year", "the most a CSR can ask", "two hours", "one hour", "below the floor"],
 )
 def test_a_life_lies_within_the_policys_bounds(asked: int | None, granted: timedelta) -> None:
-    holding = validity(Life(), asked, authority().certificate, NOW)
+    holding = validity(CertificateLifetime(), asked, authority().certificate, NOW)
 
     assert holding.not_after - NOW == granted
 
@@ -78,16 +87,16 @@ def test_a_life_lies_within_the_policys_bounds(asked: int | None, granted: timed
 def test_no_certificate_outlives_its_authority() -> None:
     ending = authority(life=timedelta(hours=3)).certificate
 
-    assert validity(Life(), None, ending, NOW).not_after == ending.not_valid_after_utc
+    assert validity(CertificateLifetime(), None, ending, NOW).not_after == ending.not_valid_after_utc
 
 
 def test_an_authority_about_to_end_signs_nothing() -> None:
     with pytest.raises(AuthorityRunsOut):
-        validity(Life(), None, authority(life=timedelta(minutes=59)).certificate, NOW)
+        validity(CertificateLifetime(), None, authority(life=timedelta(minutes=59)).certificate, NOW)
 
 
 def test_a_short_life_is_not_backdated_so_far_that_the_klusterlet_renews_at_once() -> None:
-    life = Life(longest=timedelta(seconds=60), shortest=timedelta(seconds=60))
+    life = CertificateLifetime(longest=timedelta(seconds=60), shortest=timedelta(seconds=60))
     issuer = authority(begin=NOW - timedelta(days=1))
 
     holding = validity(life, None, issuer.certificate, NOW)
@@ -100,9 +109,9 @@ def test_a_short_life_is_not_backdated_so_far_that_the_klusterlet_renews_at_once
 @pytest.mark.parametrize(
     ("shortest", "longest"), [(timedelta(0), DAY), (timedelta(hours=2), timedelta(hours=1))], ids=["zero", "crossed"]
 )
-def test_bounds_that_are_none_are_refused(shortest: timedelta, longest: timedelta) -> None:
-    with pytest.raises(ValueError, match="no life"):
-        Life(longest=longest, shortest=shortest)
+def test_invalid_bounds_are_refused(shortest: timedelta, longest: timedelta) -> None:
+    with pytest.raises(ValueError, match="invalid lifetime bounds"):
+        CertificateLifetime(longest=longest, shortest=shortest)
 
 
 def misissued(**changes: object) -> tuple[str, ...]:
@@ -123,7 +132,7 @@ def misissued(**changes: object) -> tuple[str, ...]:
         serial=fields["serial"],  # type: ignore[arg-type]
         validity=fields["validity"],  # type: ignore[arg-type]
     )
-    return flaws(certificate_pem(certificate), expectation(issuer))
+    return find_problems(certificate_pem(certificate), expectation(issuer))
 
 
 @pytest.mark.parametrize(
@@ -136,13 +145,13 @@ def misissued(**changes: object) -> tuple[str, ...]:
         ({"names": ()}, "its extensions"),
         ({"names": (dns_name(), "example.org")}, "its alternative names"),
         ({"serial": 7}, "its serial number"),
-        ({"validity": Validity(NOW, NOW + 2 * DAY)}, "it holds from"),
-        ({"validity": Validity(NOW + timedelta(hours=1), NOW + DAY)}, "it holds from"),
+        ({"validity": Validity(NOW, NOW + 2 * DAY)}, "it is valid from"),
+        ({"validity": Validity(NOW + timedelta(hours=1), NOW + DAY)}, "it is valid from"),
         ({"issuer": authority(key="p384")}, "none of 1 authorities"),
     ],
     ids=[
         "another cluster",
-        "another organisation",
+        "another organization",
         "a unit",
         "another key",
         "no name",
@@ -167,7 +176,7 @@ def test_the_validator_finds_a_servers_certificate() -> None:
         issuer, leaf_key(KEY), [aggregator_dns("run", "ns")], serial=SERIAL, validity=Validity(NOW, NOW + DAY)
     )
 
-    assert any("client authentication" in flaw for flaw in flaws(certificate_pem(server), expectation(issuer)))
+    assert any("client authentication" in flaw for flaw in find_problems(certificate_pem(server), expectation(issuer)))
 
 
 def test_equal_arguments_give_equal_bytes() -> None:

@@ -144,7 +144,7 @@ async def test_an_administrators_new_authority_is_announced_first_and_the_old_on
     announced = set(parse_bundle(hub.bundle()))
     leaf = parse_bundle(hub.certificate(name))[0]
 
-    hub.spread = True
+    hub.rolled_out = True
     hub.clock.forward(timedelta(minutes=10))
     await hub.settle()
 

@@ -1,7 +1,7 @@
-"""How a decision is made known: an Event on the object, a counter, and one line in the log, once for each decision.
+"""Record each decision once: as an Event on the object, in a counter and in the log.
 
-The Event's name is computed from what it tells, so that the API server remembers for us, over restarts and from one
-replica to the next, what has been told (for as long as it keeps Events: an hour by default).
+The Event's name is computed from its content, so that the API server recognizes a recorded decision across restarts and
+replicas, for as long as it keeps Events (an hour by default).
 """
 
 from collections.abc import Callable
@@ -24,19 +24,19 @@ COMPONENT: Final = "federated-learning-hub-manager"
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
-    """The counters and gauges of the certificates' controllers."""
+class CertificateMetrics:
+    """Counters and gauges of the certificates' controllers."""
 
     decisions: Counter
     """By `signer`, `decision` and `reason`; all three come from fixed lists."""
     issued: Counter
     ends: Gauge
-    """By `slot`, `current` or `next`: when the authority's certificate ends, seconds since 1970."""
+    """By `slot`, `current` or `next`: expiry of the authority's certificate in seconds since 1970."""
 
 
-def certificate_metrics(registry: CollectorRegistry) -> Metrics:
-    """The metrics, registered once for the process."""
-    return Metrics(
+def certificate_metrics(registry: CollectorRegistry) -> CertificateMetrics:
+    """Register the metrics, once per process."""
+    return CertificateMetrics(
         decisions=Counter(
             "federated_learning_hub_csr_decisions",
             "Decisions on certificate requests",
@@ -55,21 +55,21 @@ def certificate_metrics(registry: CollectorRegistry) -> Metrics:
     )
 
 
-class Teller:
-    """Writes notices as Events; that fails without consequence, for no decision may hang on it."""
+class DecisionRecorder:
+    """Records decisions as Events; a failure is logged and ignored, because no decision may depend on it."""
 
     def __init__(self, api: Api, clock: Callable[[], datetime]) -> None:
         self._api = api
         self._clock = clock
 
-    async def tell(self, kind: Kind[Any], about: Resource, reason: str, message: str) -> bool:
-        """Whether the warning is news: false when its Event is there already.
+    async def record(self, kind: Kind[Any], about: Resource, reason: str, message: str) -> bool:
+        """Record a warning; return whether it is new, that is, its Event did not exist.
 
-        Otherwise than `federation.kube.events.Recorder`, saying a thing again writes nothing: a request that waits is
-        judged again at every change of the hub.
+        Unlike `federation.kube.events.Recorder`, recording the same warning again writes nothing: a waiting request is
+        checked again at every change on the hub.
         """
-        said = EventRecord("Warning", reason, message)
-        body = event_body(kind, about, said, component=COMPONENT, now=self._clock())
+        content = EventRecord("Warning", reason, message)
+        body = event_body(kind, about, content, component=COMPONENT, now=self._clock())
         try:
             await self._api.create(EVENT, body, namespace=body["metadata"]["namespace"])
         except AlreadyExists:

@@ -1,7 +1,7 @@
-"""Carries out what `decision` says of each request: observe, decide, act.
+"""Reconcile each request: observe, decide, act.
 
-Approving and signing go by what the stores hold; the write goes by the object as the API server has it, and only when
-nobody has touched its status since. Both are PUTs with a resourceVersion, so of two managers one loses.
+Decisions are based on the stores. The write is based on the object on the API server, and requires that its status has
+not changed since. Approvals and certificates are PUTs with a resourceVersion, so only one of two managers succeeds.
 """
 
 import base64
@@ -27,13 +27,13 @@ from federation.pki.certificate import certificate_pem
 from federation.pki.csr import MalformedRequest, Request, parse_request
 from hub_manager.certificates.authority import Authority, may_sign
 from hub_manager.certificates.decision import Approve, Decision, Deny, Fail, Issue, Leave, Remove, Wait, decide
-from hub_manager.certificates.issuing import AuthorityRunsOut, Life, issue, validity
+from hub_manager.certificates.decision_recorder import CertificateMetrics, DecisionRecorder
+from hub_manager.certificates.issuing import AuthorityRunsOut, CertificateLifetime, issue, validity
 from hub_manager.certificates.policy import POLICIES, Input, concerns_us
-from hub_manager.certificates.refusal import Refusal
+from hub_manager.certificates.refusal import CertificateRefusal
 from hub_manager.certificates.requester import Drivers, requesting_cluster
 from hub_manager.certificates.settings import CertificateSettings
-from hub_manager.certificates.telling import Metrics, Teller
-from hub_manager.certificates.validator import Expectation, flaws
+from hub_manager.certificates.validator import Expectation, find_problems
 
 log = structlog.get_logger(__name__)
 
@@ -41,21 +41,21 @@ BY_CLUSTER: Final = "cluster"
 """Index of requests by the cluster that their label names."""
 
 BY_REQUESTER: Final = "requester"
-"""Index of requests by the cluster that made them, as authenticated; a label could fill another's measure."""
+"""Index of requests by the authenticated cluster that made them; by label, one cluster could use up another's limit."""
 
 GRANTED: Final = "PolicyHolds"
 """The reason of an approval."""
 
 NO_AUTHORITY_RETRY: Final = 30.0
-"""Seconds; a change of the slots' Secret comes first as a rule."""
+"""Seconds; a change of the slots' Secret usually comes first."""
 
 
 class Misissued(Terminal):
-    """The validator found fault with a certificate: it is handed to nobody, and somebody has to look."""
+    """The validator found a problem in a signed certificate, which is discarded; an administrator must investigate."""
 
 
 def request_indexes(drivers: Drivers) -> Mapping[str, Callable[[CertificateSigningRequest], Iterable[str]]]:
-    """The indexes that the requests' store has to have."""
+    """Return the indexes that the requests' store needs."""
 
     def by_cluster(csr: CertificateSigningRequest) -> Iterable[str]:
         return (csr.metadata.labels.get(CLUSTER_LABEL, ""),) if concerns_us(csr) else ()
@@ -68,64 +68,71 @@ def request_indexes(drivers: Drivers) -> Mapping[str, Callable[[CertificateSigni
 
 
 @dataclass(frozen=True, slots=True)
-class Stores:
-    """What is known of the hub; `requests` has the indexes of `request_indexes`."""
+class CertificateStores:
+    """The stores of the hub's objects; `requests` has the indexes of `request_indexes`."""
 
     requests: Store[CertificateSigningRequest]
     clusters: Store[ManagedCluster]
     addons: Store[ManagedClusterAddOn]
-    fleets: Store[ClusterManagementAddOn]
+    cluster_management_addons: Store[ClusterManagementAddOn]
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """What comes in from outside besides the API server."""
+class CertificateDependencies:
+    """Dependencies besides the API server."""
 
     clock: Callable[[], datetime]
     serial: Callable[[], int]
-    """A random positive number of `certificate.SERIAL_BITS` bits."""
+    """Returns a random positive number of `certificate.SERIAL_BITS` bits."""
     authority: Callable[[], Authority | None]
-    """The slots as last read, None while there are none."""
+    """Returns the slots as last read; None before the first authority."""
 
 
-class Requests:
-    """One request at a time, by its key."""
+class SigningReconciler:
+    """Decides and signs one request at a time, by its key."""
 
-    def __init__(self, api: Api, stores: Stores, world: World, settings: CertificateSettings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        api: Api,
+        stores: CertificateStores,
+        dependencies: CertificateDependencies,
+        settings: CertificateSettings,
+        metrics: CertificateMetrics,
+    ) -> None:
         self._api = api
         self._stores = stores
-        self._world = world
+        self._dependencies = dependencies
         self._settings = settings
         self._metrics = metrics
-        self._teller = Teller(api, world.clock)
+        self._recorder = DecisionRecorder(api, dependencies.clock)
 
     async def reconcile(self, key: ObjectKey) -> float | None:
-        """Does the one thing that is due for the request; gives the seconds until something else is.
+        """Take the next step for the request; return the seconds until another is due.
 
         Raises:
-            KubeError: The API server didn't take it.
-            Misissued: A certificate was not what it should be.
+            KubeError: The API server rejected a write, or did not answer.
+            Misissued: A signed certificate did not pass validation.
         """
         csr = self._stores.requests.find(key)
         if csr is None or not concerns_us(csr):
             return None
-        now = self._world.clock()
+        now = self._dependencies.clock()
         known = self.observe(csr)
-        decision = decide(known, self._settings.patience, now)
+        decision = decide(known, self._settings.retention, now)
         try:
             return await self._act(known, decision, now)
         except NotFound:
-            return None  # it is gone; the watch will say so
+            return None  # it has been deleted; the watch will report it
 
     def observe(self, csr: CertificateSigningRequest) -> Input:
-        """All that is known about the request."""
+        """Collect everything that a decision about the request depends on."""
         claimed = csr.metadata.labels.get(CLUSTER_LABEL, "")
         return Input(
             csr=csr,
             request=_parsed(csr),
             cluster=self._stores.clusters.find(ObjectKey("", claimed)),
             addon=self._stores.addons.find(ObjectKey(claimed, ADDON_NAME)),
-            fleet=self._stores.fleets.find(ObjectKey("", ADDON_NAME)),
+            cluster_management_addon=self._stores.cluster_management_addons.find(ObjectKey("", ADDON_NAME)),
             earlier=self._earlier(csr),
             rules=self._settings.rules,
         )
@@ -136,7 +143,7 @@ class Requests:
             return 0
         place = _place(csr)
         standing = self._stores.requests.by_index(BY_REQUESTER, cluster)
-        # Requests of one second have no order but their names': what was approved already counts whatever its name.
+        # Requests of the same second are ordered by name; an approved one always counts.
         return sum(
             1
             for other in standing
@@ -149,7 +156,7 @@ class Requests:
             case Leave(until=until):
                 return _seconds(until, now)
             case Wait(refusal=refusal, until=until):
-                await self._tell(csr, "waiting", refusal)
+                await self._record_refusal(csr, "waiting", refusal)
                 return _seconds(until, now)
             case Approve():
                 await self._decide(csr, APPROVED, None)
@@ -168,14 +175,17 @@ class Requests:
         return None
 
     async def _decide(
-        self, csr: CertificateSigningRequest, verdict: Literal["Approved", "Denied", "Failed"], refusal: Refusal | None
+        self,
+        csr: CertificateSigningRequest,
+        verdict: Literal["Approved", "Denied", "Failed"],
+        refusal: CertificateRefusal | None,
     ) -> None:
         if refusal is not None:
-            # Told first: a manager killed between the two denies again, and would not tell again.
-            await self._tell(csr, verdict.lower(), refusal)
+            # Record first: a manager killed between the two denies again, but would not record again.
+            await self._record_refusal(csr, verdict.lower(), refusal)
         reason = GRANTED if refusal is None else refusal.reason.value
-        message = "every check of the signer's policy holds" if refusal is None else refusal.message
-        moment = rfc3339(self._world.clock())
+        message = "all checks of the signer's policy passed" if refusal is None else refusal.message
+        moment = rfc3339(self._dependencies.clock())
         condition = {
             "type": verdict,
             "status": "True",
@@ -194,7 +204,7 @@ class Requests:
             log.info("csr_approved", csr=csr.metadata.name, cluster=_claimed(csr), signer=csr.spec.signer_name)
 
     async def _issue(self, known: Input, now: datetime) -> float | None:
-        state = self._world.authority()
+        state = self._dependencies.authority()
         if state is None or not may_sign(state, now) or known.cluster is None:
             log.warning("csr_without_authority", csr=known.csr.metadata.name)
             return NO_AUTHORITY_RETRY
@@ -221,28 +231,30 @@ class Requests:
     ) -> str:
         if isinstance(request, MalformedRequest):
             raise Misissued(f"{csr.metadata.name} passed the policy with a malformed request")
-        life = _bounded(self._settings.life, state.leaf_life)
-        holding = validity(life, csr.spec.expiration_seconds, state.current.certificate, now)
-        certificate = issue(state.current, cluster, request.key.der, serial=self._world.serial(), holding=holding)
+        lifetime = _bounded(self._settings.lifetime, state.leaf_life)
+        holding = validity(lifetime, csr.spec.expiration_seconds, state.current.certificate, now)
+        certificate = issue(
+            state.current, cluster, request.key.der, serial=self._dependencies.serial(), holding=holding
+        )
         pem = certificate_pem(certificate)
         expected = Expectation(
-            cluster=_claimed(csr), public_key=request.key.der, longest=life.longest, bundle=state.bundle, now=now
+            cluster=_claimed(csr), public_key=request.key.der, longest=lifetime.longest, bundle=state.bundle, now=now
         )
-        if found := flaws(pem, expected):
-            raise Misissued(f"the certificate for {csr.metadata.name} is withheld: {'; '.join(found)}")
+        if found := find_problems(pem, expected):
+            raise Misissued(f"the certificate for {csr.metadata.name} is invalid and was discarded: {'; '.join(found)}")
         return pem
 
     async def _untouched(self, csr: CertificateSigningRequest) -> Json:
-        """The object as the API server has it, as long as its status is the one that the decision rests on."""
+        """Read the object from the API server; raise Conflict if its status has changed since the decision."""
         raw = await self._api.read_raw(CERTIFICATE_SIGNING_REQUEST, _key(csr))
         fresh = msgspec.convert(raw, CertificateSigningRequest)
         if (fresh.metadata.uid, fresh.status) != (csr.metadata.uid, csr.status):
-            raise Conflict(f"{csr.metadata.name} has changed since it was judged")
+            raise Conflict(f"{csr.metadata.name} has changed since the decision")
         return raw
 
-    async def _tell(self, csr: CertificateSigningRequest, decision: str, refusal: Refusal) -> None:
+    async def _record_refusal(self, csr: CertificateSigningRequest, decision: str, refusal: CertificateRefusal) -> None:
         message = f"{decision}: {refusal.message}"
-        if not await self._teller.tell(CERTIFICATE_SIGNING_REQUEST, csr, refusal.reason.value, message):
+        if not await self._recorder.record(CERTIFICATE_SIGNING_REQUEST, csr, refusal.reason.value, message):
             return
         self._count(csr, decision, refusal.reason.value)
         log.warning("csr_refused", csr=csr.metadata.name, decision=decision, reason=refusal.reason.value)
@@ -259,10 +271,10 @@ def _parsed(csr: CertificateSigningRequest) -> Request | MalformedRequest:
         return error
 
 
-def _bounded(life: Life, most: timedelta) -> Life:
-    """What may be granted until the slots record that leaves live longer now."""
-    longest = min(life.longest, most)
-    return Life(longest=longest, shortest=min(life.shortest, longest))
+def _bounded(lifetime: CertificateLifetime, most: timedelta) -> CertificateLifetime:
+    """Limit the lifetime to the one that the slots record."""
+    longest = min(lifetime.longest, most)
+    return CertificateLifetime(longest=longest, shortest=min(lifetime.shortest, longest))
 
 
 def _place(csr: CertificateSigningRequest) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""The add-on of the whole fleet: the ClusterManagementAddOn, without which `clusteradm addon enable` refuses the name.
+"""Plan the ClusterManagementAddOn, without which `clusteradm` rejects the add-on's name.
 
-Applied with our own fields alone. Where the add-on is installed and with which default configuration stays the
-administrator's: server-side apply leaves every field be that is not in the body.
+Only our fields are applied. The install strategy and the default configuration belong to the administrator:
+server-side apply keeps every field that is not in the body.
 """
 
 from typing import Final
@@ -33,7 +33,7 @@ BODY: Final[Json] = {
     "kind": CLUSTER_MANAGEMENT_ADD_ON.kind,
     "metadata": {
         "name": ADDON_NAME,
-        # With any other value OCM's addon-manager neither adopts nor configures the clusters' add-ons.
+        # With any other value, OCM's addon-manager does not adopt or configure the ManagedClusterAddOns.
         "annotations": {LIFECYCLE_ANNOTATION: "addon-manager"},
     },
     "spec": {
@@ -46,33 +46,37 @@ BODY: Final[Json] = {
 }
 
 
-def plan_fleet(fleet: ClusterManagementAddOn | None, configs: Configs) -> ReconcilePlan[Action]:
-    """Plan the writes that create the ClusterManagementAddOn and fill in the digests that addon-manager rolls out."""
-    if fleet is None:
+def plan_cluster_management_addon(
+    cluster_management_addon: ClusterManagementAddOn | None, configs: Configs
+) -> ReconcilePlan[Action]:
+    """Plan the writes that create the ClusterManagementAddOn and set the digests that addon-manager rolls out."""
+    if cluster_management_addon is None:
         return ReconcilePlan(actions=(Apply(CLUSTER_MANAGEMENT_ADD_ON, KEY, BODY),))
-    if fleet.metadata.deleting:
+    if cluster_management_addon.metadata.deleting:
         return ReconcilePlan()
-    adopted = fleet.metadata.annotations.get(LIFECYCLE_ANNOTATION) == "addon-manager" and any(
-        supported.kind == DEPLOYMENT_CONFIG for supported in fleet.spec.supported_configs
+    adopted = cluster_management_addon.metadata.annotations.get(LIFECYCLE_ANNOTATION) == "addon-manager" and any(
+        supported.kind == DEPLOYMENT_CONFIG for supported in cluster_management_addon.spec.supported_configs
     )
     apply = () if adopted else (Apply(CLUSTER_MANAGEMENT_ADD_ON, KEY, BODY),)
-    patch = _digests_patch(fleet, configs)
+    patch = _digests_patch(cluster_management_addon, configs)
     status = (Patch(CLUSTER_MANAGEMENT_ADD_ON, KEY, patch, subresource="status"),) if patch else ()
     return ReconcilePlan(actions=(*apply, *status))
 
 
-def _digests_patch(fleet: ClusterManagementAddOn, configs: Configs) -> Json | None:
-    defaults = tuple(_default(reference, configs) for reference in fleet.status.default_config_references)
+def _digests_patch(cluster_management_addon: ClusterManagementAddOn, configs: Configs) -> Json | None:
+    defaults = tuple(
+        _default(reference, configs) for reference in cluster_management_addon.status.default_config_references
+    )
     progressions = tuple(
         msgspec.structs.replace(p, config_references=tuple(_installed(r, configs) for r in p.config_references))
-        for p in fleet.status.install_progressions
+        for p in cluster_management_addon.status.install_progressions
     )
     status: Json = {}
-    if defaults != fleet.status.default_config_references:
+    if defaults != cluster_management_addon.status.default_config_references:
         status["defaultconfigReferences"] = plain(defaults)
-    if progressions != fleet.status.install_progressions:
+    if progressions != cluster_management_addon.status.install_progressions:
         status["installProgressions"] = [_progression_json(progression) for progression in progressions]
-    return {"metadata": preconditions(fleet.metadata), "status": status} if status else None
+    return {"metadata": preconditions(cluster_management_addon.metadata), "status": status} if status else None
 
 
 def _default(reference: DefaultConfigReference, configs: Configs) -> DefaultConfigReference:
@@ -88,7 +92,7 @@ def _installed(reference: InstallConfigReference, configs: Configs) -> InstallCo
 
 
 def _with_digest(desired: ConfigSpecHash, configs: Configs) -> ConfigSpecHash:
-    """The digest of the object; that of a missing one is empty, as addon-framework's `cmaconfig` has it."""
+    """Set the digest of the object; that of a missing one is empty, as in addon-framework's `cmaconfig`."""
     config = configs.get(ConfigReferent(name=desired.name, namespace=desired.namespace))
     return msgspec.structs.replace(desired, spec_hash="" if config is None else spec_hash(config))
 

@@ -13,7 +13,7 @@ from federation.kube.kinds import CERTIFICATE_SIGNING_REQUEST, EVENT, MANAGED_CL
 from federation.kube.resource import ObjectKey
 from federation.pki.chain import Purpose, parse_bundle, verify_leaf
 from federation.pki.names import collaborator_of
-from hub_manager.certificates.issuing import Life
+from hub_manager.certificates.issuing import CertificateLifetime
 from hub_manager.certificates.settings import CertificateSettings, schedule_for
 from tests.support.builders import csr as make
 from tests.support.builders.certificates import Hub
@@ -220,7 +220,7 @@ async def test_no_certificate_lives_longer_than_the_slots_have_on_record() -> No
     hub.enable()
     await hub.settle()
     long = timedelta(hours=48)
-    hub.settings = CertificateSettings(life=Life(longest=long), schedule=schedule_for(long))
+    hub.settings = CertificateSettings(lifetime=CertificateLifetime(longest=long), schedule=schedule_for(long))
     hub.restart()
     name = await hub.request()
 
@@ -237,7 +237,7 @@ async def test_a_longer_life_is_granted_only_once_the_slots_have_it_on_record() 
     name = await hub.request(status={"conditions": [make.condition("Approved", "PolicyHolds")]})
     await hub.trust.reconcile(hub.trust.key)
     long = timedelta(hours=48)
-    hub.settings = CertificateSettings(life=Life(longest=long), schedule=schedule_for(long))
+    hub.settings = CertificateSettings(lifetime=CertificateLifetime(longest=long), schedule=schedule_for(long))
 
     await (await hub.requests()).reconcile(ObjectKey("", name))
 
@@ -280,8 +280,8 @@ async def test_settling_twice_writes_nothing_more() -> None:
 
 async def test_a_short_life_is_served_as_configured() -> None:
     hub = Hub()
-    short = Life(longest=timedelta(minutes=11), shortest=10 * MINUTE)
-    hub.settings = replace(hub.settings, life=short)
+    short = CertificateLifetime(longest=timedelta(minutes=11), shortest=10 * MINUTE)
+    hub.settings = replace(hub.settings, lifetime=short)
     hub.restart()
     hub.enable()
     name = await hub.request(expirationSeconds=31_536_000)

@@ -1,7 +1,7 @@
-"""An authority that comes as a Secret: the administrator's own, and each slot of ours when it is read back.
+"""Read an authority from a Secret: the administrator's, or a slot of ours.
 
-Everything is checked before it signs, so that a mistake is told as the name of the Secret's key and the remedy, and not
-as handshakes that fail on a hundred spokes.
+An authority is validated before it signs, so that an error names the Secret's key instead of failing handshakes on a
+hundred spokes.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,47 +24,47 @@ _CheckAuthority: TypeAlias = Callable[[x509.Certificate], str]
 
 
 class SecretRefused(ValueError):
-    """A key of a Secret doesn't hold what it has to."""
+    """The value of a Secret's key is missing or invalid."""
 
-    def __init__(self, key: str, fault: str) -> None:
-        super().__init__(f"key {key}: {fault}")
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"key {key}: {problem}")
         self.key = key
-        """The Secret's key at fault."""
+        """The Secret's invalid key."""
 
 
-def read_brought(data: Mapping[str, bytes], now: datetime) -> Issuer:
-    """The administrator's authority, from the data of his `kubernetes.io/tls` Secret.
+def read_provided_ca(data: Mapping[str, bytes], now: datetime) -> Issuer:
+    """Read the administrator's authority from the data of a `kubernetes.io/tls` Secret.
 
-    The first certificate of `tls.crt` signs and becomes the anchor; parents, in `tls.crt` or `ca.crt`, are checked to
-    belong to it and are not trusted.
+    The first certificate of `tls.crt` signs and becomes the trust anchor. Its parents, in `tls.crt` or `ca.crt`, are
+    validated but not trusted.
 
     Raises:
-        SecretRefused: Something is missing, doesn't decode, doesn't fit together, or can't sign collaborators.
+        SecretRefused: A value is missing, cannot be decoded, does not match another, or cannot sign collaborators.
     """
     issuer = read_issuer(data, CERTIFICATE_KEY, PRIVATE_KEY)
     certificate = issuer.certificate
     if now < certificate.not_valid_before_utc:
-        raise SecretRefused(CERTIFICATE_KEY, f"it holds only from {certificate.not_valid_before_utc.isoformat()} on")
+        raise SecretRefused(CERTIFICATE_KEY, f"it is not valid before {certificate.not_valid_before_utc.isoformat()}")
     if certificate.not_valid_after_utc <= now:
-        raise SecretRefused(CERTIFICATE_KEY, f"it expired {certificate.not_valid_after_utc.isoformat()}")
+        raise SecretRefused(CERTIFICATE_KEY, f"it expired at {certificate.not_valid_after_utc.isoformat()}")
     if data.get(PARENTS_KEY, b"").strip():
         _check_parents(certificate, _text(data, PARENTS_KEY))
     return issuer
 
 
 def read_issuer(data: Mapping[str, bytes], certificate_key: str, private_key: str) -> Issuer:
-    """The authority in two keys of a Secret, whatever the time.
+    """Read the authority from two keys of a Secret; its validity period is not checked.
 
     Raises:
-        SecretRefused: As for `read_brought`, but for dates and parents.
+        SecretRefused: As for `read_provided_ca`, except for dates and parents.
     """
     try:
         certificate = parse_bundle(_text(data, certificate_key))[0]
     except BundleRefused as error:
         raise SecretRefused(certificate_key, str(error)) from error
     for check in _CHECKS:
-        if fault := check(certificate):
-            raise SecretRefused(certificate_key, fault)
+        if problem := check(certificate):
+            raise SecretRefused(certificate_key, problem)
     try:
         key = private_key_from_pem(_text(data, private_key))
     except KeyRefused as error:
@@ -87,22 +87,26 @@ def _extensions_decode(certificate: x509.Certificate) -> str:
     try:
         tuple(certificate.extensions)
     except (ValueError, x509.DuplicateExtension):
-        return "its extensions don't decode"
+        return "its extensions cannot be decoded"
     return ""
 
 
 def _authority(certificate: x509.Certificate) -> str:
     if not is_authority(certificate):
-        return "it is no authority: basicConstraints CA:TRUE and keyUsage keyCertSign are needed"
+        return "it is not a CA: set basicConstraints CA:TRUE and keyUsage keyCertSign"
     constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
-    return "" if constraints.critical else "its basicConstraints are not critical, which strict verifiers refuse"
+    return (
+        ""
+        if constraints.critical
+        else "its basicConstraints are not critical: mark them critical, as strict verifiers require"
+    )
 
 
 def _identified(certificate: x509.Certificate) -> str:
     try:
         certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     except x509.ExtensionNotFound:
-        return "it has no subjectKeyIdentifier, which strict verifiers refuse"
+        return "its subjectKeyIdentifier is missing: add it, as strict verifiers require"
     return ""
 
 
@@ -113,19 +117,23 @@ def _unconstrained(certificate: x509.Certificate) -> str:
     except x509.ExtensionNotFound:
         pass
     else:
-        return "it has nameConstraints, which the add-on's certificates can't be held to"
+        return "its nameConstraints are unsupported: remove them"
     try:
         usages = set(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
         return ""
     needed = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH}
-    return "" if needed <= usages else "its extendedKeyUsage leaves out clientAuth or serverAuth"
+    return (
+        ""
+        if needed <= usages
+        else "its extendedKeyUsage lacks clientAuth or serverAuth: add both, or remove the extension"
+    )
 
 
 def _soundly_signed(certificate: x509.Certificate) -> str:
     if isinstance(certificate.signature_hash_algorithm, _SOUND_HASHES):
         return ""
-    return "it is signed with a hash weaker than SHA-256"
+    return "it is signed with a hash weaker than SHA-256: sign it with SHA-256 or stronger"
 
 
 _CHECKS: Final[tuple[_CheckAuthority, ...]] = (

@@ -6,9 +6,9 @@ import msgspec
 
 from federation.api.ocm.addon import ClusterManagementAddOn
 from federation.kube.actions import Apply, Patch
+from hub_manager.addon.cluster_management_addon import BODY, plan_cluster_management_addon
 from hub_manager.addon.deployment_config import spec_hash
-from hub_manager.addon.fleet import BODY, plan_fleet
-from tests.support.builders.addon_objects import ADC, configs_of, deployment_config, fleet
+from tests.support.builders.addon_objects import ADC, cluster_management_addon, configs_of, deployment_config
 
 CONFIG = deployment_config()
 
@@ -28,7 +28,7 @@ def _adopted(**changes: Any) -> ClusterManagementAddOn:
 
 
 def test_it_is_made_when_it_is_missing() -> None:
-    (action,) = plan_fleet(None, {}).actions
+    (action,) = plan_cluster_management_addon(None, {}).actions
 
     assert isinstance(action, Apply)
     assert action.body == BODY
@@ -40,11 +40,11 @@ def test_where_it_is_installed_and_with_what_is_never_written() -> None:
 
 
 def test_one_that_is_ours_is_left_alone() -> None:
-    assert plan_fleet(_adopted(), {}).actions == ()
+    assert plan_cluster_management_addon(_adopted(), {}).actions == ()
 
 
 def test_one_that_addon_manager_would_skip_is_put_right() -> None:
-    assert [type(a) for a in plan_fleet(fleet(), {}).actions] == [Apply]
+    assert [type(a) for a in plan_cluster_management_addon(cluster_management_addon(), {}).actions] == [Apply]
 
 
 def test_digests_are_filled_in_for_addon_manager_to_roll_out() -> None:
@@ -72,7 +72,7 @@ def test_digests_are_filled_in_for_addon_manager_to_roll_out() -> None:
         ],
     }
 
-    (action,) = plan_fleet(_adopted(status=status), configs_of(CONFIG)).actions
+    (action,) = plan_cluster_management_addon(_adopted(status=status), configs_of(CONFIG)).actions
 
     assert isinstance(action, Patch)
     digest = spec_hash(CONFIG)

@@ -10,7 +10,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from federation.pki.certificate import Issuer, certificate_pem, private_key_pem
 from hub_manager.certificates.authority import Authority, Prepared, Retired
-from hub_manager.certificates.brought import SecretRefused, read_brought
+from hub_manager.certificates.provided_ca import SecretRefused, read_provided_ca
 from hub_manager.certificates.slots import read_slots, write_slots
 from tests.support.builders.authorities import authority, odd_authority
 from tests.support.builders.csr import NOW, key_of
@@ -31,10 +31,10 @@ def secret(issuer: Issuer, **changes: bytes) -> dict[str, bytes]:
 def test_takes_a_sound_authority(key: str) -> None:
     issuer = odd_authority(key=key, extensions=PLAIN)
 
-    assert read_brought(secret(issuer), NOW).certificate == issuer.certificate
+    assert read_provided_ca(secret(issuer), NOW).certificate == issuer.certificate
     ca = certificate_pem(issuer.certificate).encode()
-    assert read_brought(secret(issuer, ca_crt=ca), NOW).certificate == issuer.certificate
-    assert read_brought(secret(issuer, ca_crt=b""), NOW).certificate == issuer.certificate
+    assert read_provided_ca(secret(issuer, ca_crt=ca), NOW).certificate == issuer.certificate
+    assert read_provided_ca(secret(issuer, ca_crt=b""), NOW).certificate == issuer.certificate
 
 
 def test_takes_the_older_form_of_private_keys() -> None:
@@ -43,7 +43,7 @@ def test_takes_the_older_form_of_private_keys() -> None:
         serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
     )
 
-    assert read_brought(secret(issuer, tls_key=old), NOW).certificate == issuer.certificate
+    assert read_provided_ca(secret(issuer, tls_key=old), NOW).certificate == issuer.certificate
 
 
 def encrypted(issuer: Issuer) -> bytes:
@@ -54,7 +54,7 @@ def encrypted(issuer: Issuer) -> bytes:
     )
 
 
-FAULTS: dict[str, tuple[Callable[[], dict[str, bytes]], str, str]] = {
+INVALID_SECRETS: dict[str, tuple[Callable[[], dict[str, bytes]], str, str]] = {
     "no certificate": (lambda: secret(authority(), tls_crt=b""), "tls.crt", "missing"),
     "no key": (lambda: secret(authority(), tls_key=b""), "tls.key", "missing"),
     "certificate is text": (lambda: secret(authority(), tls_crt=b"hello"), "tls.crt", "PEM blocks"),
@@ -69,9 +69,9 @@ FAULTS: dict[str, tuple[Callable[[], dict[str, bytes]], str, str]] = {
     "a leaf": (
         lambda: secret(odd_authority(extensions=((x509.BasicConstraints(ca=False, path_length=None), True),))),
         "tls.crt",
-        "no authority",
+        "not a CA",
     ),
-    "no key usage": (lambda: secret(odd_authority(extensions=(PLAIN[0], PLAIN[2]))), "tls.crt", "no authority"),
+    "no key usage": (lambda: secret(odd_authority(extensions=(PLAIN[0], PLAIN[2]))), "tls.crt", "not a CA"),
     "constraints not critical": (
         lambda: secret(odd_authority(extensions=((CA, False), *PLAIN[1:]))),
         "tls.crt",
@@ -93,7 +93,7 @@ FAULTS: dict[str, tuple[Callable[[], dict[str, bytes]], str, str]] = {
         "nameConstraints",
     ),
     "expired": (lambda: secret(authority(begin=NOW - 2 * DAY, life=DAY)), "tls.crt", "expired"),
-    "not yet": (lambda: secret(authority(begin=NOW + DAY)), "tls.crt", "holds only from"),
+    "not yet": (lambda: secret(authority(begin=NOW + DAY)), "tls.crt", "not valid before"),
     "parents are text": (lambda: secret(authority(), ca_crt=b"x"), "ca.crt", "PEM blocks"),
     "parents of another": (
         lambda: secret(authority(), ca_crt=certificate_pem(odd_authority(extensions=PLAIN).certificate).encode()),
@@ -103,10 +103,10 @@ FAULTS: dict[str, tuple[Callable[[], dict[str, bytes]], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("build", "key", "fault"), FAULTS.values(), ids=FAULTS)
-def test_a_refusal_names_the_key_and_the_fault(build: Callable[[], dict[str, bytes]], key: str, fault: str) -> None:
-    with pytest.raises(SecretRefused, match=fault) as refused:
-        read_brought(build(), NOW)
+@pytest.mark.parametrize(("build", "key", "problem"), INVALID_SECRETS.values(), ids=INVALID_SECRETS)
+def test_the_error_names_the_key_and_the_problem(build: Callable[[], dict[str, bytes]], key: str, problem: str) -> None:
+    with pytest.raises(SecretRefused, match=problem) as refused:
+        read_provided_ca(build(), NOW)
 
     assert refused.value.key == key
 
@@ -133,6 +133,6 @@ def test_damaged_slots_are_refused_by_their_key(key: str) -> None:
         read_slots({name: value for name, value in write_slots(FULL).items() if name != key})
 
 
-def test_two_authorities_of_one_key_are_still_told_apart() -> None:
+def test_distinguishes_two_authorities_of_one_key() -> None:
     assert key_of("authority p256") is key_of("authority p256")
     assert authority(1 << 101).certificate.subject != authority(1 << 102).certificate.subject

@@ -1,0 +1,43 @@
+"""The work of a process ends by itself, by its own error, or by a signal."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from federation.process import Stopped, run_until_stopped
+
+
+async def test_returns_the_result_of_the_work() -> None:
+    async def work() -> int:
+        return 3
+
+    assert await run_until_stopped(work()) == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_cancels_the_work_and_waits_for_its_cleanup(number: signal.Signals) -> None:
+    ended: list[str] = []
+
+    async def work() -> None:
+        os.kill(os.getpid(), number)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("work")
+
+    with pytest.raises(Stopped):
+        async with asyncio.timeout(60):
+            await run_until_stopped(work())
+
+    assert ended == ["work"]
+
+
+async def test_raises_the_error_of_the_work() -> None:
+    async def work() -> None:
+        raise RuntimeError("the port is taken")
+
+    with pytest.raises(RuntimeError, match="the port is taken"):
+        await run_until_stopped(work())
