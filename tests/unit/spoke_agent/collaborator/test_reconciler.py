@@ -9,7 +9,8 @@ from federation.api.collaborator import COLLABORATOR_LABEL
 from federation.kube.errors import Denied, Invalid, Unavailable
 from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY, COLLABORATOR_POD
 from federation.kube.resource import Kind
-from spoke_agent.collaborator.reconciler import LOOK_AGAIN, REFUSED_AGAIN
+from spoke_agent.collaborator.plan import REFUSAL_RETRY
+from spoke_agent.collaborator.reconciler import STALE_RETRY
 from tests.support.builders.collaborator_objects import AGGREGATOR, collaborator_json, reference
 from tests.support.fakes.collaborator_world import KEY, World
 from tests.support.fakes.fake_api import Crash
@@ -58,7 +59,7 @@ async def test_a_job_that_the_api_server_refuses_is_told_and_tried_again(error: 
 
     again = await world.reconciler.reconcile(KEY)
 
-    assert (again, world.status.reason) == (REFUSED_AGAIN, "JobRefused")
+    assert (again, world.status.reason) == (REFUSAL_RETRY, "JobRefused")
     assert str(error) in world.status.message
     await world.settle()
     assert world.status.reason == "PodPending"
@@ -96,7 +97,7 @@ async def test_a_look_at_an_old_state_makes_nothing_twice() -> None:
     await world.settle()
     world.frozen["jobs"] = None
 
-    assert await world.reconciler.reconcile(KEY) == LOOK_AGAIN
+    assert await world.reconciler.reconcile(KEY) == STALE_RETRY
     assert len(world.api.objects(COLLABORATOR_JOB)) == 1
 
 
