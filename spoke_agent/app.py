@@ -31,9 +31,9 @@ from spoke_agent.claims.ownership import cluster_role_owner
 from spoke_agent.claims.reconciler import FIELD_MANAGER, SITE, ClaimReconciler, SiteView
 from spoke_agent.claims.score_writer import ScoreWriter
 from spoke_agent.collaborator.controllers import collaborator_parts
-from spoke_agent.collaborator.job import Site
+from spoke_agent.collaborator.job import AgentLocation
 from spoke_agent.config import Config
-from spoke_agent.health import Heartbeat, Vitals, ailments, hopeless
+from spoke_agent.health import HealthInputs, Heartbeat, health_problems, stuck_watch
 from spoke_agent.metrics import AgentMetrics
 
 _KUBECONFIG_LOOK: Final = 2.0
@@ -115,7 +115,7 @@ class Agent:
         self.registry = CollectorRegistry()
         self._metrics = AgentMetrics(self.registry)
         self._watched = watched = _watch(spoke, config.namespace, monotonic)
-        site = Site(config.cluster, config.namespace)
+        site = AgentLocation(config.cluster, config.namespace)
         self._collaborators = collaborator_parts(
             spoke, site, watched.datasets, now=now, metrics=self._metrics, monotonic=monotonic
         )
@@ -123,7 +123,13 @@ class Agent:
         owner = cluster_role_owner(spoke, config.claim_owner)
         self._claims = ClaimReconciler(spoke, watched.site_view(), owner=owner, now=now, metrics=self._metrics)
         self._heartbeat = Heartbeat(
-            spoke, config.namespace, config.identity, vitals=self.vitals, owner=owner, now=now, metrics=self._metrics
+            spoke,
+            config.namespace,
+            config.identity,
+            health_inputs=self.health_inputs,
+            owner=owner,
+            now=now,
+            metrics=self._metrics,
         )
 
     async def run(self) -> None:
@@ -136,10 +142,10 @@ class Agent:
             tasks.create_task(self._collaborators.controller.run(), name="collaborators")
             tasks.create_task(self._heartbeat.run(self._sleep), name="heartbeat")
 
-    def vitals(self) -> Vitals:
+    def health_inputs(self) -> HealthInputs:
         """What the agent's health is judged by, now."""
         now = self._monotonic()
-        return Vitals(
+        return HealthInputs(
             silence={each.kind.plural: now - each.heard_at if each.synced else None for each in self._reflectors},
             claims_applied=self._claims.applied,
             hub_kubeconfig=self._config.hub_kubeconfig.is_file(),
@@ -147,11 +153,11 @@ class Agent:
 
     def ready(self) -> str | None:
         """What keeps the agent from its work; None for nothing."""
-        return "\n".join(ailments(self.vitals())) or None
+        return "\n".join(health_problems(self.health_inputs())) or None
 
     def healthy(self) -> str | None:
         """Why the agent should be restarted; None where that would not help."""
-        return hopeless(self.vitals())
+        return stuck_watch(self.health_inputs())
 
     async def _run_claims(self) -> None:
         watched = self._watched

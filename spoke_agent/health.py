@@ -27,7 +27,7 @@ LEASE_NAME: Final = "federated-learning"
 RENEWAL: Final = timedelta(seconds=60)
 RETRY: Final = timedelta(seconds=5)
 """Until the next try after a renewal that failed."""
-WATCHFUL: Final = timedelta(seconds=1)
+UNHEALTHY_INTERVAL: Final = timedelta(seconds=1)
 """Until the next look after one that found the agent unwell: who recovers is to be Available as soon as can be."""
 SILENCE: Final = 180.0
 """Seconds. The API server sends a bookmark about every minute; three that fail to come mean that nothing would."""
@@ -38,7 +38,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class HealthInputs:
     """What the agent's health is judged by."""
 
     silence: Mapping[str, float | None]
@@ -47,27 +47,27 @@ class Vitals:
     hub_kubeconfig: bool
 
 
-def ailments(vitals: Vitals) -> tuple[str, ...]:
+def health_problems(health_inputs: HealthInputs) -> tuple[str, ...]:
     """What is wrong with the agent, in words for the administrator; empty when it is well."""
     found: list[str] = []
-    for kind, silence in sorted(vitals.silence.items()):
+    for kind, silence in sorted(health_inputs.silence.items()):
         if silence is None:
             found.append(f"{kind}: not listed yet")
         elif silence > SILENCE:
             found.append(f"{kind}: nothing heard for {silence:.0f} s")
-    if not vitals.claims_applied:
+    if not health_inputs.claims_applied:
         found.append("claims: not all of them are written")
-    if not vitals.hub_kubeconfig:
+    if not health_inputs.hub_kubeconfig:
         found.append("hub: no kubeconfig yet; the klusterlet brings it when the hub has approved the add-on's request")
     return tuple(found)
 
 
-def hopeless(vitals: Vitals) -> str | None:
+def stuck_watch(health_inputs: HealthInputs) -> str | None:
     """Why only a restart can help: a watch that was heard once and has been silent for long; None where there is hope.
 
     What never was listed is not: a cluster whose API server refuses a list gains nothing from a restarted agent.
     """
-    for kind, silence in sorted(vitals.silence.items()):
+    for kind, silence in sorted(health_inputs.silence.items()):
         if silence is not None and silence > LONG_SILENCE:
             return f"{kind}: nothing heard for {silence:.0f} s"
     return None
@@ -82,7 +82,7 @@ class Heartbeat:
         namespace: str,
         identity: str,
         *,
-        vitals: Callable[[], Vitals],
+        health_inputs: Callable[[], HealthInputs],
         owner: Callable[[], Awaitable[Json | None]],
         now: Callable[[], datetime],
         metrics: AgentMetrics,
@@ -91,7 +91,7 @@ class Heartbeat:
         self._api = api
         self._key = ObjectKey(namespace, LEASE_NAME)
         self._identity = identity
-        self._vitals = vitals
+        self._health_inputs = health_inputs
         self._owner = owner
         self._now = now
         self._metrics = metrics
@@ -104,13 +104,13 @@ class Heartbeat:
 
     async def beat(self) -> timedelta:
         """Renews the Lease if the agent is well; returns how long to wait before the next beat."""
-        found = ailments(self._vitals())
-        self._metrics.ailments.set(len(found))
+        found = health_problems(self._health_inputs())
+        self._metrics.health_problems.set(len(found))
         if found != self._last:
             _log.info("agent_well" if not found else "agent_unwell", ailments=found)
             self._last = found
         if found:
-            return WATCHFUL
+            return UNHEALTHY_INTERVAL
         try:
             await self._renew()
         except KubeError:

@@ -35,7 +35,7 @@ class AgentMetrics:
         self.lease_renewals = Counter(
             "federated_learning_agent_lease_renewals", "Renewals of the add-on's Lease.", registry=registry
         )
-        self.ailments = Gauge(
+        self.health_problems = Gauge(
             "federated_learning_agent_ailments",
             "Reasons for which the add-on's Lease is not renewed.",
             registry=registry,

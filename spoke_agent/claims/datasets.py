@@ -7,7 +7,7 @@ from datetime import datetime
 from federation.api.dataset import PUBLISHED, Dataset, DatasetAttributes
 from federation.api.meta import Condition
 from federation.api.ocm.claims import DatasetName, PublishedAttributes, dataset_claims, dataset_name, datasets_in
-from spoke_agent.claims.validation import Reason, Refusal, expiry, refusal_of
+from spoke_agent.claims.validation import DatasetReason, DatasetRefusal, dataset_refusal, expiry
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Publication:
 
     claims: Mapping[str, str]
     """The dataset claims, name to value."""
-    refusals: Mapping[str, Refusal]
+    refusals: Mapping[str, DatasetRefusal]
     """By the name of each Dataset that the claims don't carry."""
     due: datetime | None
     """When the next dataset expires."""
@@ -35,11 +35,11 @@ def publish(
         barred: Names of claims that are another's.
         now: The time against which expiry is judged.
     """
-    refusals: dict[str, Refusal] = {}
+    refusals: dict[str, DatasetRefusal] = {}
     offers: dict[DatasetName, PublishedAttributes] = {}
     expiries: list[datetime] = []
     for dataset in sorted(datasets, key=lambda each: (each.metadata.creation_timestamp, each.metadata.name)):
-        refusal = refusal_of(dataset, now)
+        refusal = dataset_refusal(dataset, now)
         if refusal is not None:
             refusals[dataset.metadata.name] = refusal
             continue
@@ -49,19 +49,19 @@ def publish(
             expiries.append(end)
     claims = dataset_claims(offers, present=present, barred=barred)
     for name in offers.keys() - datasets_in(claims).keys():
-        refusals[name] = Refusal(
-            Reason.NO_ROOM,
+        refusals[name] = DatasetRefusal(
+            DatasetReason.NO_ROOM,
             "the ClusterClaims that hold datasets are full: delete a Dataset, or publish fewer attributes",
         )
     return Publication(claims=claims, refusals=refusals, due=min(expiries, default=None))
 
 
-def published_condition(dataset: Dataset, refusal: Refusal | None) -> Condition:
+def published_condition(dataset: Dataset, refusal: DatasetRefusal | None) -> Condition:
     """The condition that tells the site's administrator what became of the dataset; its time is left to the caller."""
     return Condition(
         type=PUBLISHED,
         status="True" if refusal is None else "False",
-        reason=Reason.CLAIMED if refusal is None else refusal.reason,
+        reason=DatasetReason.CLAIMED if refusal is None else refusal.reason,
         message="the hub can select this cluster by the dataset" if refusal is None else refusal.message,
         observed_generation=dataset.metadata.generation,
     )

@@ -21,7 +21,7 @@ from spoke_agent.claims.claims import ClaimWrite, is_ours, plan_claims
 from spoke_agent.claims.datasets import publish, published_condition
 from spoke_agent.claims.debounce import Unsettled, settle
 from spoke_agent.claims.resources import resource_claims
-from spoke_agent.claims.validation import Refusal
+from spoke_agent.claims.validation import DatasetRefusal
 
 SiteAction = ClaimWrite | Apply
 
@@ -83,7 +83,9 @@ def plan_site(observed: ObservedSite, now: datetime) -> SitePlan:
     )
 
 
-def _status_writes(datasets: Iterable[Dataset], refusals: Mapping[str, Refusal], now: datetime) -> Iterable[Apply]:
+def _status_writes(
+    datasets: Iterable[Dataset], refusals: Mapping[str, DatasetRefusal], now: datetime
+) -> Iterable[Apply]:
     """Yield a write for each outdated status, with the agent's own condition alone, so that it takes over no other."""
     for dataset in datasets:
         present, generation = dataset.status.conditions, dataset.metadata.generation

@@ -28,7 +28,7 @@ _LABEL_VALUE: Final = re.compile(LABEL_VALUE)
 _IMAGE: Final = re.compile(ADMITTED_IMAGE)
 
 
-class Reason(StrEnum):
+class DatasetReason(StrEnum):
     """Reasons of the condition `Published`."""
 
     CLAIMED = "Claimed"
@@ -50,19 +50,19 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class DatasetRefusal:
     """Why a dataset isn't published, and what its administrator can do."""
 
-    reason: Reason
+    reason: DatasetReason
     message: str
 
 
-def refusal_of(dataset: Dataset, now: datetime) -> Refusal | None:
+def dataset_refusal(dataset: Dataset, now: datetime) -> DatasetRefusal | None:
     """Why the dataset may not be published, or None where it may; the first reason in order."""
     for reason, check in _CHECKS:
         message = check(dataset, now)
         if message is not None:
-            return Refusal(reason, message)
+            return DatasetRefusal(reason, message)
     return None
 
 
@@ -155,12 +155,12 @@ def _expired(dataset: Dataset, now: datetime) -> str | None:
     return f"spec.policy.expiresAt ({dataset.spec.policy.expires_at}) has passed: move it to offer the data again"
 
 
-_CHECKS: Final[tuple[tuple[Reason, Callable[[Dataset, datetime], str | None]], ...]] = (
-    (Reason.DELETING, _deletion),
-    (Reason.INVALID_NAME, _name),
-    (Reason.INVALID_VOLUME, _volume),
-    (Reason.INVALID_ATTRIBUTES, _attributes),
-    (Reason.INVALID_POLICY, _policy),
-    (Reason.EXPIRED, _expired),
+_CHECKS: Final[tuple[tuple[DatasetReason, Callable[[Dataset, datetime], str | None]], ...]] = (
+    (DatasetReason.DELETING, _deletion),
+    (DatasetReason.INVALID_NAME, _name),
+    (DatasetReason.INVALID_VOLUME, _volume),
+    (DatasetReason.INVALID_ATTRIBUTES, _attributes),
+    (DatasetReason.INVALID_POLICY, _policy),
+    (DatasetReason.EXPIRED, _expired),
 )
 """In this order: `_expired` relies on `_policy` having read the time."""

@@ -30,8 +30,7 @@ from federation.api.collaborator import APPROVAL_PREFIX, APPROVED, Collaborator
 from federation.api.dataset import Dataset
 from federation.api.dns_names import is_dns_label
 from federation.api.kubernetes.quantity import parse_quantity
-from spoke_agent.claims.validation import Reason as DatasetReason
-from spoke_agent.claims.validation import expiry, refusal_of
+from spoke_agent.claims.validation import DatasetReason, dataset_refusal, expiry
 from spoke_agent.collaborator import training_plan
 from spoke_agent.collaborator.image_reference import admits, image_of
 from spoke_agent.collaborator.network import destination_of
@@ -45,7 +44,7 @@ _RUN_ID: Final = re.compile(r"[-A-Za-z0-9_.]{1,128}")
 _RESOURCE: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
-class Reason(StrEnum):
+class AdmissionReason(StrEnum):
     """Reasons of the condition `Accepted`."""
 
     MEETS_POLICY = "MeetsPolicy"
@@ -79,7 +78,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class RequestAccepted:
     """The site takes part, until the dataset expires."""
 
     dataset: Dataset
@@ -87,7 +86,7 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class RequestPending:
     """The site would take part, once someone there approves."""
 
     message: str
@@ -95,14 +94,14 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RequestRejected:
     """The site does not take part."""
 
-    reason: Reason
+    reason: AdmissionReason
     message: str
 
 
-Verdict = Accepted | Pending | Refused
+AdmissionVerdict = RequestAccepted | RequestPending | RequestRejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ class _Case:
     now: datetime
 
 
-def judge(collaborator: Collaborator, dataset: Dataset | None, now: datetime) -> Verdict:
+def review_request(collaborator: Collaborator, dataset: Dataset | None, now: datetime) -> AdmissionVerdict:
     """Whether the site takes part in what is asked.
 
     Args:
@@ -126,16 +125,16 @@ def judge(collaborator: Collaborator, dataset: Dataset | None, now: datetime) ->
     for reason, check in _CHECKS:
         message = check(case)
         if message is not None:
-            return Refused(reason, message)
+            return RequestRejected(reason, message)
     assert dataset is not None, "a check has refused it"  # noqa: S101 - narrows the type
     if dataset.spec.policy.approval != "Automatic" and not is_approved(collaborator, dataset):
         request = approval_of(collaborator)
-        return Pending(
+        return RequestPending(
             f"someone at the site has to approve it: kubectl annotate dataset {dataset.metadata.name} "
             f"--namespace {dataset.metadata.namespace} {APPROVAL_PREFIX}{request}={APPROVED}",
             request,
         )
-    return Accepted(dataset, expiry(dataset))
+    return RequestAccepted(dataset, expiry(dataset))
 
 
 def approval_of(collaborator: Collaborator) -> str:
@@ -206,7 +205,7 @@ def _environment(case: _Case) -> str | None:
 
 
 def _plan(case: _Case) -> str | None:
-    return training_plan.refusal_of(case.collaborator.spec.plan)
+    return training_plan.plan_problem(case.collaborator.spec.plan)
 
 
 def _resources(case: _Case) -> str | None:
@@ -251,14 +250,14 @@ def _dataset_exists(case: _Case) -> str | None:
 
 
 def _dataset_lives(case: _Case) -> str | None:
-    refusal = refusal_of(_known(case), case.now)
+    refusal = dataset_refusal(_known(case), case.now)
     expired = refusal is not None and refusal.reason == DatasetReason.EXPIRED
     return f"the Dataset has expired: {_SEE_STATUS}" if expired else None
 
 
 def _dataset_offered(case: _Case) -> str | None:
     """By the Dataset itself: its status is ours as well, and may be older."""
-    refusal = refusal_of(_known(case), case.now)
+    refusal = dataset_refusal(_known(case), case.now)
     return None if refusal is None else f"the Dataset is not valid, or is being deleted: {_SEE_STATUS}"
 
 
@@ -283,18 +282,18 @@ def _known(case: _Case) -> Dataset:
     return case.dataset
 
 
-_CHECKS: Final[tuple[tuple[Reason, Callable[[_Case], str | None]], ...]] = (
-    (Reason.INVALID_NAME, _name),
-    (Reason.INVALID_RUN, _run),
-    (Reason.INVALID_IMAGE, _image),
-    (Reason.INVALID_ENVIRONMENT, _environment),
-    (Reason.INVALID_PLAN, _plan),
-    (Reason.INVALID_RESOURCES, _resources),
-    (Reason.INVALID_AGGREGATOR, _aggregator),
-    (Reason.DATASET_NOT_FOUND, _dataset_exists),
-    (Reason.DATASET_EXPIRED, _dataset_lives),
-    (Reason.DATASET_NOT_OFFERED, _dataset_offered),
-    (Reason.RUN_NOT_ALLOWED, _run_allowed),
-    (Reason.IMAGE_NOT_ALLOWED, _image_allowed),
+_CHECKS: Final[tuple[tuple[AdmissionReason, Callable[[_Case], str | None]], ...]] = (
+    (AdmissionReason.INVALID_NAME, _name),
+    (AdmissionReason.INVALID_RUN, _run),
+    (AdmissionReason.INVALID_IMAGE, _image),
+    (AdmissionReason.INVALID_ENVIRONMENT, _environment),
+    (AdmissionReason.INVALID_PLAN, _plan),
+    (AdmissionReason.INVALID_RESOURCES, _resources),
+    (AdmissionReason.INVALID_AGGREGATOR, _aggregator),
+    (AdmissionReason.DATASET_NOT_FOUND, _dataset_exists),
+    (AdmissionReason.DATASET_EXPIRED, _dataset_lives),
+    (AdmissionReason.DATASET_NOT_OFFERED, _dataset_offered),
+    (AdmissionReason.RUN_NOT_ALLOWED, _run_allowed),
+    (AdmissionReason.IMAGE_NOT_ALLOWED, _image_allowed),
 )
 """In this order: each relies on those before it."""

@@ -19,7 +19,7 @@ from federation.kube.controller import Controller, Source
 from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY, COLLABORATOR_POD
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource, key_of
-from spoke_agent.collaborator.job import Site
+from spoke_agent.collaborator.job import AgentLocation
 from spoke_agent.collaborator.reconciler import CollaboratorReconciler, CollaboratorView
 from spoke_agent.metrics import AgentMetrics
 
@@ -48,7 +48,7 @@ class _Watched:
 
 def collaborator_parts(
     spoke: Api,
-    site: Site,
+    site: AgentLocation,
     datasets: Reflector[Dataset],
     *,
     now: Callable[[], datetime],
@@ -72,7 +72,7 @@ def collaborator_parts(
     return CollaboratorParts((watched.collaborators, watched.jobs, watched.policies, watched.pods), controller)
 
 
-def _watch(spoke: Api, site: Site, monotonic: Callable[[], float]) -> _Watched:
+def _watch(spoke: Api, site: AgentLocation, monotonic: Callable[[], float]) -> _Watched:
     return _Watched(
         collaborators=Reflector(
             spoke, COLLABORATOR, namespace=site.namespace, clock=monotonic, indexes={_BY_DATASET: _dataset_of}

@@ -52,7 +52,7 @@ READABLE: Final = 0o444
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class AgentLocation:
     """What the agent knows of where it is."""
 
     cluster: str
@@ -72,7 +72,12 @@ def inputs_digest(collaborator: Collaborator, dataset: Dataset) -> str:
 
 
 def job(
-    collaborator: Collaborator, aggregator: AggregatorAddress, dataset: Dataset, site: Site, *, remaining: float | None
+    collaborator: Collaborator,
+    aggregator: AggregatorAddress,
+    dataset: Dataset,
+    site: AgentLocation,
+    *,
+    remaining: float | None,
 ) -> Json:
     """The Job of a Collaborator that the policy has accepted.
 
@@ -107,7 +112,7 @@ def job(
     return body
 
 
-def network_policy(collaborator: Collaborator, aggregator: AggregatorAddress, site: Site) -> Json:
+def network_policy(collaborator: Collaborator, aggregator: AggregatorAddress, site: AgentLocation) -> Json:
     """Nobody connects to the collaborator, and it connects to the aggregator alone."""
     body = _object(COLLABORATOR_NETWORK_POLICY, collaborator, site)
     body["spec"] = {
@@ -125,7 +130,7 @@ def labels(collaborator: Collaborator) -> dict[str, str]:
     return {"app.kubernetes.io/name": "federated-learning-collaborator", COLLABORATOR_LABEL: collaborator.metadata.name}
 
 
-def _object(kind: Kind[Any], collaborator: Collaborator, site: Site) -> Json:
+def _object(kind: Kind[Any], collaborator: Collaborator, site: AgentLocation) -> Json:
     owner = {
         "apiVersion": COLLABORATOR.api_version,
         "kind": COLLABORATOR.kind,
@@ -157,7 +162,7 @@ def _failure_rules() -> list[Json]:
     ]
 
 
-def _pod(collaborator: Collaborator, aggregator: AggregatorAddress, volume: DatasetVolume, site: Site) -> Json:
+def _pod(collaborator: Collaborator, aggregator: AggregatorAddress, volume: DatasetVolume, site: AgentLocation) -> Json:
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -175,7 +180,9 @@ def _pod(collaborator: Collaborator, aggregator: AggregatorAddress, volume: Data
     }
 
 
-def _container(collaborator: Collaborator, aggregator: AggregatorAddress, volume: DatasetVolume, site: Site) -> Json:
+def _container(
+    collaborator: Collaborator, aggregator: AggregatorAddress, volume: DatasetVolume, site: AgentLocation
+) -> Json:
     spec = collaborator.spec
     data: Json = {
         "name": "dataset",
@@ -213,7 +220,7 @@ def _container(collaborator: Collaborator, aggregator: AggregatorAddress, volume
     return container
 
 
-def _environment(collaborator: Collaborator, aggregator: AggregatorAddress, site: Site) -> list[Json]:
+def _environment(collaborator: Collaborator, aggregator: AggregatorAddress, site: AgentLocation) -> list[Json]:
     """The hub's variables, then ours: none of the former begins with `FL_`."""
     run = collaborator.spec.run
     asked = {"HOME": SCRATCH} | {variable.name: variable.value for variable in collaborator.spec.env}

@@ -33,12 +33,12 @@ from spoke_agent.collaborator.job import (
     INPUTS_ANNOTATION,
     RENDERED_ANNOTATION,
     RUN_ID_ANNOTATION,
-    Site,
+    AgentLocation,
     inputs_digest,
     job,
     network_policy,
 )
-from spoke_agent.collaborator.status import Reason, Trouble, has_ended, report
+from spoke_agent.collaborator.status import CollaboratorReason, JobProblem, build_status, has_ended
 
 REFUSAL_RETRY: Final = 30.0
 """Seconds until a refused action is retried: quotas and permissions change, and no watch reports it."""
@@ -62,34 +62,34 @@ class ObservedCollaborator:
     """The API server's message if it has refused an action of the plan for this observation."""
 
 
-def plan(observed: ObservedCollaborator, site: Site, now: datetime) -> ReconcilePlan[CollaboratorAction]:
+def plan(observed: ObservedCollaborator, site: AgentLocation, now: datetime) -> ReconcilePlan[CollaboratorAction]:
     """Plan the next actions and the status; after a refusal, only the status that reports it and the retry."""
     collaborator = observed.collaborator
-    verdict = admission.judge(collaborator, observed.dataset, now)
+    verdict = admission.review_request(collaborator, observed.dataset, now)
     own = observed.job if observed.job is not None and is_owned(observed.job, collaborator) else None
     current = own if own is not None and _attempt(own) == collaborator.spec.run.attempt else None
     pods = () if current is None else _in_order(pod for pod in observed.pods if _is_of(pod, current))
     ended = current is not None and has_ended(current)
-    trouble: Trouble | None = None
+    problem: JobProblem | None = None
     actions: tuple[CollaboratorAction, ...] = ()
     requeue_after: float | None = None
     if observed.refusal is not None:
-        trouble = Trouble(Reason.JOB_REFUSED, f"the site's API server refused it: {observed.refusal}")
+        problem = JobProblem(CollaboratorReason.JOB_REFUSED, f"the site's API server refused it: {observed.refusal}")
         requeue_after = REFUSAL_RETRY
     else:
         remaining: float | None = None
-        if isinstance(verdict, admission.Accepted) and verdict.until is not None:
+        if isinstance(verdict, admission.RequestAccepted) and verdict.until is not None:
             remaining = (verdict.until - now).total_seconds()
         if not ended and remaining is not None:
             requeue_after = max(0.0, remaining)
         match verdict:
-            case admission.Accepted(dataset) if collaborator.spec.aggregator is not None and not ended:
-                trouble = _taken(observed) or _waited_for(observed)
-                if trouble is None:
+            case admission.RequestAccepted(dataset) if collaborator.spec.aggregator is not None and not ended:
+                problem = _taken(observed) or _waited_for(observed)
+                if problem is None:
                     actions = _start(observed, collaborator.spec.aggregator, dataset, site, remaining)
             case _:
                 actions = _stop(observed, own, keep=ended)
-    status = report(collaborator, verdict, current, pods, now, dataset=observed.dataset, trouble=trouble)
+    status = build_status(collaborator, verdict, current, pods, now, dataset=observed.dataset, problem=problem)
     return ReconcilePlan(
         actions=actions,
         status=None if status == collaborator.status else _status_write(collaborator, status),
@@ -103,7 +103,11 @@ def is_owned(resource: Resource, collaborator: Collaborator) -> bool:
 
 
 def _start(
-    observed: ObservedCollaborator, aggregator: AggregatorAddress, dataset: Dataset, site: Site, remaining: float | None
+    observed: ObservedCollaborator,
+    aggregator: AggregatorAddress,
+    dataset: Dataset,
+    site: AgentLocation,
+    remaining: float | None,
 ) -> tuple[CollaboratorAction, ...]:
     collaborator, present = observed.collaborator, observed.job
     if present is None:
@@ -116,7 +120,9 @@ def _start(
     return _open(observed, aggregator, site)
 
 
-def _open(observed: ObservedCollaborator, aggregator: AggregatorAddress, site: Site) -> tuple[CollaboratorAction, ...]:
+def _open(
+    observed: ObservedCollaborator, aggregator: AggregatorAddress, site: AgentLocation
+) -> tuple[CollaboratorAction, ...]:
     """The NetworkPolicy, where it isn't there as it should be."""
     wanted = network_policy(observed.collaborator, aggregator, site)
     present = observed.network_policy
@@ -154,23 +160,25 @@ def _status_write(collaborator: Collaborator, status: CollaboratorStatus) -> App
     return Apply(COLLABORATOR, key, body, subresource="status")
 
 
-def _taken(observed: ObservedCollaborator) -> Trouble | None:
+def _taken(observed: ObservedCollaborator) -> JobProblem | None:
     for kind, present in (("Job", observed.job), ("NetworkPolicy", observed.network_policy)):
         if present is not None and not is_owned(present, observed.collaborator):
             name = observed.collaborator.metadata.name
             message = f"the {kind} {name} of the install namespace is another's: wait until it is gone, or delete it"
-            return Trouble(Reason.NAME_TAKEN, message)
+            return JobProblem(CollaboratorReason.NAME_TAKEN, message)
     return None
 
 
-def _waited_for(observed: ObservedCollaborator) -> Trouble | None:
+def _waited_for(observed: ObservedCollaborator) -> JobProblem | None:
     """A pod that goes on without its Job, in its time of grace.
 
     So after a Job that was deleted in the background, and after an earlier Collaborator of the name.
     """
     if observed.job is not None or all(has_stopped(pod) for pod in observed.pods):
         return None
-    return Trouble(Reason.JOB_PENDING, "a pod of an earlier Job is there still: the Job is made once it has ended")
+    return JobProblem(
+        CollaboratorReason.JOB_PENDING, "a pod of an earlier Job is there still: the Job is made once it has ended"
+    )
 
 
 def _made_from(present: SiteJob, collaborator: Collaborator, dataset: Dataset) -> bool:

@@ -20,7 +20,7 @@ from federation.kube.api import Api
 from federation.kube.errors import AlreadyExists, Conflict, Denied, Invalid, NotFound
 from federation.kube.resource import ObjectKey
 from spoke_agent.claims.reconciler import FIELD_MANAGER
-from spoke_agent.collaborator.job import Site
+from spoke_agent.collaborator.job import AgentLocation
 from spoke_agent.collaborator.plan import CollaboratorAction, ObservedCollaborator, plan
 from spoke_agent.metrics import AgentMetrics
 
@@ -58,7 +58,13 @@ class CollaboratorReconciler:
     """Keeps Collaborators as planned."""
 
     def __init__(
-        self, api: Api, view: CollaboratorView, site: Site, *, now: Callable[[], datetime], metrics: AgentMetrics
+        self,
+        api: Api,
+        view: CollaboratorView,
+        site: AgentLocation,
+        *,
+        now: Callable[[], datetime],
+        metrics: AgentMetrics,
     ) -> None:
         self._executor = ActionExecutor(api, FIELD_MANAGER)
         self._view = view

@@ -20,16 +20,16 @@ from federation.api.kubernetes.site_workloads import (
     PodCondition,
 )
 
-INSTEAD: Final = "(the dataset's volume)"
+REPLACEMENT: Final = "(the dataset's volume)"
 _SHORT: Final = 8
 """Characters below which a string counts only as a word of its own: in the middle of another it says nothing."""
 _NEVER_RAN: Final = frozenset({"StartError", "ContainerCannotRun"})
 """Reasons of a container whose message is the container runtime's, as it could not be started."""
 
-_Said = TypeVar("_Said", PodCondition, ContainerWaiting, ContainerTerminated)
+_Message = TypeVar("_Message", PodCondition, ContainerWaiting, ContainerTerminated)
 
 
-class Withheld:
+class VolumeRedaction:
     """What is said of a dataset's volume, which is taken out of others' words."""
 
     def __init__(self, dataset: Dataset | None, pods: Iterable[CollaboratorPod] = (), *, image: str = "") -> None:
@@ -48,13 +48,13 @@ class Withheld:
         self._patterns = [re.compile(f"(?=({_pattern(form)}))") for form in sorted(forms)]
         self._image = re.compile(f"({re.escape(image)})" if image else "(?!)")
 
-    def out_of(self, text: str) -> str:
-        """The text, with `INSTEAD` in the place of every string of the volume: names, paths, attributes' values."""
+    def redact(self, text: str) -> str:
+        """The text, with `REPLACEMENT` in the place of every string of the volume: names, paths, attributes' values."""
         parts = self._image.split(text)
         return "".join(part if place % 2 else self._replaced(part) for place, part in enumerate(parts))
 
     def _replaced(self, text: str) -> str:
-        return INSTEAD.join(self._kept(text))
+        return REPLACEMENT.join(self._kept(text))
 
     def _kept(self, text: str) -> list[str]:
         """What is left between the strings; looked through again: a short one may stand alone once others are out."""
@@ -70,26 +70,26 @@ class Withheld:
         kept[-1] += text[end:]
         return [piece for each in kept for piece in self._kept(each)]
 
-    def out_of_pod(self, pod: CollaboratorPod) -> CollaboratorPod:
+    def redact_pod(self, pod: CollaboratorPod) -> CollaboratorPod:
         """The pod, without it in what the scheduler, the kubelet and the container runtime say."""
         status = pod.status
-        conditions = tuple(self._without(condition) for condition in status.conditions)
-        containers = tuple(self._out_of_container(each) for each in status.container_statuses)
-        message = self.out_of(status.message)
+        conditions = tuple(self._redact_message(condition) for condition in status.conditions)
+        containers = tuple(self._redact_container(each) for each in status.container_statuses)
+        message = self.redact(status.message)
         told = msgspec.structs.replace(status, message=message, conditions=conditions, container_statuses=containers)
         return msgspec.structs.replace(pod, status=told)
 
-    def _out_of_container(self, container: ContainerStatus) -> ContainerStatus:
+    def _redact_container(self, container: ContainerStatus) -> ContainerStatus:
         waiting, ended = container.state.waiting, container.state.terminated
         state = ContainerState(
-            waiting=waiting and self._without(waiting),
+            waiting=waiting and self._redact_message(waiting),
             running=container.state.running,
-            terminated=self._without(ended) if ended is not None and ended.reason in _NEVER_RAN else ended,
+            terminated=self._redact_message(ended) if ended is not None and ended.reason in _NEVER_RAN else ended,
         )
         return msgspec.structs.replace(container, state=state)
 
-    def _without(self, said: _Said) -> _Said:
-        return msgspec.structs.replace(said, message=self.out_of(said.message))
+    def _redact_message(self, said: _Message) -> _Message:
+        return msgspec.structs.replace(said, message=self.redact(said.message))
 
 
 def _strings(value: Any) -> Iterator[str]:

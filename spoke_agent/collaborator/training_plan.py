@@ -17,7 +17,7 @@ LONGEST_PATH: Final = 1024
 _READABLE: Final = 0o444
 
 
-def refusal_of(plan: RunPlan | None) -> str | None:
+def plan_problem(plan: RunPlan | None) -> str | None:
     """What is wrong with a plan that the hub sends, with the remedy; None for a sound one, or none at all."""
     if plan is None:
         return None

@@ -10,7 +10,7 @@ from federation.api.collaborator import FEEDBACK, VALUE_LIMIT, CollaboratorExit,
 from federation.api.meta import condition_of, is_true
 from spoke_agent.collaborator import admission
 from spoke_agent.collaborator.container_exit import clean, clean_tail, exit_of, in_words
-from spoke_agent.collaborator.status import Reason, Trouble, report
+from spoke_agent.collaborator.status import CollaboratorReason, JobProblem, build_status
 from tests.support.builders.collaborator_objects import (
     collaborator,
     failed_state,
@@ -23,7 +23,7 @@ from tests.support.builders.collaborator_objects import (
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
 LATER = datetime(2030, 6, 2, tzinfo=UTC)
 DATASET = open_dataset()
-ACCEPTED = admission.Accepted(DATASET, None)
+ACCEPTED = admission.RequestAccepted(DATASET, None)
 TRACEBACK = """\
 2030-06-01 training begins
 Traceback (most recent call last):
@@ -36,7 +36,7 @@ ModuleNotFoundError: No module named 'lightgbm'
 
 
 def reported(*pods: Any, job: Any = None, verdict: Any = ACCEPTED, **asked: Any) -> CollaboratorStatus:
-    return report(collaborator(**asked), verdict, job, pods, NOW, dataset=DATASET)
+    return build_status(collaborator(**asked), verdict, job, pods, NOW, dataset=DATASET)
 
 
 def own_job(*conditions: tuple[str, str, str], failed: int = 0) -> Any:
@@ -46,8 +46,12 @@ def own_job(*conditions: tuple[str, str, str], failed: int = 0) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "state", "reason"),
     [
-        ({"verdict": admission.Refused(admission.Reason.IMAGE_NOT_ALLOWED, "no")}, "Refused", "ImageNotAllowed"),
-        ({"verdict": admission.Pending("ask", "v")}, "Pending", "ApprovalPending"),
+        (
+            {"verdict": admission.RequestRejected(admission.AdmissionReason.IMAGE_NOT_ALLOWED, "no")},
+            "Refused",
+            "ImageNotAllowed",
+        ),
+        ({"verdict": admission.RequestPending("ask", "v")}, "Pending", "ApprovalPending"),
         ({"aggregator": None}, "Accepted", "WaitingForAggregator"),
         ({}, "Starting", "JobPending"),
         ({"job": own_job()}, "Starting", "PodPending"),
@@ -159,8 +163,8 @@ def test_a_failure_is_remembered_when_its_pod_is_gone_but_not_in_another_attempt
     before = msgspec.to_builtins(reported(pod_of_job(state=failed_state(told())), job=own_job()))
     job = own_job(("Failed", "BackoffLimitExceeded", "6"), failed=7)
 
-    kept = report(collaborator(status=before), ACCEPTED, job, (), NOW, dataset=DATASET)
-    anew = report(collaborator(status={**before, "runId": "run-uid-0"}), ACCEPTED, None, (), NOW, dataset=DATASET)
+    kept = build_status(collaborator(status=before), ACCEPTED, job, (), NOW, dataset=DATASET)
+    anew = build_status(collaborator(status={**before, "runId": "run-uid-0"}), ACCEPTED, None, (), NOW, dataset=DATASET)
 
     assert (kept.reason, kept.exit.line) == ("WorkspaceFailed", 7)
     assert anew.exit == CollaboratorExit()
@@ -175,7 +179,7 @@ def test_success_after_a_failure_is_success() -> None:
 
 
 def test_an_end_is_told_whatever_the_terms_say_now() -> None:
-    refused = admission.Refused(admission.Reason.DATASET_EXPIRED, "over")
+    refused = admission.RequestRejected(admission.AdmissionReason.DATASET_EXPIRED, "over")
 
     status = reported(job=own_job(("Complete", "CompletionsReached", "")), verdict=refused)
 
@@ -186,9 +190,9 @@ def test_an_end_is_told_whatever_the_terms_say_now() -> None:
 
 
 def test_a_job_that_the_site_will_not_take_is_told() -> None:
-    trouble = Trouble(Reason.JOB_REFUSED, "exceeded quota")
+    problem = JobProblem(CollaboratorReason.JOB_REFUSED, "exceeded quota")
 
-    status = report(collaborator(), ACCEPTED, None, (), NOW, dataset=DATASET, trouble=trouble)
+    status = build_status(collaborator(), ACCEPTED, None, (), NOW, dataset=DATASET, problem=problem)
 
     assert (status.state, status.reason, status.message) == ("Starting", "JobRefused", "exceeded quota")
 
@@ -196,7 +200,7 @@ def test_a_job_that_the_site_will_not_take_is_told() -> None:
 def test_a_report_of_the_same_is_the_same() -> None:
     first = reported(pod_of_job(state={"running": {}}), job=own_job())
 
-    again = report(
+    again = build_status(
         collaborator(status=msgspec.to_builtins(first)),
         ACCEPTED,
         own_job(),
