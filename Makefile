@@ -90,7 +90,8 @@ PROSE := \
 	docs/reference/metrics.md \
 	docs/reference/openfl-settings.md \
 	docs/reference/runtime-contract.md \
-	kubectl_fl
+	kubectl_fl \
+	spoke_agent
 
 .tools/vale: tools/go.mod tools/go.sum
 	CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off GOBIN="$(CURDIR)/.tools" \

@@ -1,9 +1,9 @@
-"""The agent as a whole: the one place that makes connections and puts the parts together.
+"""Compose the agent: create the connections and run the controllers.
 
 Everything the agent knows of its cluster comes from reflectors. Three controllers read them: one writes claims and
-Datasets' statuses to the spoke, one looks after the site's part of each run (`spoke_agent.collaborator`), and one
-writes scores to the hub once the klusterlet has brought a kubeconfig for it. The heartbeat renews the add-on's Lease
-while all of it works.
+Datasets' statuses to the spoke, one runs the collaborators (`spoke_agent.collaborator`), and one
+writes scores to the hub once the klusterlet has mounted a kubeconfig for it. The heartbeat renews the add-on's Lease
+while the agent is healthy.
 """
 
 import asyncio
@@ -36,14 +36,14 @@ from spoke_agent.config import Config
 from spoke_agent.health import HealthInputs, Heartbeat, health_problems, stuck_watch
 from spoke_agent.metrics import AgentMetrics
 
-_KUBECONFIG_LOOK: Final = 2.0
-"""Seconds between looks for the hub's kubeconfig: it is mounted from a Secret, and mounts send no event."""
+_KUBECONFIG_INTERVAL: Final = 2.0
+"""Seconds between checks for the hub's kubeconfig: it is mounted from a Secret, and mounts send no event."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 async def run(config: Config) -> None:
-    """Connects to the spoke, and runs the agent and its HTTP server until cancelled."""
+    """Connect to the spoke, and run the agent and its HTTP server until cancelled."""
     hubs: list[Client] = []
 
     def connect_hub(kubeconfig: Path) -> Api:
@@ -69,7 +69,7 @@ async def run(config: Config) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Watched:
-    """What is watched of the site, but for what its collaborators alone need."""
+    """Reflectors that more than the collaborators' controller needs."""
 
     datasets: Reflector[Dataset]
     claims: Reflector[ClusterClaim]
@@ -133,7 +133,7 @@ class Agent:
         )
 
     async def run(self) -> None:
-        """Does the agent's work for ever; what ends a part of it ends the whole."""
+        """Run all parts until cancelled; if one fails, all end."""
         async with asyncio.TaskGroup() as tasks:
             for reflector in self._reflectors:
                 tasks.create_task(reflector.run(), name=f"reflector {reflector.kind.plural}")
@@ -143,7 +143,7 @@ class Agent:
             tasks.create_task(self._heartbeat.run(self._sleep), name="heartbeat")
 
     def health_inputs(self) -> HealthInputs:
-        """What the agent's health is judged by, now."""
+        """Read the inputs of the health check now."""
         now = self._monotonic()
         return HealthInputs(
             silence={each.kind.plural: now - each.heard_at if each.synced else None for each in self._reflectors},
@@ -152,11 +152,11 @@ class Agent:
         )
 
     def ready(self) -> str | None:
-        """What keeps the agent from its work; None for nothing."""
+        """Return the problems that keep the agent from being ready; None if it is ready."""
         return "\n".join(health_problems(self.health_inputs())) or None
 
     def healthy(self) -> str | None:
-        """Why the agent should be restarted; None where that would not help."""
+        """Return why a restart is needed; None if it would not help."""
         return stuck_watch(self.health_inputs())
 
     async def _run_claims(self) -> None:
@@ -168,7 +168,7 @@ class Agent:
 
     async def _run_scores(self) -> None:
         while not self._config.hub_kubeconfig.is_file():
-            await self._sleep(_KUBECONFIG_LOOK)
+            await self._sleep(_KUBECONFIG_INTERVAL)
         _log.info("hub_kubeconfig_found")
         writer = ScoreWriter(
             self._connect_hub(self._config.hub_kubeconfig),
@@ -182,7 +182,7 @@ class Agent:
         await self._run_controller(Controller("scores", writer.reconcile, sources, workers=1))
 
     async def _run_controller(self, controller: Controller) -> None:
-        """Also in a cluster that has no object of any source: it has claims and scores all the same."""
+        """Run the controller; enqueue the site first, since a cluster without any object has claims and scores too."""
         controller.enqueue(SITE)
         await controller.run()
 

@@ -1,10 +1,10 @@
-"""What the agent counts, for Prometheus."""
+"""Prometheus metrics of the agent."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class AgentMetrics:
-    """The agent's metrics, in a registry of their own."""
+    """Metrics of the agent, in a separate registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.claim_writes = Counter(

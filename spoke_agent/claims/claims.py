@@ -38,7 +38,7 @@ def plan_claims(desired: Mapping[str, str], present: Iterable[ClusterClaim], own
 
     Args:
         desired: Claim name to value.
-        present: Every claim of the cluster, whoever owns it.
+        present: Every claim of the cluster, of any owner.
         owner: The ownerReference of new claims; None to create them without one.
     """
     found = {claim.metadata.name: claim for claim in present}

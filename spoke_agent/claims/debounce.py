@@ -15,7 +15,7 @@ SETTLING: Final = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A value that differs from what is published, and since when it does; `None` stands for the claim's absence."""
+    """A value that differs from the published one, and the time since it does; a value of None is a missing claim."""
 
     value: str | None
     since: datetime
@@ -23,7 +23,7 @@ class Unsettled:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What to tell now, what is still waiting, and when the first of it is due."""
+    """Claims to publish now, changes that wait, and the time at which the first of them is due."""
 
     claims: Mapping[str, str]
     waiting: Mapping[str, Unsettled] = field(default_factory=dict)
@@ -33,12 +33,12 @@ class Settled:
 def settle(
     observed: Mapping[str, str], published: Mapping[str, str], waiting: Mapping[str, Unsettled], now: datetime
 ) -> Settled:
-    """The claims to tell, given what is observed now.
+    """Choose the claims to publish for the observed values.
 
     Args:
-        observed: What the cluster looks like, claim to value.
-        published: Our claims as they are.
-        waiting: What was waiting the last time.
+        observed: Observed values, claim name to value.
+        published: The agent's current claims.
+        waiting: Changes that waited in the last pass.
         now: The time.
     """
     claims: dict[str, str] = {}

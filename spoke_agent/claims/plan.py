@@ -32,7 +32,7 @@ class ObservedSite:
 
     datasets: tuple[Dataset, ...]
     claims: tuple[ClusterClaim, ...]
-    """Every claim, whoever owns it."""
+    """Every claim, of any owner."""
     nodes: tuple[Node, ...]
     waiting: Mapping[str, Unsettled]
     """Changes of capacity that have not lasted long enough yet."""

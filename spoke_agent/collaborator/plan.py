@@ -54,10 +54,10 @@ class ObservedCollaborator:
     collaborator: Collaborator
     dataset: Dataset | None
     job: SiteJob | None
-    """Any Job of the Collaborator's name, whoever owns it."""
+    """Any Job of the Collaborator's name, of any owner."""
     network_policy: SiteNetworkPolicy | None
     pods: tuple[CollaboratorPod, ...]
-    """All pods with the Collaborator's label, whoever owns them."""
+    """All pods with the Collaborator's label, of any owner."""
     refusal: str | None = None
     """The API server's message if it has refused an action of the plan for this observation."""
 
@@ -74,7 +74,9 @@ def plan(observed: ObservedCollaborator, site: AgentLocation, now: datetime) -> 
     actions: tuple[CollaboratorAction, ...] = ()
     requeue_after: float | None = None
     if observed.refusal is not None:
-        problem = JobProblem(CollaboratorReason.JOB_REFUSED, f"the site's API server refused it: {observed.refusal}")
+        problem = JobProblem(
+            CollaboratorReason.JOB_REFUSED, f"the site's API server rejected the request: {observed.refusal}"
+        )
         requeue_after = REFUSAL_RETRY
     else:
         remaining: float | None = None
@@ -84,7 +86,7 @@ def plan(observed: ObservedCollaborator, site: AgentLocation, now: datetime) -> 
             requeue_after = max(0.0, remaining)
         match verdict:
             case admission.RequestAccepted(dataset) if collaborator.spec.aggregator is not None and not ended:
-                problem = _taken(observed) or _waited_for(observed)
+                problem = _name_conflict(observed) or _leftover_pod(observed)
                 if problem is None:
                     actions = _start(observed, collaborator.spec.aggregator, dataset, site, remaining)
             case _:
@@ -98,7 +100,7 @@ def plan(observed: ObservedCollaborator, site: AgentLocation, now: datetime) -> 
 
 
 def is_owned(resource: Resource, collaborator: Collaborator) -> bool:
-    """Whether the object belongs to this very Collaborator, and not to an earlier one of its name or to somebody."""
+    """Return whether this Collaborator owns the object, and not an earlier one of its name."""
     return any(owner.uid == collaborator.metadata.uid for owner in resource.metadata.owner_references)
 
 
@@ -112,18 +114,18 @@ def _start(
     collaborator, present = observed.collaborator, observed.job
     if present is None:
         made = job(collaborator, aggregator, dataset, site, remaining=remaining)
-        return (*_open(observed, aggregator, site), Create(COLLABORATOR_JOB, key_of(collaborator), made))
+        return (*_confine(observed, aggregator, site), Create(COLLABORATOR_JOB, key_of(collaborator), made))
     if present.metadata.deleting:
         return ()
     if not _made_from(present, collaborator, dataset):
         return (_job_deletion(present),)
-    return _open(observed, aggregator, site)
+    return _confine(observed, aggregator, site)
 
 
-def _open(
+def _confine(
     observed: ObservedCollaborator, aggregator: AggregatorAddress, site: AgentLocation
 ) -> tuple[CollaboratorAction, ...]:
-    """The NetworkPolicy, where it isn't there as it should be."""
+    """Return the write of a missing or outdated NetworkPolicy."""
     wanted = network_policy(observed.collaborator, aggregator, site)
     present = observed.network_policy
     digest = wanted["metadata"]["annotations"][RENDERED_ANNOTATION]
@@ -133,7 +135,7 @@ def _open(
 
 
 def _stop(observed: ObservedCollaborator, own: SiteJob | None, *, keep: bool) -> tuple[CollaboratorAction, ...]:
-    """What is left is taken away; the NetworkPolicy stays for as long as the Job, whose pod may still run."""
+    """Delete the Job, and the NetworkPolicy once the Job is gone, since its pod may still run until then."""
     if own is not None:
         return () if keep or own.metadata.deleting else (_job_deletion(own),)
     present = observed.network_policy
@@ -143,7 +145,7 @@ def _stop(observed: ObservedCollaborator, own: SiteJob | None, *, keep: bool) ->
 
 
 def _job_deletion(present: SiteJob) -> Delete:
-    """Return the deletion of this very Job; foreground, so that its pod goes before it does."""
+    """Return the deletion of this Job by uid; foreground, so that its pod is deleted first."""
     return Delete(COLLABORATOR_JOB, key_of(present), present.metadata.uid, propagation="Foreground")
 
 
@@ -160,24 +162,24 @@ def _status_write(collaborator: Collaborator, status: CollaboratorStatus) -> App
     return Apply(COLLABORATOR, key, body, subresource="status")
 
 
-def _taken(observed: ObservedCollaborator) -> JobProblem | None:
+def _name_conflict(observed: ObservedCollaborator) -> JobProblem | None:
     for kind, present in (("Job", observed.job), ("NetworkPolicy", observed.network_policy)):
         if present is not None and not is_owned(present, observed.collaborator):
             name = observed.collaborator.metadata.name
-            message = f"the {kind} {name} of the install namespace is another's: wait until it is gone, or delete it"
+            message = f"the install namespace has a {kind} {name} of another owner: delete it, or wait until it is gone"
             return JobProblem(CollaboratorReason.NAME_TAKEN, message)
     return None
 
 
-def _waited_for(observed: ObservedCollaborator) -> JobProblem | None:
-    """A pod that goes on without its Job, in its time of grace.
+def _leftover_pod(observed: ObservedCollaborator) -> JobProblem | None:
+    """Return the problem that a pod still runs without its Job, within its grace period.
 
-    So after a Job that was deleted in the background, and after an earlier Collaborator of the name.
+    That happens after a background deletion of the Job, and after an earlier Collaborator of the name.
     """
     if observed.job is not None or all(has_stopped(pod) for pod in observed.pods):
         return None
     return JobProblem(
-        CollaboratorReason.JOB_PENDING, "a pod of an earlier Job is there still: the Job is made once it has ended"
+        CollaboratorReason.JOB_PENDING, "a pod of an earlier Job is still running: the Job is created once it has ended"
     )
 
 
@@ -195,5 +197,5 @@ def _is_of(pod: CollaboratorPod, present: SiteJob) -> bool:
 
 
 def _in_order(pods: Iterable[CollaboratorPod]) -> tuple[CollaboratorPod, ...]:
-    """The pods from the oldest to the newest."""
+    """Sort the pods from the oldest to the newest."""
     return tuple(sorted(pods, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name)))

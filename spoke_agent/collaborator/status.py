@@ -1,9 +1,8 @@
-"""What a Collaborator's status says: from the site's verdict, the Job and its pods. Pure.
+"""Build a Collaborator's status from the site's verdict, the Job and its pods. Pure.
 
-The status is the only thing that reaches the hub, as scalars that a ManifestWork feeds back. A Job that has ended says
-how for as long as its attempt is the one asked for, even when the site's terms no longer admit it; of one that is gone
-or whose pods are, the last that was seen of a failure stays. What others than the user's container say is told without
-what the Dataset says of its volume (`redaction`).
+Only the status reaches the hub, as scalars that a ManifestWork feeds back. It reports the result of an ended Job while
+its attempt is the requested one, even if the site's policy no longer admits it. It keeps the last failure after the Job
+or its pods are gone. Messages from outside the user's container are redacted of the Dataset's volume (`redaction`).
 """
 
 from collections.abc import Sequence
@@ -45,37 +44,37 @@ JOB_FAILED: Final = "Failed"
 
 
 class CollaboratorReason(StrEnum):
-    """Reasons of the conditions `Running` and `Finished`, beside those that a runtime, a kubelet or the Job brings."""
+    """Reasons of the conditions `Running` and `Finished`, beside those of a runtime, a kubelet or the Job."""
 
     NOT_ACCEPTED = "NotAccepted"
-    """The condition `Accepted` says why."""
+    """The site has not accepted the request; the condition `Accepted` has the cause."""
     WAITING_FOR_AGGREGATOR = "WaitingForAggregator"
-    """The hub has named no aggregator yet."""
+    """The hub has not set the aggregator's address yet."""
     JOB_PENDING = "JobPending"
-    """The Job is being made, or an earlier one or its pod is going."""
+    """The Job is being created, or an earlier Job or its pod is being deleted."""
     JOB_REFUSED = "JobRefused"
-    """The site's API server won't take the Job: a quota, an admission policy, a quantity."""
+    """The site's API server rejects the Job, for example by a quota or an admission policy."""
     NAME_TAKEN = "NameTaken"
-    """Something that is not this Collaborator's has the name of its Job or NetworkPolicy."""
+    """Another owner's object has the name of this Collaborator's Job or NetworkPolicy."""
     POD_PENDING = "PodPending"
-    """The Job's pod is not there, or says nothing of itself."""
+    """The Job's pod is missing, or reports no state."""
     UNSCHEDULABLE = "Unschedulable"
-    """No node of the site takes the pod."""
+    """No node of the site can run the pod."""
     RETRYING = "Retrying"
-    """A container has failed, and another is due."""
+    """A container has failed, and the Job will start another."""
     RUNNING = "ContainerRunning"
-    """The container runs."""
+    """The container is running."""
     SUCCEEDED = "Succeeded"
-    """The collaborator has ended well."""
+    """The collaborator has succeeded."""
     ENDED = "Ended"
-    """The container doesn't run any more; the condition `Finished` says how it ended."""
+    """The container has ended; the condition `Finished` has the result."""
     NOT_FINISHED = "NotFinished"
-    """The Job has not ended."""
+    """The Job has not finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobProblem:
-    """What keeps a Job that should be there from being there."""
+    """Cause that prevents the creation of a Job."""
 
     reason: CollaboratorReason
     message: str
@@ -83,7 +82,7 @@ class JobProblem:
 
 @dataclass(frozen=True, slots=True)
 class StateSummary:
-    """The state with its reason in words."""
+    """State with its reason and message."""
 
     state: CollaboratorState
     reason: str
@@ -92,12 +91,12 @@ class StateSummary:
 
 
 _ENDED_WELL: Final = StateSummary(
-    CollaboratorState.SUCCEEDED, CollaboratorReason.SUCCEEDED, "the collaborator has ended well"
+    CollaboratorState.SUCCEEDED, CollaboratorReason.SUCCEEDED, "the collaborator has succeeded"
 )
 
 
 def has_ended(job: SiteJob) -> bool:
-    """Whether the Job will start no container any more."""
+    """Return whether the Job is complete or failed, and starts no more containers."""
     return is_true(job.status.conditions, JOB_COMPLETE) or is_true(job.status.conditions, JOB_FAILED)
 
 
@@ -111,16 +110,16 @@ def build_status(
     dataset: Dataset | None,
     problem: JobProblem | None = None,
 ) -> CollaboratorStatus:
-    """The status to write.
+    """Build the status to write.
 
     Args:
-        collaborator: As it is, its present status included.
-        verdict: What the site's terms say of it.
-        job: Its own Job of the attempt asked for, None where there is none.
-        pods: That Job's pods.
+        collaborator: The Collaborator with its current status.
+        verdict: The site's decision on the request.
+        job: The Collaborator's Job of the requested attempt; None if it is missing.
+        pods: The pods of that Job.
         now: The time of a condition that changes.
-        dataset: The Dataset that it asks for, whose volume the hub isn't told; None where there is none.
-        problem: What keeps the Job from being made, where something does.
+        dataset: The requested Dataset, whose volume is redacted; None if it is missing.
+        problem: The cause that prevents the Job; None if nothing does.
     """
     redaction = VolumeRedaction(dataset, pods, image=collaborator.spec.image)
     redacted_pods = tuple(map(redaction.redact_pod, pods))
@@ -145,7 +144,7 @@ def build_status(
 
 
 def _redacted(problem: JobProblem | None, redaction: VolumeRedaction) -> JobProblem | None:
-    """The problem; what the API server has refused, it may have quoted."""
+    """Redact a rejection by the API server, which may quote the Job; other problems are unchanged."""
     if problem is None or problem.reason is not CollaboratorReason.JOB_REFUSED:
         return problem
     return replace(problem, message=redaction.redact(problem.message))
@@ -173,7 +172,7 @@ def _summary(
                 return StateSummary(
                     CollaboratorState.ACCEPTED,
                     CollaboratorReason.WAITING_FOR_AGGREGATOR,
-                    "waits for the run's aggregator",
+                    "waiting for the address of the run's aggregator",
                     ended,
                 )
             if problem is not None:
@@ -197,11 +196,15 @@ def _summary_of_running_job(
     job: SiteJob | None, pods: Sequence[CollaboratorPod], ended: CollaboratorExit | None
 ) -> StateSummary:
     if job is None:
-        return StateSummary(CollaboratorState.STARTING, CollaboratorReason.JOB_PENDING, "the Job is being made", ended)
+        return StateSummary(
+            CollaboratorState.STARTING, CollaboratorReason.JOB_PENDING, "the Job is being created", ended
+        )
     for pod in pods:
         if any(each.name == CONTAINER and each.state.running for each in pod.status.container_statuses):
-            return StateSummary(CollaboratorState.RUNNING, CollaboratorReason.RUNNING, "the collaborator runs", ended)
-    if any(ended_well(pod) for pod in pods):  # its Job is complete in a moment
+            return StateSummary(
+                CollaboratorState.RUNNING, CollaboratorReason.RUNNING, "the collaborator is running", ended
+            )
+    if any(ended_well(pod) for pod in pods):  # the Job controller has not updated the Job yet
         return _ENDED_WELL
     alive = [pod for pod in pods if terminated(pod) is None and not has_stopped(pod)]
     waiting = _waiting(alive[-1]) if alive else None
@@ -209,13 +212,11 @@ def _summary_of_running_job(
         return StateSummary(CollaboratorState.STARTING, waiting.reason, waiting.message, ended)
     if ended is not None:
         return StateSummary(CollaboratorState.RETRYING, CollaboratorReason.RETRYING, in_words(ended), ended)
-    return StateSummary(
-        CollaboratorState.STARTING, CollaboratorReason.POD_PENDING, "the Job's pod is not there yet", ended
-    )
+    return StateSummary(CollaboratorState.STARTING, CollaboratorReason.POD_PENDING, "the Job has no pod yet", ended)
 
 
 def _waiting(pod: CollaboratorPod) -> StateSummary | None:
-    """Why the pod's container doesn't run; None where the pod doesn't say."""
+    """Return why the pod's container is not running; None if the pod reports no cause."""
     for each in pod.status.conditions:
         if each.type == "PodScheduled" and each.status == "False":
             reason = reason_of(each.reason, CollaboratorReason.UNSCHEDULABLE)
@@ -223,7 +224,7 @@ def _waiting(pod: CollaboratorPod) -> StateSummary | None:
     for status in pod.status.container_statuses:
         if status.name == CONTAINER and status.state.waiting is not None and status.state.waiting.reason:
             waiting = status.state.waiting
-            words = waiting.message or f"the container waits: {waiting.reason}"
+            words = waiting.message or f"the container is waiting: {waiting.reason}"
             return StateSummary(
                 CollaboratorState.STARTING, reason_of(waiting.reason, CollaboratorReason.POD_PENDING), clean(words)
             )
@@ -231,7 +232,7 @@ def _waiting(pod: CollaboratorPod) -> StateSummary | None:
 
 
 def _last_exit(collaborator: Collaborator, pods: Sequence[CollaboratorPod]) -> CollaboratorExit | None:
-    """The newest failure that there is evidence of, or the one that was told of this attempt before."""
+    """Return the newest failure of the pods, or else the failure of this attempt in the current status."""
 
     def when(pod: CollaboratorPod) -> tuple[str, str]:
         ended = terminated(pod)
@@ -265,7 +266,7 @@ def _conditions(verdict: admission.AdmissionVerdict, summary: StateSummary) -> t
         Condition(type=FINISHED, status="True", reason=summary.reason, message=summary.message)
         if ended
         else Condition(
-            type=FINISHED, status="False", reason=CollaboratorReason.NOT_FINISHED, message="the Job has not ended"
+            type=FINISHED, status="False", reason=CollaboratorReason.NOT_FINISHED, message="the Job has not finished"
         )
     )
     return _acceptance(verdict), running, finished

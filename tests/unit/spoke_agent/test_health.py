@@ -19,8 +19,8 @@ def test_a_well_agent_has_no_ailment() -> None:
     ("health_inputs", "says"),
     [
         (replace(WELL, silence={"datasets": None, "nodes": 0.0}), "datasets: not listed yet"),
-        (replace(WELL, silence={"nodes": SILENCE + 1}), "nodes: nothing heard for 181 s"),
-        (replace(WELL, claims_applied=False), "claims: not all of them are written"),
+        (replace(WELL, silence={"nodes": SILENCE + 1}), "nodes: no message from the API server for 181 s"),
+        (replace(WELL, claims_applied=False), "claims: not all are written"),
         (replace(WELL, hub_kubeconfig=False), "hub: no kubeconfig yet"),
     ],
     ids=["never listed", "silent", "claims unwritten", "no kubeconfig"],

@@ -70,7 +70,7 @@ def test_a_state_says_where_it_stands(arguments: dict[str, Any], state: str, rea
 @pytest.mark.parametrize(
     ("pod", "state", "reason", "words"),
     [
-        (pod_of_job(state={"running": {}}), "Running", "ContainerRunning", "runs"),
+        (pod_of_job(state={"running": {}}), "Running", "ContainerRunning", "running"),
         (
             pod_of_job(state={"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}),
             "Starting",
@@ -102,8 +102,8 @@ def test_a_state_says_where_it_stands(arguments: dict[str, Any], state: str, rea
         ),
         (pod_of_job(state=failed_state(told())), "Retrying", "Retrying", "src/taskrunner.py:7"),
         (pod_of_job(phase="Failed", reason="Evicted", message="low on disk"), "Retrying", "Retrying", "low on disk"),
-        (pod_of_job(state={"terminated": {"exitCode": 0}}), "Succeeded", "Succeeded", "ended well"),
-        (pod_of_job(phase="Succeeded"), "Succeeded", "Succeeded", "ended well"),
+        (pod_of_job(state={"terminated": {"exitCode": 0}}), "Succeeded", "Succeeded", "succeeded"),
+        (pod_of_job(phase="Succeeded"), "Succeeded", "Succeeded", "succeeded"),
     ],
     ids=["running", "no image", "root", "no node", "failed", "evicted", "ended before its Job", "gone before its Job"],
 )
