@@ -84,7 +84,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-async def test_a_dataset_that_is_created_is_claimed_and_one_that_goes_is_withdrawn(world: World) -> None:
+async def test_a_created_dataset_is_claimed_and_a_deleted_one_is_withdrawn(world: World) -> None:
     await world.until(lambda: bool(world.claim_names()))
 
     await world.spoke.create(DATASET, dataset_json("mnist"), namespace="agent")

@@ -25,7 +25,7 @@ def test_a_well_agent_has_no_ailment() -> None:
     ],
     ids=["never listed", "silent", "claims unwritten", "no kubeconfig"],
 )
-def test_each_ailment_alone_makes_it_unwell_and_is_named(health_inputs: HealthInputs, says: str) -> None:
+def test_each_problem_alone_makes_the_agent_unhealthy_and_is_named(health_inputs: HealthInputs, says: str) -> None:
     (ailment,) = health_problems(health_inputs)
 
     assert ailment.startswith(says)

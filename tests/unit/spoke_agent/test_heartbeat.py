@@ -66,7 +66,7 @@ async def test_the_lease_belongs_to_the_agents_role_and_to_the_one_that_followed
     assert (first, patient.owners()) == (["first"], ["second"])
 
 
-async def test_an_unwell_agent_leaves_its_lease_to_lapse_and_looks_again_soon() -> None:
+async def test_an_unhealthy_agent_does_not_renew_its_lease_and_checks_again_soon() -> None:
     patient = Patient()
     await patient.heart.beat()
     patient.health_inputs = HealthInputs(silence={"nodes": None}, claims_applied=True, hub_kubeconfig=True)

@@ -140,7 +140,7 @@ def test_new_claims_have_the_observed_owner() -> None:
     assert claim_writes(plan)[0] == creation(CPU_CLAIM, "2", OWNER)
 
 
-def test_a_new_site_says_everything_at_once() -> None:
+def test_a_new_site_publishes_everything_at_once() -> None:
     plan = plan_site(observed(datasets=[dataset("mnist")]), NOW)
 
     assert claim_writes(plan) == (
@@ -153,7 +153,7 @@ def test_a_new_site_says_everything_at_once() -> None:
     assert {name: status.conditions[0].status for name, status in statuses(plan).items()} == {"mnist": "True"}
 
 
-def test_a_dataset_that_goes_is_unpublished_at_once_though_capacity_waits() -> None:
+def test_a_deleted_dataset_is_unpublished_at_once_while_capacity_waits() -> None:
     told = carried_out(before := observed(datasets=[dataset("mnist")]), plan_site(before, NOW))
 
     plan = plan_site(replace(told, datasets=(), nodes=(node(cpu="1", memory="4Gi"),)), NOW)
@@ -162,7 +162,7 @@ def test_a_dataset_that_goes_is_unpublished_at_once_though_capacity_waits() -> N
     assert plan.reconcile.requeue_after == SETTLING.total_seconds()
 
 
-def test_a_capacity_that_changed_for_long_enough_is_told() -> None:
+def test_a_lasting_change_of_capacity_is_published() -> None:
     told = carried_out(before := observed(), plan_site(before, NOW))
     shrunk = replace(told, nodes=(node(cpu="1", memory="4Gi"),))
 

@@ -115,7 +115,9 @@ def test_publishes_the_name_and_the_attributes_and_nothing_of_volume_or_policy()
         ),
     ],
 )
-def test_keeps_back_an_unsound_dataset_and_says_why(spec: dict[str, Any], reason: DatasetReason, remedy: str) -> None:
+def test_rejects_an_invalid_dataset_with_reason_and_remedy(
+    spec: dict[str, Any], reason: DatasetReason, remedy: str
+) -> None:
     unsound = dataset("bad", spec=spec, generation=3)
 
     result = published(unsound, dataset("good"))
@@ -167,7 +169,7 @@ def test_the_next_expiry_is_when_it_is_due_again() -> None:
     assert published(dataset()).due is None
 
 
-def test_when_the_claims_are_full_the_older_datasets_stay_and_the_newcomer_is_told() -> None:
+def test_full_claims_keep_the_older_datasets_and_reject_the_new_one() -> None:
     old = [dataset(f"{n:060d}", creationTimestamp="2030-01-01T00:00:00Z") for n in range(104)]
     newcomer = dataset("a" * 60, creationTimestamp="2030-02-01T00:00:00Z")
 

@@ -60,7 +60,7 @@ def test_accepts_what_meets_every_term() -> None:
         ({"activeDeadlineSeconds": 0}, AdmissionReason.INVALID_AGGREGATOR, "activeDeadlineSeconds"),
     ],
 )
-def test_refuses_what_makes_no_sense_whatever_the_terms(
+def test_rejects_an_invalid_request_under_any_policy(
     asked: dict[str, Any], reason: AdmissionReason, words: str
 ) -> None:
     verdict = review_request(collaborator(**asked), open_dataset(runs=[{"namespace": "*"}]), NOW)
@@ -106,7 +106,7 @@ def test_a_refusal_does_not_tell_the_hub_the_terms() -> None:
     assert "secret" not in verdict.message
 
 
-def test_waits_for_someone_at_the_site_and_says_how_to_approve() -> None:
+def test_waits_for_approval_and_reports_the_command() -> None:
     asked = collaborator()
 
     verdict = review_request(asked, open_dataset(approval="Manual"), NOW)
@@ -127,7 +127,7 @@ def test_accepts_what_someone_at_the_site_has_approved() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "false", "Approved"])
-def test_an_annotation_that_says_anything_else_approves_nothing(value: str) -> None:
+def test_an_annotation_with_another_value_does_not_approve(value: str) -> None:
     asked = collaborator()
     annotations = {APPROVAL_PREFIX + approval_of(asked): value}
 

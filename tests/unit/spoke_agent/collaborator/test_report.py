@@ -60,7 +60,7 @@ def own_job(*conditions: tuple[str, str, str], failed: int = 0) -> Any:
         ({"job": own_job(("FailureTarget", "BackoffLimitExceeded", ""))}, "Starting", "PodPending"),
     ],
 )
-def test_a_state_says_where_it_stands(arguments: dict[str, Any], state: str, reason: str) -> None:
+def test_each_situation_has_its_state_and_reason(arguments: dict[str, Any], state: str, reason: str) -> None:
     status = reported(**arguments)
 
     assert (status.state, status.reason) == (state, reason)
@@ -107,14 +107,14 @@ def test_a_state_says_where_it_stands(arguments: dict[str, Any], state: str, rea
     ],
     ids=["running", "no image", "root", "no node", "failed", "evicted", "ended before its Job", "gone before its Job"],
 )
-def test_a_pod_says_why_nothing_runs(pod: Any, state: str, reason: str, words: str) -> None:
+def test_the_status_reports_why_a_pod_does_not_run(pod: Any, state: str, reason: str, words: str) -> None:
     status = reported(pod, job=own_job())
 
     assert (status.state, status.reason) == (state, reason)
     assert words in status.message
 
 
-def test_an_exception_in_the_users_code_is_told_with_file_and_line() -> None:
+def test_an_exception_in_user_code_is_reported_with_file_and_line() -> None:
     job = own_job(("Failed", "PodFailurePolicy", "exit code 4"), failed=1)
 
     status = reported(pod_of_job(state=failed_state(told(round=3, log="epoch 1\nepoch 2"))), job=job)
@@ -143,7 +143,7 @@ def test_a_traceback_at_the_end_of_the_log_is_read_where_the_runtime_left_no_wor
         (failed_state(told(message="", exception="", file="", line=-5), code=4), "exit status 4"),
     ],
 )
-def test_whatever_a_container_leaves_is_told_in_some_way(state: Any, words: str) -> None:
+def test_every_kind_of_termination_is_reported(state: Any, words: str) -> None:
     status = reported(pod_of_job(state=state), job=own_job())
 
     assert words in status.message
@@ -178,7 +178,7 @@ def test_success_after_a_failure_is_success() -> None:
     assert (status.state, status.exit) == ("Succeeded", CollaboratorExit())
 
 
-def test_an_end_is_told_whatever_the_terms_say_now() -> None:
+def test_an_ended_job_is_reported_under_any_policy() -> None:
     refused = admission.RequestRejected(admission.AdmissionReason.DATASET_EXPIRED, "over")
 
     status = reported(job=own_job(("Complete", "CompletionsReached", "")), verdict=refused)
@@ -189,7 +189,7 @@ def test_an_end_is_told_whatever_the_terms_say_now() -> None:
     assert (accepted.status, accepted.reason) == ("False", "DatasetExpired")
 
 
-def test_a_job_that_the_site_will_not_take_is_told() -> None:
+def test_a_rejected_job_is_reported() -> None:
     problem = JobProblem(CollaboratorReason.JOB_REFUSED, "exceeded quota")
 
     status = build_status(collaborator(), ACCEPTED, None, (), NOW, dataset=DATASET, problem=problem)

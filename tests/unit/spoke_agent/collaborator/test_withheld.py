@@ -77,7 +77,7 @@ def test_a_volume_that_the_dataset_had_when_the_pod_was_made_is_withheld_too(dat
     assert status.message == f'persistentvolumeclaim "{REPLACEMENT}" not found'
 
 
-def test_what_the_users_container_says_stays_as_it_is() -> None:
+def test_messages_of_the_users_container_are_not_redacted() -> None:
     said = told(message=f"{SECRET} is no column", log="")
 
     status = reported(pod_of_job(state=failed_state(said)), dataset=open_dataset(volume=CLAIM))
