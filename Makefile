@@ -116,6 +116,7 @@ PROSE := \
 	proto \
 	reference \
 	runtimes \
+	spoke_agent \
 	tests/contract \
 	tests/e2e \
 	tests/repository \

@@ -103,8 +103,8 @@ def _collaborator() -> Iterator[str]:
     yield paragraph("`status.state`:")
     yield _reasons("state", member_meanings(collaborator.CollaboratorState))
     for name, reasons in (
-        (collaborator.ACCEPTED, member_meanings(admission.Reason)),
-        (f"{collaborator.RUNNING}, {collaborator.FINISHED}", member_meanings(status.Reason)),
+        (collaborator.ACCEPTED, member_meanings(admission.AdmissionReason)),
+        (f"{collaborator.RUNNING}, {collaborator.FINISHED}", member_meanings(status.CollaboratorReason)),
     ):
         yield f"### Collaborator {name}"
         yield paragraph(" ".join(_of_constant(collaborator, each) for each in name.split(", ")))
@@ -128,7 +128,7 @@ def _dataset() -> Iterator[str]:
     yield "## Dataset"
     yield f"### Dataset {dataset.PUBLISHED}"
     yield paragraph(_of_constant(dataset, dataset.PUBLISHED))
-    yield _reasons("reason", member_meanings(validation.Reason))
+    yield _reasons("reason", member_meanings(validation.DatasetReason))
 
 
 def _addon() -> Iterator[str]:

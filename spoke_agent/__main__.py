@@ -19,13 +19,13 @@ UNUSABLE_SETTINGS: Final = 2
 
 
 def main() -> int:
-    """Starts the agent; returns the process's exit status."""
+    """Start the agent and return the exit status of the process."""
     configure_logging()
     log = structlog.stdlib.get_logger("spoke_agent")
     try:
         config = config_from(os.environ)
     except ConfigError as error:
-        log.error("settings_refused", error=str(error))  # noqa: TRY400 - the message says it all; no traceback helps
+        log.error("settings_refused", error=str(error))  # noqa: TRY400 - the message is complete without a traceback
         return UNUSABLE_SETTINGS
     configure_logging(config.log_level)
     log.info("agent_started", cluster=config.cluster, namespace=config.namespace)

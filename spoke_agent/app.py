@@ -1,9 +1,9 @@
-"""The agent as a whole: the one place that makes connections and puts the parts together.
+"""Compose the agent: create the connections and run the controllers.
 
 Everything the agent knows of its cluster comes from reflectors. Three controllers read them: one writes claims and
-Datasets' statuses to the spoke, one looks after the site's part of each run (`spoke_agent.collaborator`), and one
-writes scores to the hub once the klusterlet has brought a kubeconfig for it. The heartbeat renews the add-on's Lease
-while all of it works.
+Datasets' statuses to the spoke, one runs the collaborators (`spoke_agent.collaborator`), and one
+writes scores to the hub once the klusterlet has mounted a kubeconfig for it. The heartbeat renews the add-on's Lease
+while the agent is healthy.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ from spoke_agent.claims.ownership import cluster_role_owner
 from spoke_agent.claims.reconciler import FIELD_MANAGER, SITE, ClaimReconciler, SiteView
 from spoke_agent.claims.score_writer import ScoreWriter
 from spoke_agent.collaborator.controllers import collaborator_parts
-from spoke_agent.collaborator.job import Site
+from spoke_agent.collaborator.job import AgentLocation
 from spoke_agent.config import Config
-from spoke_agent.health import Heartbeat, Vitals, ailments, hopeless
+from spoke_agent.health import HealthInputs, Heartbeat, health_problems, stuck_watch
 from spoke_agent.metrics import AgentMetrics
 
-_KUBECONFIG_LOOK: Final = 2.0
-"""Seconds between looks for the hub's kubeconfig: it is mounted from a Secret, and mounts send no event."""
+_KUBECONFIG_INTERVAL: Final = 2.0
+"""Seconds between checks for the hub's kubeconfig: it is mounted from a Secret, and mounts send no event."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 async def run(config: Config) -> None:
-    """Connects to the spoke, and runs the agent and its HTTP server until cancelled."""
+    """Connect to the spoke, and run the agent and its HTTP server until cancelled."""
     hubs: list[Client] = []
 
     def connect_hub(kubeconfig: Path) -> Api:
@@ -69,7 +69,7 @@ async def run(config: Config) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Watched:
-    """What is watched of the site, but for what its collaborators alone need."""
+    """Reflectors that more than the collaborators' controller needs."""
 
     datasets: Reflector[Dataset]
     claims: Reflector[ClusterClaim]
@@ -115,7 +115,7 @@ class Agent:
         self.registry = CollectorRegistry()
         self._metrics = AgentMetrics(self.registry)
         self._watched = watched = _watch(spoke, config.namespace, monotonic)
-        site = Site(config.cluster, config.namespace)
+        site = AgentLocation(config.cluster, config.namespace)
         self._collaborators = collaborator_parts(
             spoke, site, watched.datasets, now=now, metrics=self._metrics, monotonic=monotonic
         )
@@ -123,11 +123,17 @@ class Agent:
         owner = cluster_role_owner(spoke, config.claim_owner)
         self._claims = ClaimReconciler(spoke, watched.site_view(), owner=owner, now=now, metrics=self._metrics)
         self._heartbeat = Heartbeat(
-            spoke, config.namespace, config.identity, vitals=self.vitals, owner=owner, now=now, metrics=self._metrics
+            spoke,
+            config.namespace,
+            config.identity,
+            health_inputs=self.health_inputs,
+            owner=owner,
+            now=now,
+            metrics=self._metrics,
         )
 
     async def run(self) -> None:
-        """Does the agent's work for ever; what ends a part of it ends the whole."""
+        """Run all parts until cancelled; if one fails, all end."""
         async with asyncio.TaskGroup() as tasks:
             for reflector in self._reflectors:
                 tasks.create_task(reflector.run(), name=f"reflector {reflector.kind.plural}")
@@ -136,22 +142,22 @@ class Agent:
             tasks.create_task(self._collaborators.controller.run(), name="collaborators")
             tasks.create_task(self._heartbeat.run(self._sleep), name="heartbeat")
 
-    def vitals(self) -> Vitals:
-        """What the agent's health is judged by, now."""
+    def health_inputs(self) -> HealthInputs:
+        """Read the inputs of the health check now."""
         now = self._monotonic()
-        return Vitals(
+        return HealthInputs(
             silence={each.kind.plural: now - each.heard_at if each.synced else None for each in self._reflectors},
             claims_applied=self._claims.applied,
             hub_kubeconfig=self._config.hub_kubeconfig.is_file(),
         )
 
     def ready(self) -> str | None:
-        """What keeps the agent from its work; None for nothing."""
-        return "\n".join(ailments(self.vitals())) or None
+        """Return the problems that keep the agent from being ready; None if it is ready."""
+        return "\n".join(health_problems(self.health_inputs())) or None
 
     def healthy(self) -> str | None:
-        """Why the agent should be restarted; None where that would not help."""
-        return hopeless(self.vitals())
+        """Return why a restart is needed; None if it would not help."""
+        return stuck_watch(self.health_inputs())
 
     async def _run_claims(self) -> None:
         watched = self._watched
@@ -162,7 +168,7 @@ class Agent:
 
     async def _run_scores(self) -> None:
         while not self._config.hub_kubeconfig.is_file():
-            await self._sleep(_KUBECONFIG_LOOK)
+            await self._sleep(_KUBECONFIG_INTERVAL)
         _log.info("hub_kubeconfig_found")
         writer = ScoreWriter(
             self._connect_hub(self._config.hub_kubeconfig),
@@ -176,7 +182,7 @@ class Agent:
         await self._run_controller(Controller("scores", writer.reconcile, sources, workers=1))
 
     async def _run_controller(self, controller: Controller) -> None:
-        """Also in a cluster that has no object of any source: it has claims and scores all the same."""
+        """Run the controller; enqueue the site first, since a cluster without any object has claims and scores too."""
         controller.enqueue(SITE)
         await controller.run()
 

@@ -10,14 +10,14 @@ from federation.logging import LogLevel
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the agent is told about where it runs."""
+    """Settings of the agent and its place in the fleet."""
 
     cluster: str
     """The ManagedCluster's name, which is also that of its namespace on the hub."""
     namespace: str
-    """The add-on's install namespace: where Datasets count and the Lease is."""
+    """The add-on's install namespace, which has the Datasets and the Lease."""
     hub_kubeconfig: Path
-    """The file that the klusterlet's Secret is mounted as; absent until the hub has approved the add-on's request."""
+    """The kubeconfig in the klusterlet's Secret; missing until the hub has approved the add-on's request."""
     identity: str
     """The Lease's holder."""
     claim_owner: str
@@ -29,10 +29,10 @@ class Config:
 
 
 def config_from(variables: Mapping[str, str]) -> Config:
-    """The settings that these environment variables give.
+    """Parse the settings from the environment variables.
 
     Raises:
-        ConfigError: One or more are missing or unusable.
+        ConfigError: One or more are missing or invalid.
     """
     environment = Environment(variables)
     hub_kubeconfig = Path(environment.optional("HUB_KUBECONFIG") or "/managed/hub-kubeconfig/kubeconfig")

@@ -1,11 +1,11 @@
-"""Whether the agent may say that it is well: the Lease by which OCM calls the add-on Available.
+"""Health of the agent, and the Lease from which OCM derives the add-on's condition Available.
 
-The klusterlet reads the Lease every 30 s and takes the add-on for unavailable when it was not renewed for 300 s (ocm
-`pkg/registration/spoke/addon/lease_controller.go`). A process that merely runs must not renew it: an agent that no
-longer hears of Datasets would keep offering data that its site has withdrawn.
+The klusterlet reads the Lease every 30 s and reports the add-on as unavailable if it was not renewed for 300 s (ocm
+`pkg/registration/spoke/addon/lease_controller.go`). A process that merely runs must not renew it: an agent
+that receives no Dataset events would keep offering data that its site has withdrawn.
 
-Whether the hub answers is no part of it. OCM itself judges a cluster that lost its hub, and the agent's duties to its
-own site go on meanwhile.
+The state of the hub does not matter here. OCM itself detects a cluster that lost its hub, and the agent continues to
+serve its site meanwhile.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,58 +23,58 @@ from federation.kube.resource import Json, ObjectKey
 from spoke_agent.metrics import AgentMetrics
 
 LEASE_NAME: Final = "federated-learning"
-"""OCM looks for a Lease of the add-on's own name in its install namespace."""
+"""OCM reads the Lease with the add-on's name in the install namespace."""
 RENEWAL: Final = timedelta(seconds=60)
 RETRY: Final = timedelta(seconds=5)
-"""Until the next try after a renewal that failed."""
-WATCHFUL: Final = timedelta(seconds=1)
-"""Until the next look after one that found the agent unwell: who recovers is to be Available as soon as can be."""
+"""Interval after a failed renewal."""
+UNHEALTHY_INTERVAL: Final = timedelta(seconds=1)
+"""Check interval while unhealthy; short, so that recovery is reported quickly."""
 SILENCE: Final = 180.0
-"""Seconds. The API server sends a bookmark about every minute; three that fail to come mean that nothing would."""
+"""Seconds. The API server sends a bookmark about every minute; three missing ones mean a dead watch."""
 LONG_SILENCE: Final = 900.0
-"""Seconds. A reflector resumes, relists and backs off by itself; what all that did not mend in this time is stuck."""
+"""Seconds. A reflector resumes, relists and backs off on its own; after this time it is stuck."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
-    """What the agent's health is judged by."""
+class HealthInputs:
+    """Inputs of the health check."""
 
     silence: Mapping[str, float | None]
-    """For each kind that is watched, the seconds since its API server said anything of it; None until it is listed."""
+    """For each watched kind, the seconds since the API server's last message; None until the kind is listed."""
     claims_applied: bool
     hub_kubeconfig: bool
 
 
-def ailments(vitals: Vitals) -> tuple[str, ...]:
-    """What is wrong with the agent, in words for the administrator; empty when it is well."""
+def health_problems(health_inputs: HealthInputs) -> tuple[str, ...]:
+    """Describe the problems of the agent for the administrator; empty if it is healthy."""
     found: list[str] = []
-    for kind, silence in sorted(vitals.silence.items()):
+    for kind, silence in sorted(health_inputs.silence.items()):
         if silence is None:
             found.append(f"{kind}: not listed yet")
         elif silence > SILENCE:
-            found.append(f"{kind}: nothing heard for {silence:.0f} s")
-    if not vitals.claims_applied:
-        found.append("claims: not all of them are written")
-    if not vitals.hub_kubeconfig:
-        found.append("hub: no kubeconfig yet; the klusterlet brings it when the hub has approved the add-on's request")
+            found.append(f"{kind}: no message from the API server for {silence:.0f} s")
+    if not health_inputs.claims_applied:
+        found.append("claims: not all are written")
+    if not health_inputs.hub_kubeconfig:
+        found.append("hub: no kubeconfig yet; the klusterlet mounts it once the hub has approved the add-on")
     return tuple(found)
 
 
-def hopeless(vitals: Vitals) -> str | None:
-    """Why only a restart can help: a watch that was heard once and has been silent for long; None where there is hope.
+def stuck_watch(health_inputs: HealthInputs) -> str | None:
+    """Return which watch is stuck, so that only a restart can help; None if all are alive.
 
-    What never was listed is not: a cluster whose API server refuses a list gains nothing from a restarted agent.
+    A kind that was never listed is not stuck: a restart cannot help if the API server refuses the list.
     """
-    for kind, silence in sorted(vitals.silence.items()):
+    for kind, silence in sorted(health_inputs.silence.items()):
         if silence is not None and silence > LONG_SILENCE:
-            return f"{kind}: nothing heard for {silence:.0f} s"
+            return f"{kind}: no message from the API server for {silence:.0f} s"
     return None
 
 
 class Heartbeat:
-    """Renews the add-on's Lease for as long as the agent is well."""
+    """Renewal of the add-on's Lease while the agent is healthy."""
 
     def __init__(
         self,
@@ -82,35 +82,35 @@ class Heartbeat:
         namespace: str,
         identity: str,
         *,
-        vitals: Callable[[], Vitals],
+        health_inputs: Callable[[], HealthInputs],
         owner: Callable[[], Awaitable[Json | None]],
         now: Callable[[], datetime],
         metrics: AgentMetrics,
     ) -> None:
-        """Args beyond the obvious: `owner` reads the ownerReference with which the Lease goes when the add-on goes."""
+        """Initialize; `owner` reads the ownerReference by which the Lease is deleted with the add-on."""
         self._api = api
         self._key = ObjectKey(namespace, LEASE_NAME)
         self._identity = identity
-        self._vitals = vitals
+        self._health_inputs = health_inputs
         self._owner = owner
         self._now = now
         self._metrics = metrics
         self._last: tuple[str, ...] | None = None
 
     async def run(self, sleep: Callable[[float], Awaitable[None]]) -> None:
-        """Beats for ever, sleeping in between."""
+        """Renew the Lease periodically until cancelled."""
         while True:
             await sleep((await self.beat()).total_seconds())
 
     async def beat(self) -> timedelta:
-        """Renews the Lease if the agent is well; returns how long to wait before the next beat."""
-        found = ailments(self._vitals())
-        self._metrics.ailments.set(len(found))
+        """Renew the Lease if the agent is healthy, and return the time until the next renewal."""
+        found = health_problems(self._health_inputs())
+        self._metrics.health_problems.set(len(found))
         if found != self._last:
             _log.info("agent_well" if not found else "agent_unwell", ailments=found)
             self._last = found
         if found:
-            return WATCHFUL
+            return UNHEALTHY_INTERVAL
         try:
             await self._renew()
         except KubeError:
@@ -121,7 +121,7 @@ class Heartbeat:
 
     async def _renew(self) -> None:
         owner = await self._owner()
-        # A Lease that outlived its agent would have the klusterlet call the next one Available before it lives.
+        # A Lease that outlived its agent would make the next agent Available before it runs.
         metadata = {"ownerReferences": [owner] if owner is not None else []}
         spec = {
             "holderIdentity": self._identity,

@@ -1,10 +1,10 @@
-"""What the agent counts, for Prometheus."""
+"""Prometheus metrics of the agent."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class AgentMetrics:
-    """The agent's metrics, in a registry of their own."""
+    """Metrics of the agent, in a separate registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.claim_writes = Counter(
@@ -35,7 +35,7 @@ class AgentMetrics:
         self.lease_renewals = Counter(
             "federated_learning_agent_lease_renewals", "Renewals of the add-on's Lease.", registry=registry
         )
-        self.ailments = Gauge(
+        self.health_problems = Gauge(
             "federated_learning_agent_ailments",
             "Reasons for which the add-on's Lease is not renewed.",
             registry=registry,

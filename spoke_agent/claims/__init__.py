@@ -1,1 +1,1 @@
-"""What the hub learns of this site: datasets and capacity as ClusterClaims, what is free as an AddOnPlacementScore."""
+"""ClusterClaims for the site's datasets and capacity, and the AddOnPlacementScore for its free resources."""

@@ -1,7 +1,7 @@
-"""From the claims that should be to the writes that make them so. Pure.
+"""Plan the writes that turn the cluster's ClusterClaims into the desired ones. Pure.
 
-A claim is ours by its label, never by its name alone: a claim of one of our names that someone else made is left as it
-is and named in the plan, so that whoever reads the log or the metric can decide whose it is to be.
+The agent owns a claim by its label, never by its name alone. A claim of a needed name without the label is left
+unchanged and listed in the plan, so that an administrator sees the conflict in the log and the metric.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,58 +10,36 @@ from typing import Final
 
 from federation.api.meta import FEDERATION_GROUP
 from federation.api.ocm.claims import ClusterClaim
+from federation.kube.actions import Create, Delete, Patch
+from federation.kube.kinds import CLUSTER_CLAIM
+from federation.kube.resource import Json, ObjectKey
 
 MANAGED_BY_LABEL: Final = f"{FEDERATION_GROUP}/managed-by"
 MANAGED_BY: Final = "federated-learning-agent"
 
-
-@dataclass(frozen=True, slots=True)
-class Creation:
-    """A claim to make."""
-
-    name: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A claim of ours to give another value, if it is still the one that was read."""
-
-    name: str
-    value: str
-    resource_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """A claim of ours to delete, if it is still the one that was read."""
-
-    name: str
-    uid: str
-
-
-ClaimWrite = Creation | Change | Removal
+ClaimWrite = Create | Patch | Delete
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimPlan:
-    """What to write, in this order, and the wanted names that are another's."""
+    """The writes in their order, and the desired names of which another owner has a claim."""
 
     writes: tuple[ClaimWrite, ...]
     foreign: tuple[str, ...]
 
 
 def is_ours(claim: ClusterClaim) -> bool:
-    """Whether this agent made the claim."""
+    """Return whether the claim has the agent's label."""
     return claim.metadata.labels.get(MANAGED_BY_LABEL) == MANAGED_BY
 
 
-def plan_claims(desired: Mapping[str, str], present: Iterable[ClusterClaim]) -> ClaimPlan:
-    """The writes after which our claims are exactly the desired ones; none when they are already.
+def plan_claims(desired: Mapping[str, str], present: Iterable[ClusterClaim], owner: Json | None) -> ClaimPlan:
+    """Plan the writes after which the agent's claims are exactly the desired ones.
 
     Args:
         desired: Claim name to value.
-        present: Every claim of the cluster, whoever made it.
+        present: Every claim of the cluster, of any owner.
+        owner: The ownerReference of new claims; None to create them without one.
     """
     found = {claim.metadata.name: claim for claim in present}
     writes: list[ClaimWrite] = []
@@ -69,12 +47,27 @@ def plan_claims(desired: Mapping[str, str], present: Iterable[ClusterClaim]) -> 
     for name, value in sorted(desired.items()):
         claim = found.get(name)
         if claim is None:
-            writes.append(Creation(name, value))
+            writes.append(Create(CLUSTER_CLAIM, ObjectKey("", name), claim_body(name, value, owner)))
         elif not is_ours(claim):
             foreign.append(name)
         elif claim.spec.value != value and not claim.metadata.deleting:
-            writes.append(Change(name, value, claim.metadata.resource_version))
+            # The resourceVersion rejects the write if the claim has changed, for example lost the agent's label.
+            patch = {"metadata": {"resourceVersion": claim.metadata.resource_version}, "spec": {"value": value}}
+            writes.append(Patch(CLUSTER_CLAIM, ObjectKey("", name), patch))
     for name, claim in sorted(found.items()):
         if name not in desired and is_ours(claim) and not claim.metadata.deleting:
-            writes.append(Removal(name, claim.metadata.uid))
+            writes.append(Delete(CLUSTER_CLAIM, ObjectKey("", name), claim.metadata.uid))
     return ClaimPlan(tuple(writes), tuple(foreign))
+
+
+def claim_body(name: str, value: str, owner: Json | None) -> Json:
+    """Return the ClusterClaim to create, with the agent's label, and deleted with its owner by garbage collection."""
+    metadata: Json = {"name": name, "labels": {MANAGED_BY_LABEL: MANAGED_BY}}
+    if owner is not None:
+        metadata["ownerReferences"] = [owner]
+    return {
+        "apiVersion": CLUSTER_CLAIM.api_version,
+        "kind": CLUSTER_CLAIM.kind,
+        "metadata": metadata,
+        "spec": {"value": value},
+    }

@@ -1,4 +1,4 @@
-"""Which claims carry a site's Datasets, and what the status of each Dataset says of it. Pure."""
+"""Build the claims that carry a site's Datasets, and the condition `Published` of each Dataset. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -7,39 +7,39 @@ from datetime import datetime
 from federation.api.dataset import PUBLISHED, Dataset, DatasetAttributes
 from federation.api.meta import Condition
 from federation.api.ocm.claims import DatasetName, PublishedAttributes, dataset_claims, dataset_name, datasets_in
-from spoke_agent.claims.validation import Reason, Refusal, expiry, refusal_of
+from spoke_agent.claims.validation import DatasetReason, DatasetRefusal, dataset_refusal, expiry
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What to publish of a site's datasets."""
+    """Claims for a site's datasets, and the datasets that they omit."""
 
     claims: Mapping[str, str]
     """The dataset claims, name to value."""
-    refusals: Mapping[str, Refusal]
-    """By the name of each Dataset that the claims don't carry."""
+    refusals: Mapping[str, DatasetRefusal]
+    """The refusal for the name of each Dataset that the claims omit."""
     due: datetime | None
-    """When the next dataset expires."""
+    """The time at which the next dataset expires; None if none does."""
 
 
 def publish(
     datasets: Iterable[Dataset], *, present: Mapping[str, str], barred: Collection[str], now: datetime
 ) -> Publication:
-    """The claims for these datasets, and why the others aren't in them.
+    """Build the claims for these datasets, and the refusals of those that cannot be published.
 
-    When there are more than the claims hold, the older ones have precedence.
+    If the claims cannot hold all of them, older datasets have precedence.
 
     Args:
         datasets: All Datasets of the install namespace.
-        present: The dataset claims as they are, so that no dataset changes its claim for nothing.
-        barred: Names of claims that are another's.
-        now: The time against which expiry is judged.
+        present: The current dataset claims, so that no dataset moves to another claim without need.
+        barred: Names of claims that have another owner.
+        now: The time against which expiry is checked.
     """
-    refusals: dict[str, Refusal] = {}
+    refusals: dict[str, DatasetRefusal] = {}
     offers: dict[DatasetName, PublishedAttributes] = {}
     expiries: list[datetime] = []
     for dataset in sorted(datasets, key=lambda each: (each.metadata.creation_timestamp, each.metadata.name)):
-        refusal = refusal_of(dataset, now)
+        refusal = dataset_refusal(dataset, now)
         if refusal is not None:
             refusals[dataset.metadata.name] = refusal
             continue
@@ -49,25 +49,25 @@ def publish(
             expiries.append(end)
     claims = dataset_claims(offers, present=present, barred=barred)
     for name in offers.keys() - datasets_in(claims).keys():
-        refusals[name] = Refusal(
-            Reason.NO_ROOM,
-            "the ClusterClaims that hold datasets are full: delete a Dataset, or publish fewer attributes",
+        refusals[name] = DatasetRefusal(
+            DatasetReason.NO_ROOM,
+            "the ClusterClaims for datasets are full: delete a Dataset, or remove attributes from spec.attributes",
         )
     return Publication(claims=claims, refusals=refusals, due=min(expiries, default=None))
 
 
-def published_condition(dataset: Dataset, refusal: Refusal | None) -> Condition:
-    """The condition that tells the site's administrator what became of the dataset; its time is left to the caller."""
+def published_condition(dataset: Dataset, refusal: DatasetRefusal | None) -> Condition:
+    """Build the condition `Published` of the dataset, without its transition time."""
     return Condition(
         type=PUBLISHED,
         status="True" if refusal is None else "False",
-        reason=Reason.CLAIMED if refusal is None else refusal.reason,
+        reason=DatasetReason.CLAIMED if refusal is None else refusal.reason,
         message="the hub can select this cluster by the dataset" if refusal is None else refusal.message,
         observed_generation=dataset.metadata.generation,
     )
 
 
 def published_attributes(attributes: DatasetAttributes) -> PublishedAttributes:
-    """The attributes as a claim has them."""
+    """Convert the attributes to their form in a claim."""
     digest = attributes.schema_digest.removeprefix("sha256:")
     return PublishedAttributes(rows=attributes.rows, schema=digest[:12], labels=dict(attributes.labels))

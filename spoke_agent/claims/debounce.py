@@ -1,7 +1,8 @@
-"""Slow facts told slowly: a change of a capacity claim counts only once it has lasted. Pure.
+"""Debounce capacity claims: publish a changed value only after it has lasted `SETTLING`. Pure.
 
-A node that is not ready for ten seconds would otherwise write the ManagedCluster twice, and make the hub schedule every
-Placement of its sets twice. What was never told before is told at once, so a new site is usable as soon as it is up.
+Otherwise a node that is not ready for ten seconds would change the ManagedCluster twice, and the hub would schedule
+every Placement of its sets twice. A claim that does not exist yet is published at once, so a new site can be selected
+as soon as its agent runs.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ SETTLING: Final = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class Unsettled:
-    """A value that differs from what is told, and since when it does; `None` stands for the claim's absence."""
+    """A value that differs from the published one, and the time since it does; a value of None is a missing claim."""
 
     value: str | None
     since: datetime
@@ -22,7 +23,7 @@ class Unsettled:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What to tell now, what is still waiting, and when the first of it is due."""
+    """Claims to publish now, changes that wait, and the time at which the first of them is due."""
 
     claims: Mapping[str, str]
     waiting: Mapping[str, Unsettled] = field(default_factory=dict)
@@ -30,20 +31,20 @@ class Settled:
 
 
 def settle(
-    observed: Mapping[str, str], told: Mapping[str, str], waiting: Mapping[str, Unsettled], now: datetime
+    observed: Mapping[str, str], published: Mapping[str, str], waiting: Mapping[str, Unsettled], now: datetime
 ) -> Settled:
-    """The claims to tell, given what is observed now.
+    """Choose the claims to publish for the observed values.
 
     Args:
-        observed: What the cluster looks like, claim to value.
-        told: Our claims as they are.
-        waiting: What was waiting the last time.
+        observed: Observed values, claim name to value.
+        published: The agent's current claims.
+        waiting: Changes that waited in the last pass.
         now: The time.
     """
     claims: dict[str, str] = {}
     still: dict[str, Unsettled] = {}
-    for name in sorted(observed.keys() | told.keys()):
-        value, present = observed.get(name), told.get(name)
+    for name in sorted(observed.keys() | published.keys()):
+        value, present = observed.get(name), published.get(name)
         if value != present and present is not None:
             before = waiting.get(name)
             unsettled = before if before is not None and before.value == value else Unsettled(value, now)

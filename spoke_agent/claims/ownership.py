@@ -1,8 +1,8 @@
-"""To whom our ClusterClaims and our Lease belong, so that none outlives the add-on.
+"""Owner of the agent's ClusterClaims and Lease, so that they are deleted with the add-on.
 
 Claims are cluster-scoped, and only a cluster-scoped object can own them: the agent's own ClusterRole, which the
-add-on's ManifestWork brings and takes away. When it goes, Kubernetes' garbage collector removes the claims, and the hub
-stops selecting a cluster that has no agent any more. Nothing has to run at that moment, on the spoke or on the hub.
+add-on's ManifestWork creates and deletes. Kubernetes' garbage collector then deletes the claims, and the hub stops
+selecting a cluster that has no agent. Nothing has to run at that moment, on the spoke or on the hub.
 """
 
 from collections.abc import Awaitable, Callable
@@ -27,10 +27,10 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 def cluster_role_owner(api: Api, name: str) -> Callable[[], Awaitable[Json | None]]:
-    """A call that reads the ClusterRole of that name and returns the ownerReference to it, None where there is none.
+    """Return a call that reads the ClusterRole and returns an ownerReference to it, or None if it is missing.
 
-    It is read at each use: the role's uid changes when it is made anew, and a reference to the old uid would have the
-    claim collected at once.
+    The call reads it at each use: a role that is created again has another uid, and a claim with a reference to the old
+    uid would be deleted at once.
     """
 
     async def owner() -> Json | None:

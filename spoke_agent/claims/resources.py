@@ -1,8 +1,8 @@
-"""What the cluster can compute, and what of it is free, from its Nodes and Pods. Pure.
+"""Sum the allocatable and the free resources of the cluster from its Nodes and Pods. Pure.
 
 Only nodes on which a collaborator could be scheduled count: ready, not cordoned, and without a taint that it would have
-to tolerate. Claims are made of what is allocatable, which changes when machines come and go; what is free changes with
-every pod and goes into scores only, because each change of a claim is a write of the ManagedCluster on the hub.
+to tolerate. Claims carry allocatable resources, which change with the machines. Free resources change with every pod
+and go into scores only, because each change of a claim is a write of the ManagedCluster on the hub.
 """
 
 from collections import Counter
@@ -37,7 +37,7 @@ class Amounts:
         return Amounts(self.cpu + other.cpu, self.memory + other.memory, self.gpu + other.gpu)
 
     def less(self, other: "Amounts") -> "Amounts":
-        """What remains when the other is taken away; never below nothing."""
+        """Subtract the other amounts, down to 0."""
         return Amounts(
             max(Decimal(0), self.cpu - other.cpu),
             max(Decimal(0), self.memory - other.memory),
@@ -45,13 +45,13 @@ class Amounts:
         )
 
     def at_least(self, other: "Amounts") -> "Amounts":
-        """The greater of each amount."""
+        """Return the greater of each amount."""
         return Amounts(max(self.cpu, other.cpu), max(self.memory, other.memory), max(self.gpu, other.gpu))
 
 
 @dataclass(frozen=True, slots=True)
 class FreeResources:
-    """What new pods could take."""
+    """Resources that new pods could request."""
 
     cluster: Amounts
     """Of all usable nodes together."""
@@ -60,14 +60,14 @@ class FreeResources:
 
 
 def usable(node: Node) -> bool:
-    """Whether a collaborator could be scheduled on the node."""
+    """Return whether a collaborator could be scheduled on the node."""
     repelled = any(t.effect in _REPELLING_EFFECTS and t.key not in _GPU_TAINTS for t in node.spec.taints)
     ready = any(condition.type == "Ready" and condition.status == "True" for condition in node.status.conditions)
     return ready and not repelled and not node.spec.unschedulable
 
 
 def resource_claims(nodes: Iterable[Node]) -> dict[str, str]:
-    """The claims, name to value, for what these nodes can compute; every value is a valid label value."""
+    """Build the capacity claims of these nodes, name to value; every value is a valid label value."""
     counted = [node for node in nodes if usable(node)]
     total = sum((amounts_in(node.status.allocatable) for node in counted), Amounts())
     claims = {
@@ -80,7 +80,7 @@ def resource_claims(nodes: Iterable[Node]) -> dict[str, str]:
 
 
 def free_resources(nodes: Iterable[Node], pods: Iterable[Pod]) -> FreeResources:
-    """What the pods leave of the nodes, as the scheduler counts it: by requests, not by use."""
+    """Subtract the pods' requests from the nodes' allocatable resources, as the scheduler does."""
     taken: dict[str, Amounts] = {}
     for pod in pods:
         if pod.spec.node_name and pod.status.phase not in {"Succeeded", "Failed"}:
@@ -94,7 +94,7 @@ def free_resources(nodes: Iterable[Node], pods: Iterable[Pod]) -> FreeResources:
 
 
 def pod_requests(pod: Pod) -> Amounts:
-    """What the scheduler reserves for the pod: of CPU and memory, what it names for itself as a whole, if it does.
+    """Return the scheduler's reservation for the pod; requests of the pod as a whole override those of its containers.
 
     Source: Kubernetes `component-helpers/resource/helpers.go` `PodRequests`, KEP-2837.
     """
@@ -109,7 +109,7 @@ def pod_requests(pod: Pod) -> Amounts:
 
 
 def _requested_by_containers(pod: Pod) -> Amounts:
-    """The most of the pod's start and its run.
+    """Return the maximum over the pod's initialization and its run.
 
     An init container runs beside the sidecars that were started before it, the containers beside all sidecars. Source:
     Kubernetes `component-helpers/resource/helpers.go` `AggregateContainerRequests`, KEP-753.
@@ -127,7 +127,7 @@ def _requested_by_containers(pod: Pod) -> Amounts:
 
 
 def amounts_in(resources: Mapping[str, str]) -> Amounts:
-    """The amounts of a resource list; what can't be read counts as nothing, so that one bad node hides no other."""
+    """Parse the amounts of a resource list; an invalid one counts as 0, so that one bad node hides no other."""
     gpu = sum((_amount(resources, name) for name in GPU_RESOURCES), Decimal(0))
     return Amounts(cpu=_amount(resources, "cpu"), memory=_amount(resources, "memory"), gpu=gpu)
 
@@ -144,7 +144,7 @@ def _requested(container: PodContainer) -> Amounts:
 
 
 def _gpu_product(nodes: Iterable[Node]) -> str:
-    """The product with the most GPUs, the first by name among equals; `""` where no node with GPUs names one."""
+    """Return the product with the most GPUs, the first by name among equals; `""` if no node with GPUs names one."""
     products: Counter[str] = Counter()
     for node in nodes:
         product = next((node.metadata.labels[key] for key in _PRODUCT_LABELS if node.metadata.labels.get(key)), "")

@@ -1,7 +1,7 @@
-"""Tells the hub what is free: the shell around `scores`.
+"""Write the cluster's AddOnPlacementScore on the hub from its free resources.
 
-The hub manager makes the object, because RBAC can't limit `create` to a name; the agent may write that one's status and
-nothing else, so it neither reads nor watches. Until object and rights are there, it tries again in a while.
+The hub manager creates the object, because RBAC cannot limit `create` to a name. The agent may write that object's
+status and nothing else, so it neither reads nor watches; it retries until the object and the permissions exist.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,14 +22,14 @@ from spoke_agent.claims.resources import free_resources
 from spoke_agent.claims.scores import VALIDITY, Written, due_in, scores_of
 from spoke_agent.metrics import AgentMetrics
 
-_LOOK_INTERVAL: Final = timedelta(seconds=5)
-"""Every pod's event asks for a look; summing up all pods for each would cost more than the answer is worth."""
+_EVALUATION_INTERVAL: Final = timedelta(seconds=5)
+"""Every event of a pod enqueues the site; the interval limits how often all pods are summed up."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class ScoreWriter:
-    """Keeps the cluster's AddOnPlacementScore on the hub fresh."""
+    """Controller that keeps the cluster's AddOnPlacementScore current."""
 
     def __init__(
         self,
@@ -47,29 +47,29 @@ class ScoreWriter:
         self._pods = pods
         self._now = now
         self._metrics = metrics
-        self._looked: datetime | None = None
+        self._evaluated: datetime | None = None
         self._written: Written | None = None
 
     async def reconcile(self, _key: ObjectKey) -> float | None:
-        """Writes the scores if they are worth it; returns the seconds until they may be.
+        """Write the scores if they are due, and return the seconds until the next evaluation.
 
         Raises:
-            KubeError: The hub didn't take them, for another reason than that the hub manager hasn't made way for them.
+            KubeError: The write failed, for another reason than a missing object or missing permissions.
         """
         now = self._now()
-        if self._looked is not None and now < self._looked + _LOOK_INTERVAL:
-            return (self._looked + _LOOK_INTERVAL - now).total_seconds()
-        self._looked = now
+        if self._evaluated is not None and now < self._evaluated + _EVALUATION_INTERVAL:
+            return (self._evaluated + _EVALUATION_INTERVAL - now).total_seconds()
+        self._evaluated = now
         scores = scores_of(free_resources(self._nodes(), self._pods()))
         if due_in(scores, self._written, now) <= timedelta(0):
-            # A failure from here on leaves nothing to wait for: the next try, after its back-off, has to look at once.
-            self._looked = None
+            # After a failure, the retry must evaluate at once, without the interval.
+            self._evaluated = None
             try:
                 await self._write(scores, now)
             except (Denied, NotFound) as error:
                 _log.warning("scores_not_yet_possible", error=str(error))
                 return RIGHTS_PENDING
-            self._looked = now
+            self._evaluated = now
             self._written = Written(scores, now)
         return max(0.0, due_in(scores, self._written, now).total_seconds())
 

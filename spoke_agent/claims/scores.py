@@ -1,13 +1,13 @@
-"""What is free, as the numbers of an AddOnPlacementScore, and when they are worth a write. Pure.
+"""Compute placement scores from free resources, and the time at which they are due for a write. Pure.
 
 A score means the same at every site: it grows with the logarithm of an absolute amount, from -100 for nothing to 100
 for more than any cluster has. A linear scale with a cap, as OCM's resource-usage add-on has it, gives every cluster
 above the cap the same 100 and the small ones hardly any difference; a share of the site's own capacity can't be
-compared between sites. Here each doubling of what is free is worth the same number of points, at two cores and at two
+compared between sites. Here each doubling of the free amount adds the same number of points, at two cores and at two
 thousand.
 
-A written score makes the hub schedule Placements anew, so small changes wait and are written together. Scores that
-nobody renews expire (`validUntil`), and a Placement's AddOn prioritizer then counts them as 0.
+A written score makes the hub schedule Placements again, so small changes wait and are written together. Scores that
+are not renewed expire (`validUntil`), and a Placement's add-on prioritizer then counts them as 0.
 """
 
 import math
@@ -34,35 +34,35 @@ LATER: Final = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A logarithmic scale: `unit` is where amounts begin to tell, `most` earns the full 100."""
+    """A logarithmic scale: amounts far below `unit` hardly count, `most` scores the full 100."""
 
     unit: Decimal
     most: Decimal
 
     def score(self, free: Decimal) -> int:
-        """The score of an amount: never less for more, -100 for nothing, within -100 and 100."""
+        """Return the score of an amount, from -100 for 0 to 100 for `most`; it never decreases."""
         share = math.log2(1 + min(free, self.most) / self.unit) / math.log2(1 + self.most / self.unit)
         return round(LOWEST + (HIGHEST - LOWEST) * share)
 
 
 CPU_SCALE: Final = Scale(unit=Decimal("0.1"), most=Decimal(10_000))
-"""Cores: some 12 points for each doubling."""
+"""Cores: about 12 points for each doubling."""
 MEMORY_SCALE: Final = Scale(unit=Decimal(GIB) / 8, most=Decimal(GIB) * 2**16)
-"""Bytes, up to 64 TiB: some 10 points for each doubling."""
+"""Bytes, up to 64 TiB: about 10 points for each doubling."""
 GPU_SCALE: Final = Scale(unit=Decimal(1), most=Decimal(1023))
 """Devices: 20 points for the first, and for each doubling."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The scores that the hub has, and since when."""
+    """Scores that the hub has, and the time of their write."""
 
     scores: Mapping[str, int]
     at: datetime
 
 
 def scores_of(free: FreeResources) -> dict[str, int]:
-    """The scores by name: `free…` for the cluster as a whole, `free…OnOneNode` for the best that one pod can have."""
+    """Return the scores by name: `free…` of the whole cluster, `free…OnOneNode` of the largest possible pod."""
     return {
         "freeCPU": CPU_SCALE.score(free.cluster.cpu),
         "freeMemory": MEMORY_SCALE.score(free.cluster.memory),
@@ -74,11 +74,11 @@ def scores_of(free: FreeResources) -> dict[str, int]:
 
 
 def due_in(scores: Mapping[str, int], written: Written | None, now: datetime) -> timedelta:
-    """How long the scores may wait before they are written; zero for now.
+    """Return the time until the scores are due for a write; zero if they are due now.
 
     Args:
-        scores: What they are.
-        written: What the hub has; None when this process hasn't written yet.
+        scores: The current scores.
+        written: The last write; None if this process has not written yet.
         now: The time.
     """
     if written is None or scores.keys() != written.scores.keys():

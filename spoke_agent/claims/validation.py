@@ -1,7 +1,7 @@
-"""Whether a Dataset may be published: ordered checks, each with its reason and a message that names the remedy.
+"""Validate a Dataset for publication: ordered checks, each with a reason and a message that has the remedy. Pure.
 
-The CRD refuses most of what is refused here. This is checked again because a CRD of an older version, or a validation
-switched off, must not make a site publish more than its administrator wrote down.
+The CRD rejects most of these Datasets already. The agent checks again because an older CRD, or disabled validation,
+must not make a site publish more than its administrator intended.
 """
 
 import re
@@ -28,13 +28,13 @@ _LABEL_VALUE: Final = re.compile(LABEL_VALUE)
 _IMAGE: Final = re.compile(ADMITTED_IMAGE)
 
 
-class Reason(StrEnum):
+class DatasetReason(StrEnum):
     """Reasons of the condition `Published`."""
 
     CLAIMED = "Claimed"
-    """Published: a ClusterClaim of the cluster names the dataset."""
+    """A ClusterClaim of the cluster names the dataset."""
     INVALID_NAME = "InvalidName"
-    """The Dataset's name can't be published: rename it."""
+    """The Dataset's name is invalid in a claim; rename the Dataset."""
     INVALID_VOLUME = "InvalidVolume"
     """The message names the field of `spec.volume`."""
     INVALID_ATTRIBUTES = "InvalidAttributes"
@@ -44,33 +44,33 @@ class Reason(StrEnum):
     EXPIRED = "Expired"
     """`policy.expiresAt` has passed."""
     NO_ROOM = "NoRoom"
-    """The claims that OCM lets a cluster have are full."""
+    """The ClusterClaims for datasets are full."""
     DELETING = "Deleting"
-    """It is being deleted; only in the agent's counts, as its status is no longer written."""
+    """The Dataset is being deleted. Only the agent's metric counts it, since its status is no longer written."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a dataset isn't published, and what its administrator can do."""
+class DatasetRefusal:
+    """Reason for which a dataset is not published, and the remedy."""
 
-    reason: Reason
+    reason: DatasetReason
     message: str
 
 
-def refusal_of(dataset: Dataset, now: datetime) -> Refusal | None:
-    """Why the dataset may not be published, or None where it may; the first reason in order."""
+def dataset_refusal(dataset: Dataset, now: datetime) -> DatasetRefusal | None:
+    """Return the first reason not to publish the dataset; None if it is valid."""
     for reason, check in _CHECKS:
         message = check(dataset, now)
         if message is not None:
-            return Refusal(reason, message)
+            return DatasetRefusal(reason, message)
     return None
 
 
 def expiry(dataset: Dataset) -> datetime | None:
-    """When the dataset ceases to be on offer; None for never.
+    """Return the time at which the dataset expires; None if it never does.
 
     Raises:
-        ValueError: `expiresAt` is no RFC 3339 time with an offset.
+        ValueError: `expiresAt` is not an RFC 3339 time with an offset.
     """
     text = dataset.spec.policy.expires_at
     if not text:
@@ -155,12 +155,12 @@ def _expired(dataset: Dataset, now: datetime) -> str | None:
     return f"spec.policy.expiresAt ({dataset.spec.policy.expires_at}) has passed: move it to offer the data again"
 
 
-_CHECKS: Final[tuple[tuple[Reason, Callable[[Dataset, datetime], str | None]], ...]] = (
-    (Reason.DELETING, _deletion),
-    (Reason.INVALID_NAME, _name),
-    (Reason.INVALID_VOLUME, _volume),
-    (Reason.INVALID_ATTRIBUTES, _attributes),
-    (Reason.INVALID_POLICY, _policy),
-    (Reason.EXPIRED, _expired),
+_CHECKS: Final[tuple[tuple[DatasetReason, Callable[[Dataset, datetime], str | None]], ...]] = (
+    (DatasetReason.DELETING, _deletion),
+    (DatasetReason.INVALID_NAME, _name),
+    (DatasetReason.INVALID_VOLUME, _volume),
+    (DatasetReason.INVALID_ATTRIBUTES, _attributes),
+    (DatasetReason.INVALID_POLICY, _policy),
+    (DatasetReason.EXPIRED, _expired),
 )
-"""In this order: `_expired` relies on `_policy` having read the time."""
+"""In this order: `_expired` relies on `_policy` having parsed the time."""

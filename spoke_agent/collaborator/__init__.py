@@ -1,1 +1,1 @@
-"""A run's part at this site: what the site allows, and the processes that do it."""
+"""Admission of a run at this site, and the collaborator's Job, NetworkPolicy and status."""

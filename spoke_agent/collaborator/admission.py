@@ -1,19 +1,19 @@
-"""Whether a Collaborator may run at this site: ordered checks, each with its reason and the remedy in words. Pure.
+"""Decide whether a Collaborator may run at this site: ordered checks, each with a reason and the remedy. Pure.
 
-First what the hub asks must make sense, then the site must offer the dataset, then its terms must be met. The CRD
-refuses most of what the first checks do; it may be an older one, or its validation switched off.
+The request must be valid, then the site must offer the dataset, then the request must meet the dataset's policy. The
+CRD rejects most invalid requests already, but it may be older, or its validation disabled.
 
-**Approval.** With `approval: Manual` someone at the site approves each request by an annotation on the *Dataset*:
-`approval.federation-ai.open-cluster-management.io/REQUEST=approved`, where REQUEST is the Collaborator's
-`status.approval`. It stands on the Dataset because the hub writes Collaborators and has no verb on Datasets
-(`addon-templates/agent/work-role.yaml`); nothing on a Collaborator proves anything. REQUEST is a digest of the run and
-of all that the site would run for it: another attempt of the same needs no other approval, and a request that changes
-after it was approved waits again.
+**Approval.** With `approval: Manual` an administrator of the site approves each request by an annotation on the
+*Dataset*: `approval.federation-ai.open-cluster-management.io/REQUEST=approved`, where REQUEST is the Collaborator's
+`status.approval`. It is an annotation of the Dataset because the hub writes Collaborators and has no permission on
+Datasets (`addon-templates/agent/work-role.yaml`); an annotation of a Collaborator would prove nothing. REQUEST is a
+digest of the run and of all inputs that the site would run: another attempt needs no other approval, and a request that
+changes after its approval waits again.
 
-What this can't do: a klusterlet whose work agent has OCM's default rights may create any Job in any namespace, and
-approves what it pleases with a role that it grants itself. These terms bind whoever writes FederatedLearnings, not who
-writes ManifestWorks: a site that doesn't trust the hub's administrators limits its klusterlet. And who admits an image
-admits whatever its entry point does with any arguments and variables.
+**Limits.** A klusterlet whose work agent has OCM's default permissions may create any Job in any namespace, and may
+grant itself a role to approve requests. The policy binds authors of FederatedLearnings, not of ManifestWorks: a site
+that does not trust the hub's administrators must limit its klusterlet. A policy that admits an image also admits all
+that its entry point does with any arguments and variables.
 """
 
 import hashlib
@@ -30,116 +30,115 @@ from federation.api.collaborator import APPROVAL_PREFIX, APPROVED, RESERVED_PREF
 from federation.api.dataset import Dataset
 from federation.api.dns_names import is_dns_label
 from federation.api.kubernetes.quantity import parse_quantity
-from spoke_agent.claims.validation import Reason as DatasetReason
-from spoke_agent.claims.validation import expiry, refusal_of
+from spoke_agent.claims.validation import DatasetReason, dataset_refusal, expiry
 from spoke_agent.collaborator import training_plan
 from spoke_agent.collaborator.image_reference import admits, image_of
 from spoke_agent.collaborator.network import destination_of
 
-_SEE_STATUS: Final = "its own condition Published tells the site's administrator more"
-"""In the place of the Dataset's own fault: that speaks of the site's terms, and this goes to the hub."""
+_SEE_STATUS: Final = "its condition Published at the site has the cause"
+"""Replaces the Dataset's own message, which may reveal the site's policy: this message goes to the hub."""
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RUN_ID: Final = re.compile(r"[-A-Za-z0-9_.]{1,128}")
 _RESOURCE: Final = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
-class Reason(StrEnum):
+class AdmissionReason(StrEnum):
     """Reasons of the condition `Accepted`."""
 
     MEETS_POLICY = "MeetsPolicy"
     """The site takes part."""
     INVALID_NAME = "InvalidName"
-    """The Collaborator's own name can't be a Job's."""
+    """The Collaborator's name is invalid for a Job."""
     INVALID_RUN = "InvalidRun"
-    """The run has no namespace, name or uid that could be one."""
+    """The namespace, name, uid or id of the run is invalid."""
     INVALID_IMAGE = "InvalidImage"
-    """The image is no reference, or names no registry."""
+    """The image reference is invalid, or lacks a registry."""
     INVALID_ENVIRONMENT = "InvalidEnvironment"
-    """A variable's name is none, is there twice, or is one of the agent's."""
+    """A variable name is invalid, duplicated or reserved (`FL_` prefix)."""
     INVALID_PLAN = "InvalidPlan"
-    """The plan is neither a file of the workspace nor a text of at most 128 KiB, or is both."""
+    """The plan must be either a file of the workspace or a text of at most 128 KiB."""
     INVALID_RESOURCES = "InvalidResources"
-    """A resource's name or quantity is none, or more is requested than the limit allows."""
+    """The name or the quantity of a resource is invalid, or a request exceeds its limit."""
     INVALID_AGGREGATOR = "InvalidAggregator"
-    """An address is no `HOST:PORT`, or one within the site's own node; or a time is not above 0."""
+    """An address is not `HOST:PORT` or lies within the site's node, or a duration is below 1 s."""
     DATASET_NOT_FOUND = "DatasetNotFound"
     """The install namespace has no Dataset of the name."""
     DATASET_EXPIRED = "DatasetExpired"
     """The Dataset's `policy.expiresAt` has passed."""
     DATASET_NOT_OFFERED = "DatasetNotOffered"
-    """The Dataset isn't valid, or is being deleted."""
+    """The Dataset is invalid or being deleted."""
     RUN_NOT_ALLOWED = "RunNotAllowed"
     """None of the Dataset's `policy.runs` matches the run's namespace and name."""
     IMAGE_NOT_ALLOWED = "ImageNotAllowed"
     """None of the Dataset's `policy.images` admits the image."""
     APPROVAL_PENDING = "ApprovalPending"
-    """Someone at the site has to approve this request, as it is now."""
+    """An administrator of the site must approve this request in its current form."""
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """The site takes part, until the dataset expires."""
+class RequestAccepted:
+    """Acceptance of the request until the dataset expires."""
 
     dataset: Dataset
     until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """The site would take part, once someone there approves."""
+class RequestPending:
+    """Request that an administrator of the site must still approve."""
 
     message: str
     approval: str
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """The site does not take part."""
+class RequestRejected:
+    """Rejection of the request."""
 
-    reason: Reason
+    reason: AdmissionReason
     message: str
 
 
-Verdict = Accepted | Pending | Refused
+AdmissionVerdict = RequestAccepted | RequestPending | RequestRejected
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """What there is to judge."""
+    """Input of the checks."""
 
     collaborator: Collaborator
     dataset: Dataset | None
     now: datetime
 
 
-def judge(collaborator: Collaborator, dataset: Dataset | None, now: datetime) -> Verdict:
-    """Whether the site takes part in what is asked.
+def review_request(collaborator: Collaborator, dataset: Dataset | None, now: datetime) -> AdmissionVerdict:
+    """Decide whether the site accepts the request.
 
     Args:
-        collaborator: What the hub asks; everything in it is the hub's word.
-        dataset: The Dataset of the name that it asks for, None where there is none.
+        collaborator: The hub's request; all of it is untrusted.
+        dataset: The Dataset that the request names; None if it is missing.
         now: The time.
     """
     case = _Case(collaborator, dataset, now)
     for reason, check in _CHECKS:
         message = check(case)
         if message is not None:
-            return Refused(reason, message)
-    assert dataset is not None, "a check has refused it"  # noqa: S101 - narrows the type
+            return RequestRejected(reason, message)
+    assert dataset is not None, "a check has rejected it"  # noqa: S101 - narrows the type
     if dataset.spec.policy.approval != "Automatic" and not is_approved(collaborator, dataset):
         request = approval_of(collaborator)
-        return Pending(
-            f"someone at the site has to approve it: kubectl annotate dataset {dataset.metadata.name} "
+        return RequestPending(
+            f"an administrator of the site must approve the request: kubectl annotate dataset {dataset.metadata.name} "
             f"--namespace {dataset.metadata.namespace} {APPROVAL_PREFIX}{request}={APPROVED}",
             request,
         )
-    return Accepted(dataset, expiry(dataset))
+    return RequestAccepted(dataset, expiry(dataset))
 
 
 def approval_of(collaborator: Collaborator) -> str:
-    """What names a request where it is approved: a digest of the run and of all that would run for it.
+    """Return the name under which a request is approved: a digest of the run and of all inputs of its Job.
 
-    Addresses and times are no part of it: the aggregator's certificate, not its address, says where updates go.
+    It excludes addresses and times: the aggregator's certificate, not its address, identifies the recipient of updates.
     """
     spec = collaborator.spec
     run = (spec.run.namespace, spec.run.name, spec.run.uid)
@@ -149,12 +148,12 @@ def approval_of(collaborator: Collaborator) -> str:
 
 
 def is_approved(collaborator: Collaborator, dataset: Dataset) -> bool:
-    """Whether the Dataset carries the approval of this very request."""
+    """Return whether the Dataset has the approval of exactly this request."""
     return dataset.metadata.annotations.get(APPROVAL_PREFIX + approval_of(collaborator)) == APPROVED
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether the name is one that the pattern means: `*` stands for any characters, everything else for itself."""
+    """Return whether the name matches the pattern, in which `*` stands for any characters."""
     first, *rest = pattern.split("*")
     if not rest:
         return name == pattern
@@ -179,9 +178,9 @@ def _name(case: _Case) -> str | None:
 def _run(case: _Case) -> str | None:
     run = case.collaborator.spec.run
     if not is_dns_label(run.namespace) or not is_dns_label(run.name):
-        return "spec.run: write the namespace and the name of the FederatedLearning, without dots"
+        return "spec.run: set namespace and name to those of the FederatedLearning, without dots"
     if not _RUN_ID.fullmatch(run.uid) or not _RUN_ID.fullmatch(run.attempt):
-        return "spec.run: write the uid, and an id of at most 128 letters, digits, '-', '_' and '.'"
+        return "spec.run: set uid and id to at most 128 letters, digits, '-', '_' and '.'"
     return None
 
 
@@ -197,14 +196,14 @@ def _environment(case: _Case) -> str | None:
     names = [variable.name for variable in case.collaborator.spec.env]
     for name in names:
         if not _VARIABLE.fullmatch(name):
-            return f"spec.env: {name[:80]!r}: use letters, digits and '_', beginning with none of the digits"
+            return f"spec.env: {name[:80]!r}: use letters, digits and '_', and do not begin with a digit"
         if name.startswith(RESERVED_PREFIX):
-            return f"spec.env: {name[:80]!r}: use another prefix than {RESERVED_PREFIX}, which is the agent's"
-    return None if len(set(names)) == len(names) else "spec.env: write each variable once"
+            return f"spec.env: {name[:80]!r}: use another prefix; {RESERVED_PREFIX} is reserved for the agent"
+    return None if len(set(names)) == len(names) else "spec.env: set each variable once"
 
 
 def _plan(case: _Case) -> str | None:
-    return training_plan.refusal_of(case.collaborator.spec.plan)
+    return training_plan.plan_problem(case.collaborator.spec.plan)
 
 
 def _resources(case: _Case) -> str | None:
@@ -213,27 +212,27 @@ def _resources(case: _Case) -> str | None:
         for name, quantity in quantities.items():
             place = f"spec.resources.{field}: {name[:80]!r}"
             if not _RESOURCE.fullmatch(name):
-                return f"{place}: write the name of a resource"
+                return f"{place}: use a valid resource name"
             try:
                 amount = parse_quantity(str(quantity))
             except ValueError as error:
                 return f"{place}: {error}"
             if amount < 0:
-                return f"{place}: write no less than 0"
+                return f"{place}: set a quantity of at least 0"
     for name in wanted.requests.keys() & wanted.limits.keys():
         if parse_quantity(str(wanted.requests[name])) > parse_quantity(str(wanted.limits[name])):
-            return f"spec.resources: {name!r}: request no more than the limit"
+            return f"spec.resources: {name!r}: set the request to at most the limit"
     return None
 
 
 def _aggregator(case: _Case) -> str | None:
     spec = case.collaborator.spec
     if spec.active_deadline_seconds is not None and spec.active_deadline_seconds < 1:
-        return "spec.activeDeadlineSeconds: write at least 1"
+        return "spec.activeDeadlineSeconds: set at least 1"
     if spec.aggregator is None:
         return None
     if not spec.aggregator.addresses or spec.aggregator.patience_seconds < 1:
-        return "spec.aggregator: write an address, and at least 1 for patienceSeconds"
+        return "spec.aggregator: set an address, and patienceSeconds to at least 1"
     for address in spec.aggregator.addresses:
         try:
             destination_of(address)
@@ -249,15 +248,15 @@ def _dataset_exists(case: _Case) -> str | None:
 
 
 def _dataset_lives(case: _Case) -> str | None:
-    refusal = refusal_of(_known(case), case.now)
+    refusal = dataset_refusal(_known(case), case.now)
     expired = refusal is not None and refusal.reason == DatasetReason.EXPIRED
     return f"the Dataset has expired: {_SEE_STATUS}" if expired else None
 
 
 def _dataset_offered(case: _Case) -> str | None:
-    """By the Dataset itself: its status is ours as well, and may be older."""
-    refusal = refusal_of(_known(case), case.now)
-    return None if refusal is None else f"the Dataset is not valid, or is being deleted: {_SEE_STATUS}"
+    """Check the Dataset's spec, since its status may be outdated."""
+    refusal = dataset_refusal(_known(case), case.now)
+    return None if refusal is None else f"the Dataset is invalid or being deleted: {_SEE_STATUS}"
 
 
 def _run_allowed(case: _Case) -> str | None:
@@ -276,23 +275,23 @@ def _image_allowed(case: _Case) -> str | None:
 
 
 def _known(case: _Case) -> Dataset:
-    """The dataset, after the check that there is one; it says nothing of the site's terms but that they aren't met."""
+    """Return the dataset, which `_dataset_exists` has checked. Messages must not reveal more of its policy."""
     assert case.dataset is not None, "checked first"  # noqa: S101 - narrows the type
     return case.dataset
 
 
-_CHECKS: Final[tuple[tuple[Reason, Callable[[_Case], str | None]], ...]] = (
-    (Reason.INVALID_NAME, _name),
-    (Reason.INVALID_RUN, _run),
-    (Reason.INVALID_IMAGE, _image),
-    (Reason.INVALID_ENVIRONMENT, _environment),
-    (Reason.INVALID_PLAN, _plan),
-    (Reason.INVALID_RESOURCES, _resources),
-    (Reason.INVALID_AGGREGATOR, _aggregator),
-    (Reason.DATASET_NOT_FOUND, _dataset_exists),
-    (Reason.DATASET_EXPIRED, _dataset_lives),
-    (Reason.DATASET_NOT_OFFERED, _dataset_offered),
-    (Reason.RUN_NOT_ALLOWED, _run_allowed),
-    (Reason.IMAGE_NOT_ALLOWED, _image_allowed),
+_CHECKS: Final[tuple[tuple[AdmissionReason, Callable[[_Case], str | None]], ...]] = (
+    (AdmissionReason.INVALID_NAME, _name),
+    (AdmissionReason.INVALID_RUN, _run),
+    (AdmissionReason.INVALID_IMAGE, _image),
+    (AdmissionReason.INVALID_ENVIRONMENT, _environment),
+    (AdmissionReason.INVALID_PLAN, _plan),
+    (AdmissionReason.INVALID_RESOURCES, _resources),
+    (AdmissionReason.INVALID_AGGREGATOR, _aggregator),
+    (AdmissionReason.DATASET_NOT_FOUND, _dataset_exists),
+    (AdmissionReason.DATASET_EXPIRED, _dataset_lives),
+    (AdmissionReason.DATASET_NOT_OFFERED, _dataset_offered),
+    (AdmissionReason.RUN_NOT_ALLOWED, _run_allowed),
+    (AdmissionReason.IMAGE_NOT_ALLOWED, _image_allowed),
 )
 """In this order: each relies on those before it."""

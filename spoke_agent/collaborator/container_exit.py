@@ -1,7 +1,7 @@
-"""What a container that failed says of it: the runtime's own words, or else the end of its log. Pure.
+"""Read a failed container's termination message: the runtime's report, or else the end of its log. Pure.
 
-All of it was written by the image and goes to the hub: it is cut to what a ManifestWork feeds back, and control
-characters, which a terminal would obey, are taken out.
+The image wrote all of it, and it goes to the hub: it is cut to the length that a ManifestWork feeds back, without the
+control characters that a terminal would obey.
 """
 
 import re
@@ -22,33 +22,33 @@ _LINE_LIMIT: Final = 2**31
 
 
 def exit_of(pod: CollaboratorPod) -> CollaboratorExit | None:
-    """How the pod's container failed; None where it has not."""
+    """Return the failure of the pod's container; None if it has not failed."""
     ended = terminated(pod)
     if ended is not None:
         return None if ended.exit_code == 0 else _exit(ended)
-    if pod.status.phase == "Failed":  # evicted, or refused by the node: no container has a state
+    if pod.status.phase == "Failed":  # evicted, or rejected by the node: no container has a state
         return CollaboratorExit(reason=reason_of(pod.status.reason, "PodFailed"), message=clean(pod.status.message))
     return None
 
 
 def ended_well(pod: CollaboratorPod) -> bool:
-    """Whether the pod's container has ended without a failure."""
+    """Return whether the pod's container has succeeded."""
     ended = terminated(pod)
     return pod.status.phase == "Succeeded" if ended is None else ended.exit_code == 0
 
 
 def has_stopped(pod: CollaboratorPod) -> bool:
-    """Whether nothing of the pod runs any more, or ever will: of one whose node isn't heard of, that isn't known."""
+    """Return whether the pod has ended for good; False while its node is unreachable, since it may still run."""
     return pod.status.phase in {"Succeeded", "Failed"}
 
 
 def terminated(pod: CollaboratorPod) -> ContainerTerminated | None:
-    """The end of the collaborator's container; None while it has not come."""
+    """Return the terminated state of the collaborator's container; None until it terminates."""
     return next((each.state.terminated for each in pod.status.container_statuses if each.name == CONTAINER), None)
 
 
 def in_words(ended: CollaboratorExit) -> str:
-    """A failure in one sentence, with file and line where they are known."""
+    """Describe a failure in one sentence, with file and line if they are known."""
     what = ": ".join(part for part in (ended.exception, ended.message) if part)
     if not what:
         what = f"the container ended with exit status {ended.code}" if ended.code else ended.reason
@@ -57,12 +57,12 @@ def in_words(ended: CollaboratorExit) -> str:
 
 
 def clean(text: str, limit: int = VALUE_LIMIT) -> str:
-    """The text without control characters, cut at its end to so many bytes of UTF-8."""
+    """Remove control characters and cut the text at its end to `limit` bytes of UTF-8."""
     return _CONTROL.sub("", text).encode(errors="replace")[: max(0, limit)].decode(errors="ignore")
 
 
 def clean_tail(text: str, limit: int = VALUE_LIMIT) -> str:
-    """The same, cut at its beginning: of a log, the last lines say why."""
+    """Remove control characters and cut the text at its beginning: the last lines of a log have the cause."""
     kept = _CONTROL.sub("", text).rstrip().encode(errors="replace")
     if len(kept) <= limit:
         return kept.decode()
@@ -71,31 +71,31 @@ def clean_tail(text: str, limit: int = VALUE_LIMIT) -> str:
 
 
 def reason_of(text: str, otherwise: str) -> str:
-    """The text where it can be a condition's reason."""
+    """Return the text if it is a valid reason of a condition, else `otherwise`."""
     return text if _REASON.fullmatch(text) else otherwise
 
 
 def _exit(ended: ContainerTerminated) -> CollaboratorExit:
     reason = reason_of(ended.reason, "Error")
     try:
-        told = msgspec.json.decode(ended.message, type=TerminationMessage)
+        reported = msgspec.json.decode(ended.message, type=TerminationMessage)
     except msgspec.DecodeError:
         return _from_log(ended, reason)
     return CollaboratorExit(
         code=ended.exit_code,
-        reason=reason_of(told.reason, reason),
-        message=clean(told.message),
-        exception=clean(told.exception, _SHORT),
-        file=clean(told.file, _SHORT),
-        line=told.line if 0 < told.line < _LINE_LIMIT else 0,
-        task=clean(told.task, _SHORT),
-        round=told.round if told.round is not None and 0 < told.round < _LINE_LIMIT else 0,
-        log=clean_tail(told.log),
+        reason=reason_of(reported.reason, reason),
+        message=clean(reported.message),
+        exception=clean(reported.exception, _SHORT),
+        file=clean(reported.file, _SHORT),
+        line=reported.line if 0 < reported.line < _LINE_LIMIT else 0,
+        task=clean(reported.task, _SHORT),
+        round=reported.round if reported.round is not None and 0 < reported.round < _LINE_LIMIT else 0,
+        log=clean_tail(reported.log),
     )
 
 
 def _from_log(ended: ContainerTerminated, reason: str) -> CollaboratorExit:
-    """What the end of a log shows: of a Python traceback, the innermost place and the exception."""
+    """Parse the end of a log: the innermost frame and the exception of a Python traceback."""
     places = list(_PLACE.finditer(ended.message))
     file, line, exception, message = "", 0, "", ""
     if places:

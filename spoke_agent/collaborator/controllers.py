@@ -1,8 +1,8 @@
-"""The collaborators' part of the agent: what it watches, and the controller that works on it.
+"""Reflectors and controller of the site's Collaborators.
 
-Everything is in the install namespace, which is where Datasets count. The Job and the NetworkPolicy of a Collaborator
-have its name, so that one of the name wakes it whosever it is; a pod is known by its label, and a Dataset concerns all
-Collaborators that ask for it.
+All objects are in the install namespace. The Job and the NetworkPolicy of a Collaborator have its name, so an object of
+that name enqueues the Collaborator whatever its owner. A pod maps to its Collaborator by label, and a Dataset to all
+Collaborators that name it.
 """
 
 import time
@@ -19,7 +19,7 @@ from federation.kube.controller import Controller, Source
 from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY, COLLABORATOR_POD
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource, key_of
-from spoke_agent.collaborator.job import Site
+from spoke_agent.collaborator.job import AgentLocation
 from spoke_agent.collaborator.reconciler import CollaboratorReconciler, CollaboratorView
 from spoke_agent.metrics import AgentMetrics
 
@@ -29,16 +29,16 @@ _BY_COLLABORATOR = "collaborator"
 
 @dataclass(frozen=True, slots=True)
 class CollaboratorParts:
-    """What the agent runs for its collaborators."""
+    """Reflectors and controller for the agent to run."""
 
     reflectors: tuple[Reflector[Any], ...]
-    """Those that nobody else runs; the Datasets' is not among them."""
+    """All but the reflector of Datasets, which the agent runs itself."""
     controller: Controller
 
 
 @dataclass(frozen=True, slots=True)
 class _Watched:
-    """What is watched for the collaborators alone."""
+    """Reflectors that only the collaborators' controller needs."""
 
     collaborators: Reflector[Collaborator]
     jobs: Reflector[SiteJob]
@@ -48,21 +48,21 @@ class _Watched:
 
 def collaborator_parts(
     spoke: Api,
-    site: Site,
+    site: AgentLocation,
     datasets: Reflector[Dataset],
     *,
     now: Callable[[], datetime],
     metrics: AgentMetrics,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> CollaboratorParts:
-    """The parts, for `spoke_agent.app` to run.
+    """Build the reflectors and the controller for `spoke_agent.app` to run.
 
     Args:
         spoke: The site's API server.
-        site: Who and where the agent is.
-        datasets: The reflector of the install namespace's Datasets, which the agent's claims read as well.
-        now: The time.
-        metrics: What the agent counts.
+        site: The cluster and the install namespace.
+        datasets: The reflector of Datasets, which the claims' controller reads too.
+        now: The clock of conditions and expiry.
+        metrics: The agent's metrics.
         monotonic: The clock of the reflectors.
     """
     watched = _watch(spoke, site, monotonic)
@@ -72,7 +72,7 @@ def collaborator_parts(
     return CollaboratorParts((watched.collaborators, watched.jobs, watched.policies, watched.pods), controller)
 
 
-def _watch(spoke: Api, site: Site, monotonic: Callable[[], float]) -> _Watched:
+def _watch(spoke: Api, site: AgentLocation, monotonic: Callable[[], float]) -> _Watched:
     return _Watched(
         collaborators=Reflector(
             spoke, COLLABORATOR, namespace=site.namespace, clock=monotonic, indexes={_BY_DATASET: _dataset_of}

@@ -1,8 +1,8 @@
-"""Whether an image is one that a site admits, told from its name alone. Pure.
+"""Parse image references and match them against a site's policy. Pure.
 
-A reference is taken apart by the grammar of the registries (distribution `reference/regexp.go`) and refused where it
-doesn't fit, so that a comparison of texts is one of images: no `..`, no empty part, no upper case in a path, nothing
-after the digest. It has to name its registry: without one, each node's configuration says where an image comes from.
+A reference must match the registries' grammar (distribution `reference/regexp.go`), so that comparing texts compares
+images: no `..`, no empty part, no upper case in a path, nothing after the digest. It must name its registry, since the
+configuration of each node would choose one otherwise.
 """
 
 import re
@@ -29,14 +29,14 @@ class Image:
     """Registry and path, `registry.example/fl/trainer`."""
     tag: str
     digest: str
-    """`sha256:` and 64 hexadecimal digits; empty where the tag alone says which."""
+    """`sha256:` and 64 hexadecimal digits; empty if the reference has a tag alone."""
 
 
 def image_of(reference: str) -> Image:
-    """The image that a reference names.
+    """Parse a reference.
 
     Raises:
-        ValueError: It is no reference, or names no registry.
+        ValueError: The reference is invalid, or lacks a registry.
     """
     match = _REFERENCE.fullmatch(reference) if len(reference) <= _LONGEST else None
     if match is None:
@@ -45,12 +45,12 @@ def image_of(reference: str) -> Image:
 
 
 def admits(policy: Iterable[str], image: Image) -> bool:
-    """Whether one of the policy's entries admits the image.
+    """Return whether one of the policy's entries admits the image.
 
     Args:
         policy: Each a prefix that ends with `/`, below which every repository is admitted, or a reference with a
-            digest, which admits that content of that repository under whatever tag. Any other entry admits nothing.
-        image: What is to run.
+            digest, which admits that content of that repository under any tag. Any other entry admits nothing.
+        image: The image to run.
     """
     return any(_admits(entry, image) for entry in policy)
 

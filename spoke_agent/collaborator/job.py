@@ -1,9 +1,9 @@
-"""The Job and the NetworkPolicy of an accepted Collaborator, built as structures. Pure.
+"""Build the Job and the NetworkPolicy of an accepted Collaborator. Pure.
 
-The pod meets the `restricted` Pod Security Standard, but for a `hostPath` that the site's own Dataset names. It fixes
-neither user nor group: the image names its own, an OpenShift namespace gives one, and a group given to a volume would
-have the kubelet change the owner of the site's data. What is mounted comes from the Dataset and from the add-on's own
-certificate and trust bundle; the Collaborator has no part in it, but for the text of a plan (`run_plan`).
+The pod meets the `restricted` Pod Security Standard, except for a `hostPath` that the site's Dataset names. It sets
+neither user nor group: the image or an OpenShift namespace sets the user, and with an `fsGroup` the kubelet would
+change the owner of the site's data. The Dataset and the add-on's certificate and trust bundle determine the mounts; the
+Collaborator adds only the text of a plan (`training_plan`).
 """
 
 import hashlib
@@ -44,11 +44,11 @@ from spoke_agent.collaborator.network import destination_of, egress_rules
 CERTIFICATE_SECRET: Final = f"{ADDON_NAME}-{COLLABORATOR_SIGNER.replace('/', '-')}-client-cert"
 """The Secret that the klusterlet keeps (ocm `pkg/registration/spoke/addon/configuration.go`)."""
 INPUTS_ANNOTATION: Final = f"{FEDERATION_GROUP}/inputs"
-"""The digest of all that a Job was made from; with another, a Job that has not ended is made anew."""
+"""Digest of all inputs of a Job; if it changes, a Job that has not ended is replaced."""
 RUN_ID_ANNOTATION: Final = f"{FEDERATION_GROUP}/run-id"
-"""The attempt that a Job is of; for another, one that has ended is made anew as well."""
+"""Attempt of a Job; if it changes, even a Job that has ended is replaced."""
 RENDERED_ANNOTATION: Final = f"{FEDERATION_GROUP}/rendered"
-"""The digest of a NetworkPolicy as it was rendered."""
+"""Digest of the rendered NetworkPolicy."""
 RETRIES: Final = 6
 """With the Job controller's back-off, from 10 s doubling, about ten minutes."""
 LONGEST: Final = 2**31 - 1
@@ -56,12 +56,12 @@ LONGEST: Final = 2**31 - 1
 (kubernetes `pkg/controller/job/job_controller.go`, `pastActiveDeadline`)."""
 SCRATCH_LIMIT: Final = "8Gi"
 READABLE: Final = 0o444
-"""The volume is in memory and the pod's alone, and whom the image runs as isn't known."""
+"""World-readable, since the image's user is unknown; the volume is in memory and belongs to this pod."""
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """What the agent knows of where it is."""
+class AgentLocation:
+    """Cluster and namespace of the agent."""
 
     cluster: str
     """The ManagedCluster's name."""
@@ -70,26 +70,31 @@ class Site:
 
 
 def inputs_digest(collaborator: Collaborator, dataset: Dataset) -> str:
-    """A digest of what the site and the hub have said; a newer agent that renders the Job otherwise restarts nothing.
+    """Return a digest of the inputs, not of the rendered Job, so that an upgrade of the agent restarts no Job.
 
-    When the dataset expires is a part of it, since the Job's own deadline comes from that and is never changed.
+    It covers the expiry of the dataset, which sets the Job's immutable deadline.
     """
     until = expiry(dataset)
-    said = (collaborator.spec, dataset.spec.volume, *(() if until is None else (until.timestamp(),)))
-    return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
+    inputs = (collaborator.spec, dataset.spec.volume, *(() if until is None else (until.timestamp(),)))
+    return hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()
 
 
 def job(
-    collaborator: Collaborator, aggregator: AggregatorAddress, dataset: Dataset, site: Site, *, remaining: float | None
+    collaborator: Collaborator,
+    aggregator: AggregatorAddress,
+    dataset: Dataset,
+    site: AgentLocation,
+    *,
+    remaining: float | None,
 ) -> Json:
-    """The Job of a Collaborator that the policy has accepted.
+    """Build the Job of a Collaborator that the policy accepts.
 
     Args:
-        collaborator: What was accepted.
-        aggregator: Its addresses.
-        dataset: What it may see.
-        site: Where.
-        remaining: Seconds until the dataset expires: the Job ends by then, even when no agent is there to end it.
+        collaborator: The accepted Collaborator.
+        aggregator: The aggregator's addresses.
+        dataset: The Dataset to mount.
+        site: The cluster and the install namespace.
+        remaining: Seconds until the dataset expires: the Job ends by then even if the agent is down.
     """
     spec = collaborator.spec
     limits = [limit for limit in (spec.active_deadline_seconds, remaining) if limit is not None]
@@ -102,7 +107,7 @@ def job(
         "parallelism": 1,
         "completions": 1,
         "backoffLimit": RETRIES,
-        # Two collaborators of one site must never be in a run at once.
+        # A site must never have two collaborators in a run at once.
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {"rules": _failure_rules()},
         "template": {
@@ -115,8 +120,8 @@ def job(
     return body
 
 
-def network_policy(collaborator: Collaborator, aggregator: AggregatorAddress, site: Site) -> Json:
-    """Nobody connects to the collaborator, and it connects to the aggregator alone."""
+def network_policy(collaborator: Collaborator, aggregator: AggregatorAddress, site: AgentLocation) -> Json:
+    """Build the NetworkPolicy that denies all ingress and allows egress to the aggregator alone."""
     body = _object(COLLABORATOR_NETWORK_POLICY, collaborator, site)
     body["spec"] = {
         "podSelector": {"matchLabels": {COLLABORATOR_LABEL: collaborator.metadata.name}},
@@ -129,11 +134,11 @@ def network_policy(collaborator: Collaborator, aggregator: AggregatorAddress, si
 
 
 def labels(collaborator: Collaborator) -> dict[str, str]:
-    """The labels of what belongs to the Collaborator."""
+    """Return the labels of the objects that the Collaborator owns."""
     return {"app.kubernetes.io/name": "federated-learning-collaborator", COLLABORATOR_LABEL: collaborator.metadata.name}
 
 
-def _object(kind: Kind[Any], collaborator: Collaborator, site: Site) -> Json:
+def _object(kind: Kind[Any], collaborator: Collaborator, site: AgentLocation) -> Json:
     owner = {
         "apiVersion": COLLABORATOR.api_version,
         "kind": COLLABORATOR.kind,
@@ -155,7 +160,7 @@ def _object(kind: Kind[Any], collaborator: Collaborator, site: Site) -> Json:
 
 
 def _failure_rules() -> list[Json]:
-    """A drained node's pod is replaced uncounted; what would fail again is not tried again (KEP-3329)."""
+    """Return the rules that do not count a drained pod, and do not retry a permanent failure (KEP-3329)."""
     return [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
         {
@@ -165,7 +170,7 @@ def _failure_rules() -> list[Json]:
     ]
 
 
-def _pod(collaborator: Collaborator, aggregator: AggregatorAddress, volume: DatasetVolume, site: Site) -> Json:
+def _pod(collaborator: Collaborator, aggregator: AggregatorAddress, volume: DatasetVolume, site: AgentLocation) -> Json:
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -183,13 +188,15 @@ def _pod(collaborator: Collaborator, aggregator: AggregatorAddress, volume: Data
     }
 
 
-def _container(collaborator: Collaborator, aggregator: AggregatorAddress, volume: DatasetVolume, site: Site) -> Json:
+def _container(
+    collaborator: Collaborator, aggregator: AggregatorAddress, volume: DatasetVolume, site: AgentLocation
+) -> Json:
     spec = collaborator.spec
     data: Json = {
         "name": "dataset",
         "mountPath": DATA_FOLDER,
         "readOnly": True,
-        "recursiveReadOnly": "IfPossible",  # KEP-3857: else what is mounted below a hostPath stays writable
+        "recursiveReadOnly": "IfPossible",  # KEP-3857: otherwise mounts below a hostPath stay writable
     }
     if volume.sub_path:
         data["subPath"] = volume.sub_path
@@ -199,7 +206,7 @@ def _container(collaborator: Collaborator, aggregator: AggregatorAddress, volume
         "imagePullPolicy": "IfNotPresent",
         "env": _environment(collaborator, aggregator, site),
         "terminationMessagePath": TERMINATION_LOG,
-        # The kubelet hands on the end of the log where the runtime wrote nothing: the agent needs no right to logs.
+        # If the runtime wrote no message, the kubelet passes on the end of the log: the agent needs no access to logs.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": _resources(spec.resources),
         "securityContext": {
@@ -221,11 +228,11 @@ def _container(collaborator: Collaborator, aggregator: AggregatorAddress, volume
     return container
 
 
-def _environment(collaborator: Collaborator, aggregator: AggregatorAddress, site: Site) -> list[Json]:
-    """The hub's variables, then ours: none of the former begins with `FL_`."""
+def _environment(collaborator: Collaborator, aggregator: AggregatorAddress, site: AgentLocation) -> list[Json]:
+    """Return the hub's variables, then the agent's; none of the former begins with `FL_`."""
     run = collaborator.spec.run
     asked = {"HOME": SCRATCH} | {variable.name: variable.value for variable in collaborator.spec.env}
-    told = {
+    reserved = {
         Variable.RUN.value: f"{run.namespace}/{run.name}",
         Variable.RUN_ID.value: run.attempt,
         Variable.CLUSTER.value: site.cluster,
@@ -236,12 +243,12 @@ def _environment(collaborator: Collaborator, aggregator: AggregatorAddress, site
         Variable.DEADLINE_SECONDS.value: str(aggregator.patience_seconds),
         Variable.TERMINATION_LOG.value: TERMINATION_LOG,
     }
-    told |= training_plan.variables(collaborator.spec.plan)
-    return [{"name": name, "value": value} for name, value in (asked | told).items()]
+    reserved |= training_plan.variables(collaborator.spec.plan)
+    return [{"name": name, "value": value} for name, value in (asked | reserved).items()]
 
 
 def _resources(wanted: ContainerResources) -> Json:
-    """As asked; a device that is only requested is limited too, as Kubernetes wants it of extended resources."""
+    """Copy the resources; add the limit that Kubernetes requires for a requested extended resource."""
     requests = {name: str(quantity) for name, quantity in wanted.requests.items()}
     limits = {name: str(quantity) for name, quantity in wanted.limits.items()}
     devices = {name: quantity for name, quantity in requests.items() if "/" in name}
@@ -249,10 +256,11 @@ def _resources(wanted: ContainerResources) -> Json:
 
 
 def _tolerations(wanted: ContainerResources) -> list[Json]:
-    """Past the taints that keep a device's nodes for pods that ask for the device: where that is the taint's key.
+    """Tolerate the taints that reserve nodes for pods that request a device, whose key is the device's name.
 
-    The admission plug-in `ExtendedResourceToleration` would add them, but no API server has it on by default. As there,
-    what is Kubernetes' own is no device (kubernetes `pkg/apis/core/helper/helpers.go`, `IsExtendedResourceName`).
+    The admission plug-in `ExtendedResourceToleration` would add them, but it is off by default in API servers. As
+    in that plug-in, resources of Kubernetes itself are excluded (kubernetes `pkg/apis/core/helper/helpers.go`,
+    `IsExtendedResourceName`).
     """
     asked = [*wanted.requests.items(), *wanted.limits.items()]
     devices = {
@@ -264,7 +272,7 @@ def _tolerations(wanted: ContainerResources) -> list[Json]:
 
 
 def _identity() -> list[Json]:
-    """The certificate and the authorities in one folder; the kubelet renews both while the pod runs."""
+    """Project the certificate and the trust bundle into one folder; the kubelet updates both while the pod runs."""
     pair = [{"key": name, "path": name} for name in ("tls.crt", "tls.key")]
     return [
         {"secret": {"name": CERTIFICATE_SECRET, "items": pair}},
@@ -273,10 +281,10 @@ def _identity() -> list[Json]:
 
 
 def dataset_source(volume: DatasetVolume) -> Json:
-    """The pod's volume that holds the dataset.
+    """Build the pod's volume with the dataset.
 
     Raises:
-        ValueError: The Dataset has not exactly one source; the policy refuses such a one.
+        ValueError: The volume does not have exactly one source; admission rejects such a Dataset.
     """
     match volume.sources:
         case (PersistentVolumeClaimVolume(claim_name=name),):

@@ -1,8 +1,8 @@
-"""Where a collaborator may connect to: the aggregator's addresses, and a name server where one of them is a name. Pure.
+"""Build the egress rules of a collaborator: the aggregator's addresses, and DNS if one of them is a name. Pure.
 
-A NetworkPolicy knows addresses and no names (k8s.io/api `networking/v1`), so an aggregator known by its name gets its
-port at every address but those within a node, such as a cloud's metadata service. One known by its address alone gets
-that address, and the collaborator no name server, through which data could leave.
+A NetworkPolicy has addresses and no names (k8s.io/api `networking/v1`). For an aggregator with a DNS name, it allows
+the port at every address but those within a node, such as a cloud's metadata service. For one with an IP address, it
+allows that address alone and no DNS, through which data could leave.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from typing import Any, Final
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 DNS_PORTS: Final = (53, 5353)
-"""The second is that of OpenShift's DNS pods; a policy sees the port behind a Service."""
+"""5353 is the port of OpenShift's DNS pods; a policy applies to the port behind a Service."""
 _NAME: Final = re.compile(
     r"[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*"
 )
@@ -31,7 +31,7 @@ _WITHIN_A_NODE: Final[tuple[Network, ...]] = (
     ipaddress.IPv6Network("fe80::/10"),
     ipaddress.IPv6Network("ff00::/8"),
 )
-"""Unspecified, loopback, link-local (clouds' metadata services among them), multicast, and IPv4 in disguise."""
+"""Unspecified, loopback, link-local (clouds' metadata services among them), multicast, and IPv4-mapped IPv6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class Destination:
 
 
 def destination_of(address: str) -> Destination:
-    """The destination that `HOST:PORT` names.
+    """Parse `HOST:PORT`.
 
     Raises:
-        ValueError: It is none, or lies within a node.
+        ValueError: The address is invalid, or lies within a node.
     """
     host, colon, port = address.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -58,7 +58,7 @@ def destination_of(address: str) -> Destination:
     try:
         network = ipaddress.ip_network(host[1:-1] if bracketed else host)
     except ValueError:
-        # What resolvers take for IPv4 without being one, such as `127.1`, ends in a number; no domain does.
+        # Resolvers accept short forms of IPv4 such as `127.1`; they end in a number, and a domain never does.
         if bracketed or len(host) > 253 or not _NAME.fullmatch(host) or host.rpartition(".")[2].isdecimal():
             raise ValueError(f"{address[:80]!r}: write HOST:PORT, an IPv6 address in brackets") from None
         if host.lower() == "localhost" or re.search(r"(^|\.)0[xX][0-9a-fA-F]*$", host):
@@ -72,7 +72,7 @@ def destination_of(address: str) -> Destination:
 
 
 def egress_rules(destinations: Iterable[Destination]) -> list[dict[str, Any]]:
-    """The egress rules of a NetworkPolicy that let a pod reach these and nothing else."""
+    """Build the rules of a NetworkPolicy that allow these destinations and nothing else."""
     wanted = tuple(dict.fromkeys(destinations))
     rules: list[dict[str, Any]] = [
         {"to": _peers(destination), "ports": [_port("TCP", destination.port)]} for destination in wanted

@@ -1,51 +1,31 @@
-"""Makes each Collaborator's Job, NetworkPolicy and status what `plan` and `report` say: the shell around them.
+"""Perform each Collaborator's plan: its NetworkPolicy, its Job and its status.
 
-Reads come from what the reflectors have seen; each deletion is guarded by the uid it was planned for, and a creation
-fails where something has appeared since. Whatever happened in between so brings another look.
+The reconciler reads from the reflectors' stores. Each deletion names the uid that it was planned for, and a creation
+fails if an object of the name exists, so an outdated store causes another pass and never a wrong write.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, assert_never
+from typing import Final
 
-import msgspec
 import structlog
 
-from federation.api.collaborator import (
-    ACCEPTED,
-    FINISHED,
-    RUNNING,
-    Collaborator,
-    CollaboratorState,
-    CollaboratorStatus,
-)
+from federation.api.collaborator import Collaborator, CollaboratorState
 from federation.api.dataset import Dataset
 from federation.api.kubernetes.site_workloads import CollaboratorPod, SiteJob, SiteNetworkPolicy
+from federation.kube.actions import ActionExecutor, Apply, Patch
 from federation.kube.api import Api
 from federation.kube.errors import AlreadyExists, Conflict, Denied, Invalid, NotFound
-from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY
 from federation.kube.resource import ObjectKey
 from spoke_agent.claims.reconciler import FIELD_MANAGER
-from spoke_agent.collaborator.job import Site
-from spoke_agent.collaborator.plan import (
-    Action,
-    ApplyNetworkPolicy,
-    CreateJob,
-    DeleteJob,
-    DeleteNetworkPolicy,
-    Observed,
-    plan,
-)
-from spoke_agent.collaborator.status import Reason, Trouble, report
+from spoke_agent.collaborator.job import AgentLocation
+from spoke_agent.collaborator.plan import CollaboratorAction, ObservedCollaborator, plan
 from spoke_agent.metrics import AgentMetrics
 
-LOOK_AGAIN: Final = 2.0
-"""Seconds after which to look again when the cluster turned out newer than what the reflectors had shown."""
-REFUSED_AGAIN: Final = 30.0
-"""Seconds after which to try again what the API server refused: quotas and rights change, and no watch tells of it."""
-_OURS: Final = frozenset({ACCEPTED, RUNNING, FINISHED})
+STALE_RETRY: Final = 2.0
+"""Seconds until the next pass if the API server had a newer state than the stores."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -63,26 +43,42 @@ class CollaboratorView:
     """The pods that carry the Collaborator's label."""
 
 
+class _Stale:
+    """An action met a newer state than the observed one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """The API server refused an action."""
+
+    message: str
+
+
 class CollaboratorReconciler:
     """Keeps Collaborators as planned."""
 
     def __init__(
-        self, api: Api, view: CollaboratorView, site: Site, *, now: Callable[[], datetime], metrics: AgentMetrics
+        self,
+        api: Api,
+        view: CollaboratorView,
+        site: AgentLocation,
+        *,
+        now: Callable[[], datetime],
+        metrics: AgentMetrics,
     ) -> None:
-        self._api = api
+        self._executor = ActionExecutor(api, FIELD_MANAGER)
         self._view = view
         self._site = site
         self._now = now
         self._metrics = metrics
 
     async def reconcile(self, key: ObjectKey) -> float | None:
-        """Looks at one Collaborator and does what is due; returns the seconds after which time alone asks for more.
+        """Perform the plan for one Collaborator and return the seconds until the next pass; None if none is due.
 
-        One that is gone, or going, needs nothing: it owns what was made for it, and garbage collection takes that.
+        A Collaborator that is missing or being deleted needs no action: garbage collection removes what it owns.
 
         Raises:
-            KubeError: A call failed that may succeed later; what was written before stays, and the next look takes it
-                from there.
+            KubeError: A call failed that may succeed later; the next pass continues from the writes that succeeded.
         """
         self._count()
         collaborator = self._view.collaborator(key)
@@ -90,20 +86,17 @@ class CollaboratorReconciler:
             return None
         now = self._now()
         observed = self._observe(key, collaborator)
-        due = plan(observed, self._site, now)
-        fresh, trouble = await self._do(due.actions, key)
-        trouble = due.trouble or trouble
-        status = report(collaborator, due.verdict, due.job, due.pods, now, dataset=observed.dataset, trouble=trouble)
-        if status != collaborator.status:
-            await self._write_status(key, status)
-        if not fresh:
-            return LOOK_AGAIN
-        if trouble is not None and trouble.reason is Reason.JOB_REFUSED:
-            return REFUSED_AGAIN
-        return None if due.due is None else max(0.0, (due.due - now).total_seconds())
+        planned = plan(observed, self._site, now)
+        log = _log.bind(collaborator=key.name)
+        outcome = await self._perform(planned.actions, log)
+        if isinstance(outcome, _Refused):
+            planned = plan(replace(observed, refusal=outcome.message), self._site, now)
+        if planned.status is not None:
+            await self._write_status(planned.status, log)
+        return STALE_RETRY if isinstance(outcome, _Stale) else planned.requeue_after
 
-    def _observe(self, key: ObjectKey, collaborator: Collaborator) -> Observed:
-        return Observed(
+    def _observe(self, key: ObjectKey, collaborator: Collaborator) -> ObservedCollaborator:
+        return ObservedCollaborator(
             collaborator=collaborator,
             dataset=self._view.dataset(ObjectKey(key.namespace, collaborator.spec.dataset)),
             job=self._view.job(key),
@@ -111,52 +104,32 @@ class CollaboratorReconciler:
             pods=tuple(self._view.pods(key)),
         )
 
-    async def _do(self, actions: Iterable[Action], key: ObjectKey) -> tuple[bool, Trouble | None]:
-        """Does it in order; whether the site was what was planned for, and what the API server refused."""
+    async def _perform(
+        self, actions: Iterable[CollaboratorAction], log: structlog.stdlib.BoundLogger
+    ) -> _Stale | _Refused | None:
+        """Perform the actions in order, up to the first that fails; return why it failed, or None if none did."""
         for action in actions:
+            name = f"{type(action).__name__}{action.kind.kind}"
             try:
-                await self._act(action, key)
+                await self._executor.perform(action, log)
             except (AlreadyExists, Conflict):
-                return False, None
+                return _Stale()
             except (Denied, Invalid) as error:
-                _log.warning("collaborator_action_refused", collaborator=key.name, action=_name(action), exc_info=True)
-                return True, Trouble(Reason.JOB_REFUSED, f"the site's API server refused it: {error}")
-            self._metrics.collaborator_actions.labels(_name(action)).inc()
-            _log.info("collaborator_action_done", collaborator=key.name, action=_name(action))
-        return True, None
+                log.warning("collaborator_action_refused", action=name, exc_info=True)
+                return _Refused(str(error))
+            self._metrics.collaborator_actions.labels(name).inc()
+            log.info("collaborator_action_done", action=name)
+        return None
 
-    async def _act(self, action: Action, key: ObjectKey) -> None:
-        match action:
-            case ApplyNetworkPolicy(body):
-                await self._api.apply(COLLABORATOR_NETWORK_POLICY, key, body, field_manager=FIELD_MANAGER)
-            case CreateJob(body):
-                await self._api.create(COLLABORATOR_JOB, body, namespace=key.namespace)
-            case DeleteJob(uid):
-                await self._api.delete(COLLABORATOR_JOB, key, uid=uid, propagation="Foreground")
-            case DeleteNetworkPolicy(uid):
-                await self._api.delete(COLLABORATOR_NETWORK_POLICY, key, uid=uid)
-            case _:
-                assert_never(action)
-
-    async def _write_status(self, key: ObjectKey, status: CollaboratorStatus) -> None:
-        ours = tuple(condition for condition in status.conditions if condition.type in _OURS)
-        body = {
-            "apiVersion": COLLABORATOR.api_version,
-            "kind": COLLABORATOR.kind,
-            "metadata": {"name": key.name, "namespace": key.namespace},
-            "status": msgspec.to_builtins(msgspec.structs.replace(status, conditions=ours)),
-        }
+    async def _write_status(self, write: Apply | Patch, log: structlog.stdlib.BoundLogger) -> None:
         try:
-            await self._api.apply(COLLABORATOR, key, body, field_manager=FIELD_MANAGER, subresource="status")
+            await self._executor.perform(write, log)
         except NotFound:
-            return  # It went while it was judged; nobody is left to read the status.
-        _log.info("collaborator_reported", collaborator=key.name, state=status.state, reason=status.reason)
+            return  # The Collaborator was deleted meanwhile; its status has no reader.
+        status = (write.body if isinstance(write, Apply) else write.patch)["status"]
+        log.info("collaborator_reported", state=status["state"], reason=status["reason"])
 
     def _count(self) -> None:
         states = Counter(each.status.state for each in self._view.collaborators())
         for state in CollaboratorState:
             self._metrics.collaborators.labels(state.value).set(states[state.value])
-
-
-def _name(action: Action) -> str:
-    return type(action).__name__

@@ -1,7 +1,7 @@
-"""What the hub isn't told: a Dataset's volume, in the words of the scheduler, the kubelet and the API server. Pure.
+"""Redact a Dataset's volume from messages of the scheduler, the kubelet and the API server. Pure.
 
-They name what they look for, such as a PersistentVolumeClaim that isn't there, and their words go to the hub. What the
-user's container has said stays as it is: it sees the data, and is told nothing of the volume that they are in.
+Their messages go to the hub and name missing objects, such as a PersistentVolumeClaim. Messages of the user's container
+are not redacted: it reads the data, but does not learn the volume's names.
 """
 
 import re
@@ -20,25 +20,25 @@ from federation.api.kubernetes.site_workloads import (
     PodCondition,
 )
 
-INSTEAD: Final = "(the dataset's volume)"
+REPLACEMENT: Final = "(the dataset's volume)"
 _SHORT: Final = 8
-"""Characters below which a string counts only as a word of its own: in the middle of another it says nothing."""
+"""Length below which a string is redacted only as a separate word: within another word it reveals nothing."""
 _NEVER_RAN: Final = frozenset({"StartError", "ContainerCannotRun"})
-"""Reasons of a container whose message is the container runtime's, as it could not be started."""
+"""Reasons of a container that did not start, so that the container runtime wrote the message."""
 
-_Said = TypeVar("_Said", PodCondition, ContainerWaiting, ContainerTerminated)
+_Message = TypeVar("_Message", PodCondition, ContainerWaiting, ContainerTerminated)
 
 
-class Withheld:
-    """What is said of a dataset's volume, which is taken out of others' words."""
+class VolumeRedaction:
+    """Strings of a dataset's volume, to be removed from messages."""
 
     def __init__(self, dataset: Dataset | None, pods: Iterable[CollaboratorPod] = (), *, image: str = "") -> None:
-        """What the Dataset says of its volume, and what it said of it when the pods were made.
+        """Collect the strings of the Dataset's volume, and of the pods' volumes, which may be older.
 
         Args:
-            dataset: The Dataset; None where there is none.
-            pods: The Collaborator's.
-            image: What the hub itself has asked for stays readable, though it should hold one of those words.
+            dataset: The Dataset; None if it is missing.
+            pods: The Collaborator's pods.
+            image: The image that the hub requested; it stays readable even if it contains one of the strings.
         """
         volumes = [volume for pod in pods for volume in pod.spec.volumes]
         if dataset is not None:
@@ -48,16 +48,16 @@ class Withheld:
         self._patterns = [re.compile(f"(?=({_pattern(form)}))") for form in sorted(forms)]
         self._image = re.compile(f"({re.escape(image)})" if image else "(?!)")
 
-    def out_of(self, text: str) -> str:
-        """The text, with `INSTEAD` in the place of every string of the volume: names, paths, attributes' values."""
+    def redact(self, text: str) -> str:
+        """Replace every string of the volume in the text: names, paths, values of attributes."""
         parts = self._image.split(text)
         return "".join(part if place % 2 else self._replaced(part) for place, part in enumerate(parts))
 
     def _replaced(self, text: str) -> str:
-        return INSTEAD.join(self._kept(text))
+        return REPLACEMENT.join(self._kept(text))
 
     def _kept(self, text: str) -> list[str]:
-        """What is left between the strings; looked through again: a short one may stand alone once others are out."""
+        """Return the text between the strings, searched again: a short string may become a separate word."""
         spans = sorted(found.span(1) for pattern in self._patterns for found in pattern.finditer(text))
         if not spans:
             return [text]
@@ -70,30 +70,32 @@ class Withheld:
         kept[-1] += text[end:]
         return [piece for each in kept for piece in self._kept(each)]
 
-    def out_of_pod(self, pod: CollaboratorPod) -> CollaboratorPod:
-        """The pod, without it in what the scheduler, the kubelet and the container runtime say."""
+    def redact_pod(self, pod: CollaboratorPod) -> CollaboratorPod:
+        """Redact the messages of the scheduler, the kubelet and the container runtime in the pod."""
         status = pod.status
-        conditions = tuple(self._without(condition) for condition in status.conditions)
-        containers = tuple(self._out_of_container(each) for each in status.container_statuses)
-        message = self.out_of(status.message)
-        told = msgspec.structs.replace(status, message=message, conditions=conditions, container_statuses=containers)
-        return msgspec.structs.replace(pod, status=told)
+        conditions = tuple(self._redact_message(condition) for condition in status.conditions)
+        containers = tuple(self._redact_container(each) for each in status.container_statuses)
+        message = self.redact(status.message)
+        redacted = msgspec.structs.replace(
+            status, message=message, conditions=conditions, container_statuses=containers
+        )
+        return msgspec.structs.replace(pod, status=redacted)
 
-    def _out_of_container(self, container: ContainerStatus) -> ContainerStatus:
+    def _redact_container(self, container: ContainerStatus) -> ContainerStatus:
         waiting, ended = container.state.waiting, container.state.terminated
         state = ContainerState(
-            waiting=waiting and self._without(waiting),
+            waiting=waiting and self._redact_message(waiting),
             running=container.state.running,
-            terminated=self._without(ended) if ended is not None and ended.reason in _NEVER_RAN else ended,
+            terminated=self._redact_message(ended) if ended is not None and ended.reason in _NEVER_RAN else ended,
         )
         return msgspec.structs.replace(container, state=state)
 
-    def _without(self, said: _Said) -> _Said:
-        return msgspec.structs.replace(said, message=self.out_of(said.message))
+    def _redact_message(self, state: _Message) -> _Message:
+        return msgspec.structs.replace(state, message=self.redact(state.message))
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """Every string in it; the names of a CSI driver's attributes are the driver's, and no part of it."""
+    """Yield every string in the value, without the keys, which a CSI driver defines."""
     match value:
         case str():
             yield value
@@ -103,7 +105,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """As it stands within quotation marks, where API servers and kubelets put names."""
+    """Escape the text as API servers and kubelets do within quotation marks."""
     return msgspec.json.encode(text).decode()[1:-1]
 
 

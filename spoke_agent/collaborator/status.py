@@ -1,9 +1,8 @@
-"""What a Collaborator's status says: from the site's verdict, the Job and its pods. Pure.
+"""Build a Collaborator's status from the site's verdict, the Job and its pods. Pure.
 
-The status is the only thing that reaches the hub, as scalars that a ManifestWork feeds back. A Job that has ended says
-how for as long as its attempt is the one asked for, even when the site's terms no longer admit it; of one that is gone
-or whose pods are, the last that was seen of a failure stays. What others than the user's container say is told without
-what the Dataset says of its volume (`withheld`).
+Only the status reaches the hub, as scalars that a ManifestWork feeds back. It reports the result of an ended Job while
+its attempt is the requested one, even if the site's policy no longer admits it. It keeps the last failure after the Job
+or its pods are gone. Messages from outside the user's container are redacted of the Dataset's volume (`redaction`).
 """
 
 from collections.abc import Sequence
@@ -38,52 +37,52 @@ from spoke_agent.collaborator.container_exit import (
     reason_of,
     terminated,
 )
-from spoke_agent.collaborator.redaction import Withheld
+from spoke_agent.collaborator.redaction import VolumeRedaction
 
 JOB_COMPLETE: Final = "Complete"
 JOB_FAILED: Final = "Failed"
 
 
-class Reason(StrEnum):
-    """Reasons of the conditions `Running` and `Finished`, beside those that a runtime, a kubelet or the Job brings."""
+class CollaboratorReason(StrEnum):
+    """Reasons of the conditions `Running` and `Finished`, beside those of a runtime, a kubelet or the Job."""
 
     NOT_ACCEPTED = "NotAccepted"
-    """The condition `Accepted` says why."""
+    """The site has not accepted the request; the condition `Accepted` has the cause."""
     WAITING_FOR_AGGREGATOR = "WaitingForAggregator"
-    """The hub has named no aggregator yet."""
+    """The hub has not set the aggregator's address yet."""
     JOB_PENDING = "JobPending"
-    """The Job is being made, or an earlier one or its pod is going."""
+    """The Job is being created, or an earlier Job or its pod is being deleted."""
     JOB_REFUSED = "JobRefused"
-    """The site's API server won't take the Job: a quota, an admission policy, a quantity."""
+    """The site's API server rejects the Job, for example by a quota or an admission policy."""
     NAME_TAKEN = "NameTaken"
-    """Something that is not this Collaborator's has the name of its Job or NetworkPolicy."""
+    """Another owner's object has the name of this Collaborator's Job or NetworkPolicy."""
     POD_PENDING = "PodPending"
-    """The Job's pod is not there, or says nothing of itself."""
+    """The Job's pod is missing, or reports no state."""
     UNSCHEDULABLE = "Unschedulable"
-    """No node of the site takes the pod."""
+    """No node of the site can run the pod."""
     RETRYING = "Retrying"
-    """A container has failed, and another is due."""
+    """A container has failed, and the Job will start another."""
     RUNNING = "ContainerRunning"
-    """The container runs."""
+    """The container is running."""
     SUCCEEDED = "Succeeded"
-    """The collaborator has ended well."""
+    """The collaborator has succeeded."""
     ENDED = "Ended"
-    """The container doesn't run any more; the condition `Finished` says how it ended."""
+    """The container has ended; the condition `Finished` has the result."""
     NOT_FINISHED = "NotFinished"
-    """The Job has not ended."""
+    """The Job has not finished."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """What keeps a Job that should be there from being there."""
+class JobProblem:
+    """Cause that prevents the creation of a Job."""
 
-    reason: Reason
+    reason: CollaboratorReason
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """The state with its reason in words."""
+class StateSummary:
+    """State with its reason and message."""
 
     state: CollaboratorState
     reason: str
@@ -91,136 +90,149 @@ class Account:
     ended: CollaboratorExit | None = None
 
 
-_ENDED_WELL: Final = Account(CollaboratorState.SUCCEEDED, Reason.SUCCEEDED, "the collaborator has ended well")
+_ENDED_WELL: Final = StateSummary(
+    CollaboratorState.SUCCEEDED, CollaboratorReason.SUCCEEDED, "the collaborator has succeeded"
+)
 
 
 def has_ended(job: SiteJob) -> bool:
-    """Whether the Job will start no container any more."""
+    """Return whether the Job is complete or failed, and starts no more containers."""
     return is_true(job.status.conditions, JOB_COMPLETE) or is_true(job.status.conditions, JOB_FAILED)
 
 
-def report(
+def build_status(
     collaborator: Collaborator,
-    verdict: admission.Verdict,
+    verdict: admission.AdmissionVerdict,
     job: SiteJob | None,
     pods: Sequence[CollaboratorPod],
     now: datetime,
     *,
     dataset: Dataset | None,
-    trouble: Trouble | None = None,
+    problem: JobProblem | None = None,
 ) -> CollaboratorStatus:
-    """The status to write.
+    """Build the status to write.
 
     Args:
-        collaborator: As it is, its present status included.
-        verdict: What the site's terms say of it.
-        job: Its own Job of the attempt asked for, None where there is none.
-        pods: That Job's pods.
+        collaborator: The Collaborator with its current status.
+        verdict: The site's decision on the request.
+        job: The Collaborator's Job of the requested attempt; None if it is missing.
+        pods: The pods of that Job.
         now: The time of a condition that changes.
-        dataset: The Dataset that it asks for, whose volume the hub isn't told; None where there is none.
-        trouble: What keeps the Job from being made, where something does.
+        dataset: The requested Dataset, whose volume is redacted; None if it is missing.
+        problem: The cause that prevents the Job; None if nothing does.
     """
-    withheld = Withheld(dataset, pods, image=collaborator.spec.image)
-    told = tuple(map(withheld.out_of_pod, pods))
-    account = _account(collaborator, verdict, job, told, _as_told(trouble, withheld))
+    redaction = VolumeRedaction(dataset, pods, image=collaborator.spec.image)
+    redacted_pods = tuple(map(redaction.redact_pod, pods))
+    summary = _summary(collaborator, verdict, job, redacted_pods, _redacted(problem, redaction))
     before = collaborator.status
     generation = collaborator.metadata.generation
     conditions: tuple[Condition, ...] = before.conditions
-    for condition in _conditions(verdict, account):
+    for condition in _conditions(verdict, summary):
         due = msgspec.structs.replace(condition, observed_generation=generation)
         conditions = merge_condition(conditions, due, now=now)
     return CollaboratorStatus(
         observed_generation=generation,
         run_id=clean(collaborator.spec.run.attempt),
-        state=account.state,
-        reason=account.reason,
-        message=account.message,
-        approval=verdict.approval if isinstance(verdict, admission.Pending) else "",
+        state=summary.state,
+        reason=summary.reason,
+        message=summary.message,
+        approval=verdict.approval if isinstance(verdict, admission.RequestPending) else "",
         restarts=0 if job is None else job.status.failed,
-        exit=account.ended or CollaboratorExit(),
+        exit=summary.ended or CollaboratorExit(),
         conditions=conditions,
     )
 
 
-def _as_told(trouble: Trouble | None, withheld: Withheld) -> Trouble | None:
-    """The trouble; what the API server has refused, it may have quoted."""
-    if trouble is None or trouble.reason is not Reason.JOB_REFUSED:
-        return trouble
-    return replace(trouble, message=withheld.out_of(trouble.message))
+def _redacted(problem: JobProblem | None, redaction: VolumeRedaction) -> JobProblem | None:
+    """Redact a rejection by the API server, which may quote the Job; other problems are unchanged."""
+    if problem is None or problem.reason is not CollaboratorReason.JOB_REFUSED:
+        return problem
+    return replace(problem, message=redaction.redact(problem.message))
 
 
-def _account(
+def _summary(
     collaborator: Collaborator,
-    verdict: admission.Verdict,
+    verdict: admission.AdmissionVerdict,
     job: SiteJob | None,
     pods: Sequence[CollaboratorPod],
-    trouble: Trouble | None,
-) -> Account:
+    problem: JobProblem | None,
+) -> StateSummary:
     ended = _last_exit(collaborator, pods)
     if job is not None and has_ended(job):
-        return _account_of_the_end(job, ended)
+        return _summary_of_ended_job(job, ended)
     match verdict:
-        case admission.Refused(reason, message):
-            return Account(CollaboratorState.REFUSED, reason, clean(message), ended)
-        case admission.Pending(message, _):
-            return Account(CollaboratorState.PENDING, admission.Reason.APPROVAL_PENDING, clean(message), ended)
-        case admission.Accepted():
+        case admission.RequestRejected(reason, message):
+            return StateSummary(CollaboratorState.REFUSED, reason, clean(message), ended)
+        case admission.RequestPending(message, _):
+            return StateSummary(
+                CollaboratorState.PENDING, admission.AdmissionReason.APPROVAL_PENDING, clean(message), ended
+            )
+        case admission.RequestAccepted():
             if collaborator.spec.aggregator is None:
-                return Account(
-                    CollaboratorState.ACCEPTED, Reason.WAITING_FOR_AGGREGATOR, "waits for the run's aggregator", ended
+                return StateSummary(
+                    CollaboratorState.ACCEPTED,
+                    CollaboratorReason.WAITING_FOR_AGGREGATOR,
+                    "waiting for the address of the run's aggregator",
+                    ended,
                 )
-            if trouble is not None:
-                return Account(CollaboratorState.STARTING, trouble.reason, clean(trouble.message), ended)
-            return _account_of_the_job(job, pods, ended)
+            if problem is not None:
+                return StateSummary(CollaboratorState.STARTING, problem.reason, clean(problem.message), ended)
+            return _summary_of_running_job(job, pods, ended)
         case _:
             assert_never(verdict)
 
 
-def _account_of_the_end(job: SiteJob, ended: CollaboratorExit | None) -> Account:
+def _summary_of_ended_job(job: SiteJob, ended: CollaboratorExit | None) -> StateSummary:
     failed = condition_of(job.status.conditions, JOB_FAILED)
     if failed is None or failed.status != "True":
         return _ENDED_WELL
     if ended is None or failed.reason == "DeadlineExceeded":
         reason = reason_of(failed.reason, "JobFailed")
-        return Account(CollaboratorState.FAILED, reason, clean(failed.message), ended)
-    return Account(CollaboratorState.FAILED, ended.reason, in_words(ended), ended)
+        return StateSummary(CollaboratorState.FAILED, reason, clean(failed.message), ended)
+    return StateSummary(CollaboratorState.FAILED, ended.reason, in_words(ended), ended)
 
 
-def _account_of_the_job(
+def _summary_of_running_job(
     job: SiteJob | None, pods: Sequence[CollaboratorPod], ended: CollaboratorExit | None
-) -> Account:
+) -> StateSummary:
     if job is None:
-        return Account(CollaboratorState.STARTING, Reason.JOB_PENDING, "the Job is being made", ended)
+        return StateSummary(
+            CollaboratorState.STARTING, CollaboratorReason.JOB_PENDING, "the Job is being created", ended
+        )
     for pod in pods:
         if any(each.name == CONTAINER and each.state.running for each in pod.status.container_statuses):
-            return Account(CollaboratorState.RUNNING, Reason.RUNNING, "the collaborator runs", ended)
-    if any(ended_well(pod) for pod in pods):  # its Job is complete in a moment
+            return StateSummary(
+                CollaboratorState.RUNNING, CollaboratorReason.RUNNING, "the collaborator is running", ended
+            )
+    if any(ended_well(pod) for pod in pods):  # the Job controller has not updated the Job yet
         return _ENDED_WELL
     alive = [pod for pod in pods if terminated(pod) is None and not has_stopped(pod)]
     waiting = _waiting(alive[-1]) if alive else None
     if waiting is not None:
-        return Account(CollaboratorState.STARTING, waiting.reason, waiting.message, ended)
+        return StateSummary(CollaboratorState.STARTING, waiting.reason, waiting.message, ended)
     if ended is not None:
-        return Account(CollaboratorState.RETRYING, Reason.RETRYING, in_words(ended), ended)
-    return Account(CollaboratorState.STARTING, Reason.POD_PENDING, "the Job's pod is not there yet", ended)
+        return StateSummary(CollaboratorState.RETRYING, CollaboratorReason.RETRYING, in_words(ended), ended)
+    return StateSummary(CollaboratorState.STARTING, CollaboratorReason.POD_PENDING, "the Job has no pod yet", ended)
 
 
-def _waiting(pod: CollaboratorPod) -> Account | None:
-    """Why the pod's container doesn't run; None where the pod doesn't say."""
+def _waiting(pod: CollaboratorPod) -> StateSummary | None:
+    """Return why the pod's container is not running; None if the pod reports no cause."""
     for each in pod.status.conditions:
         if each.type == "PodScheduled" and each.status == "False":
-            reason = reason_of(each.reason, Reason.UNSCHEDULABLE)
-            return Account(CollaboratorState.STARTING, reason, clean(each.message))
+            reason = reason_of(each.reason, CollaboratorReason.UNSCHEDULABLE)
+            return StateSummary(CollaboratorState.STARTING, reason, clean(each.message))
     for status in pod.status.container_statuses:
         if status.name == CONTAINER and status.state.waiting is not None and status.state.waiting.reason:
             waiting = status.state.waiting
-            words = waiting.message or f"the container waits: {waiting.reason}"
-            return Account(CollaboratorState.STARTING, reason_of(waiting.reason, Reason.POD_PENDING), clean(words))
+            words = waiting.message or f"the container is waiting: {waiting.reason}"
+            return StateSummary(
+                CollaboratorState.STARTING, reason_of(waiting.reason, CollaboratorReason.POD_PENDING), clean(words)
+            )
     return None
 
 
 def _last_exit(collaborator: Collaborator, pods: Sequence[CollaboratorPod]) -> CollaboratorExit | None:
-    """The newest failure that there is evidence of, or the one that was told of this attempt before."""
+    """Return the newest failure of the pods, or else the failure of this attempt in the current status."""
 
     def when(pod: CollaboratorPod) -> tuple[str, str]:
         ended = terminated(pod)
@@ -236,38 +248,42 @@ def _last_exit(collaborator: Collaborator, pods: Sequence[CollaboratorPod]) -> C
     return before.exit if remembered else None
 
 
-def _conditions(verdict: admission.Verdict, account: Account) -> tuple[Condition, ...]:
-    state = account.state
+def _conditions(verdict: admission.AdmissionVerdict, summary: StateSummary) -> tuple[Condition, ...]:
+    state = summary.state
     ended = state in {CollaboratorState.SUCCEEDED, CollaboratorState.FAILED}
-    accepted = isinstance(verdict, admission.Accepted)
+    accepted = isinstance(verdict, admission.RequestAccepted)
     if state is CollaboratorState.RUNNING:
-        running = Condition(type=RUNNING, status="True", reason=account.reason, message=account.message)
+        running = Condition(type=RUNNING, status="True", reason=summary.reason, message=summary.message)
     elif ended:
         message = "the collaborator has ended"
-        running = Condition(type=RUNNING, status="False", reason=Reason.ENDED, message=message)
+        running = Condition(type=RUNNING, status="False", reason=CollaboratorReason.ENDED, message=message)
     elif not accepted:
         message = "the site does not take part"
-        running = Condition(type=RUNNING, status="False", reason=Reason.NOT_ACCEPTED, message=message)
+        running = Condition(type=RUNNING, status="False", reason=CollaboratorReason.NOT_ACCEPTED, message=message)
     else:
-        running = Condition(type=RUNNING, status="False", reason=account.reason, message=account.message)
+        running = Condition(type=RUNNING, status="False", reason=summary.reason, message=summary.message)
     finished = (
-        Condition(type=FINISHED, status="True", reason=account.reason, message=account.message)
+        Condition(type=FINISHED, status="True", reason=summary.reason, message=summary.message)
         if ended
-        else Condition(type=FINISHED, status="False", reason=Reason.NOT_FINISHED, message="the Job has not ended")
+        else Condition(
+            type=FINISHED, status="False", reason=CollaboratorReason.NOT_FINISHED, message="the Job has not finished"
+        )
     )
     return _acceptance(verdict), running, finished
 
 
-def _acceptance(verdict: admission.Verdict) -> Condition:
+def _acceptance(verdict: admission.AdmissionVerdict) -> Condition:
     match verdict:
-        case admission.Accepted():
+        case admission.RequestAccepted():
             message = "the request meets the site's terms"
-            return Condition(type=ACCEPTED, status="True", reason=admission.Reason.MEETS_POLICY, message=message)
-        case admission.Pending(message, _):
             return Condition(
-                type=ACCEPTED, status="False", reason=admission.Reason.APPROVAL_PENDING, message=clean(message)
+                type=ACCEPTED, status="True", reason=admission.AdmissionReason.MEETS_POLICY, message=message
             )
-        case admission.Refused(reason, message):
+        case admission.RequestPending(message, _):
+            return Condition(
+                type=ACCEPTED, status="False", reason=admission.AdmissionReason.APPROVAL_PENDING, message=clean(message)
+            )
+        case admission.RequestRejected(reason, message):
             return Condition(type=ACCEPTED, status="False", reason=reason, message=clean(message))
         case _:
             assert_never(verdict)

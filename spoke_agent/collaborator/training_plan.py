@@ -1,7 +1,7 @@
-"""The run's plan at a site: what the hub may send of it, and how the collaborator gets it. Pure.
+"""Validate the run's plan, and pass it to the collaborator's pod. Pure.
 
-A text is handed on by the pod's own annotation (downward API): the agent needs no right for it, it goes with the Job
-that was made from it, and nothing else of the site can be read that way. A file is one of the image.
+A text is passed as an annotation of the pod (downward API): the agent needs no permission for it, it is deleted with
+the Job, and it gives no access to other objects of the site. A file is part of the image.
 """
 
 from typing import Final
@@ -12,26 +12,26 @@ from federation.kube.resource import Json
 from federation.runtime_contract import PLAN_FILE, PLAN_FOLDER, Variable
 
 ANNOTATION: Final = f"{FEDERATION_GROUP}/plan"
-"""On a pod: the plan's text."""
+"""Annotation of a pod with the plan's text."""
 LONGEST_PATH: Final = 1024
 _READABLE: Final = 0o444
 
 
-def refusal_of(plan: RunPlan | None) -> str | None:
-    """What is wrong with a plan that the hub sends, with the remedy; None for a sound one, or none at all."""
+def plan_problem(plan: RunPlan | None) -> str | None:
+    """Return the problem of the hub's plan, with the remedy; None if the plan is valid or missing."""
     if plan is None:
         return None
     if bool(plan.file) == bool(plan.text):
-        return "spec.plan: write either file or text"
+        return "spec.plan: set either file or text"
     if len(plan.text.encode()) > PLAN_LIMIT:
-        return f"spec.plan.text: write at most {PLAN_LIMIT} bytes"
+        return f"spec.plan.text: use at most {PLAN_LIMIT} bytes"
     if plan.file.startswith("/") or ".." in plan.file.split("/") or len(plan.file) > LONGEST_PATH:
-        return f"spec.plan.file: write a relative path of at most {LONGEST_PATH} characters without '..'"
+        return f"spec.plan.file: set a relative path of at most {LONGEST_PATH} characters without '..'"
     return None
 
 
 def variables(plan: RunPlan | None) -> dict[str, str]:
-    """What the collaborator is told of its plan: nothing, where the image's own counts."""
+    """Return the variables that name the plan; empty if the image's own plan applies."""
     if plan is None:
         return {}
     if plan.text:
@@ -42,16 +42,16 @@ def variables(plan: RunPlan | None) -> dict[str, str]:
 
 
 def annotations(plan: RunPlan | None) -> dict[str, str]:
-    """Of the pod."""
+    """Return the pod's annotations for the plan."""
     return {ANNOTATION: plan.text} if plan is not None and plan.text else {}
 
 
 def volumes(plan: RunPlan | None) -> list[Json]:
-    """Of the pod: none but for a text."""
+    """Return the pod's volumes for the plan; empty unless it is a text."""
     item = {"path": PLAN_FILE, "fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION}']"}}
     return [{"name": "plan", "downwardAPI": {"defaultMode": _READABLE, "items": [item]}}] if annotations(plan) else []
 
 
 def mounts(plan: RunPlan | None) -> list[Json]:
-    """Of the container."""
+    """Return the container's mounts for the plan."""
     return [{"name": "plan", "mountPath": PLAN_FOLDER, "readOnly": True}] if annotations(plan) else []

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from federation.api.collaborator import Collaborator
 from federation.api.dataset import Dataset
 from federation.api.identity import TRUST_BUNDLE
+from federation.kube.actions import Apply, Create
+from federation.kube.kinds import COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY
 from spoke_agent.collaborator.admission import matches
 from spoke_agent.collaborator.container_exit import clean, clean_tail
 from spoke_agent.collaborator.job import CERTIFICATE_SECRET
 from spoke_agent.collaborator.network import destination_of
-from spoke_agent.collaborator.plan import ApplyNetworkPolicy, CreateJob, Observed, plan
+from spoke_agent.collaborator.plan import ObservedCollaborator, plan
 from tests.support.builders.collaborator_objects import SITE, collaborator_json
 from tests.support.builders.site_objects import dataset_json, policy
 
@@ -88,11 +90,11 @@ def planned(spec: dict[str, Any], volume: dict[str, Any], name: str = "fl-digits
     terms = policy(approval="Automatic", images=[PREFIX, PINNED])
     offered = msgspec.convert(dataset_json(spec={"volume": volume, "policy": terms}), Dataset)
     found = offered if asked.spec.dataset == offered.metadata.name else None
-    return list(plan(Observed(asked, found, None, None, ()), SITE, NOW).actions)
+    return list(plan(ObservedCollaborator(asked, found, None, None, ()), SITE, NOW).actions)
 
 
 def jobs(actions: list[Any]) -> list[dict[str, Any]]:
-    return [action.body for action in actions if isinstance(action, CreateJob)]
+    return [action.body for action in actions if isinstance(action, Create) and action.kind is COLLABORATOR_JOB]
 
 
 @settings(max_examples=300)
@@ -150,7 +152,8 @@ def test_a_job_has_no_rights_and_is_confined_before_it_starts(spec: dict[str, An
         names = [each["name"] for each in container["env"]]
         assert len(names) == len(set(names))
         assert {each["name"]: each["value"] for each in container["env"]}["FL_DATA"] == "/data"
-        assert isinstance(actions[0], ApplyNetworkPolicy)
+        assert isinstance(actions[0], Apply)
+        assert actions[0].kind is COLLABORATOR_NETWORK_POLICY
         selector = actions[0].body["spec"]["podSelector"]["matchLabels"]
         assert selector.items() <= body["spec"]["template"]["metadata"]["labels"].items()
         for address in spec["aggregator"]["addresses"] if "aggregator" in spec else ():

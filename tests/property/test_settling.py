@@ -12,19 +12,19 @@ facts = st.dictionaries(st.sampled_from(["cpu", "gpu", "memory"]), st.sampled_fr
 
 
 @given(facts)
-def test_what_was_never_told_is_told_at_once(observed: dict[str, str]) -> None:
+def test_a_missing_claim_is_published_at_once(observed: dict[str, str]) -> None:
     assert settle(observed, {}, {}, NOW).claims == observed
 
 
 @given(facts, facts)
-def test_a_change_that_lasts_is_told_when_it_is_due_and_not_before(
-    told: dict[str, str], observed: dict[str, str]
+def test_a_lasting_change_is_published_when_due_and_not_before(
+    published: dict[str, str], observed: dict[str, str]
 ) -> None:
-    first = settle(observed, told, {}, NOW)
+    first = settle(observed, published, {}, NOW)
     just_before = settle(observed, first.claims, first.waiting, NOW + SETTLING - timedelta(seconds=1))
     then = settle(observed, just_before.claims, just_before.waiting, NOW + SETTLING)
 
-    assert {**first.claims, **told} == {**observed, **told} == dict(first.claims)
+    assert {**first.claims, **published} == {**observed, **published} == dict(first.claims)
     assert just_before.claims == first.claims
     assert then.claims == observed
     assert (then.waiting, then.due) == ({}, None)
@@ -32,16 +32,16 @@ def test_a_change_that_lasts_is_told_when_it_is_due_and_not_before(
 
 
 @given(facts, facts)
-def test_a_change_that_passes_is_never_told(told: dict[str, str], passing: dict[str, str]) -> None:
-    known = {name: value for name, value in passing.items() if name in told}
-    during = settle(known, told, {}, NOW)
-    after = settle(told, during.claims, during.waiting, NOW + SETTLING / 2)
+def test_a_passing_change_is_never_published(published: dict[str, str], passing: dict[str, str]) -> None:
+    known = {name: value for name, value in passing.items() if name in published}
+    during = settle(known, published, {}, NOW)
+    after = settle(published, during.claims, during.waiting, NOW + SETTLING / 2)
     again = settle(known, after.claims, after.waiting, NOW + SETTLING)
 
-    assert during.claims == after.claims == again.claims == told
+    assert during.claims == after.claims == again.claims == published
 
 
-def test_another_change_while_one_waits_begins_to_wait_anew() -> None:
+def test_another_change_restarts_the_wait() -> None:
     first = settle({"cpu": "2"}, {"cpu": "1"}, {}, NOW)
 
     second = settle({"cpu": "3"}, {"cpu": "1"}, first.waiting, NOW + SETTLING)

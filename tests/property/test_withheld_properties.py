@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from federation.api.dataset import DatasetVolume
-from spoke_agent.collaborator.redaction import INSTEAD, Withheld
+from spoke_agent.collaborator.redaction import REPLACEMENT, VolumeRedaction
 from tests.support.builders.collaborator_objects import open_dataset
 
 names = st.text(min_size=4, max_size=20)
@@ -62,9 +62,9 @@ def test_no_string_of_a_volume_gets_through(volume: Any, said: st.DataObject | s
     pieces = st.sampled_from([*named, *map(quoted, named)]) | st.text(max_size=8)
     words = said if isinstance(said, str) else "".join(said.draw(st.lists(pieces, max_size=8)))
 
-    told = Withheld(open_dataset(volume=volume)).out_of(words)
+    told = VolumeRedaction(open_dataset(volume=volume)).redact(words)
 
-    kept = told.split(INSTEAD)
+    kept = told.split(REPLACEMENT)
     assert not [text for text in named for piece in kept if says(piece, text)]
     rest = iter(words)
     assert all(character in rest for character in "".join(kept)), "and nothing is said that was not"

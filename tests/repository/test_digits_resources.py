@@ -8,7 +8,7 @@ import msgspec
 import yaml
 
 from federation.api.dataset import Dataset
-from spoke_agent.claims.validation import refusal_of
+from spoke_agent.claims.validation import dataset_refusal
 
 DIGITS = Path("examples/digits-openfl")
 
@@ -22,7 +22,7 @@ def test_the_dataset_is_sound_and_admits_the_run() -> None:
     dataset = msgspec.convert(resource("dataset.yaml"), Dataset)
     run = resource("federatedlearning.yaml")
 
-    assert refusal_of(dataset, datetime(2030, 1, 1, tzinfo=UTC)) is None
+    assert dataset_refusal(dataset, datetime(2030, 1, 1, tzinfo=UTC)) is None
     assert dataset.metadata.name == run["spec"]["client"]["dataset"]
     assert [pattern.namespace for pattern in dataset.spec.policy.runs] == [run["metadata"]["namespace"]]
     assert run["spec"]["client"]["image"].startswith(dataset.spec.policy.images[0])

@@ -25,7 +25,7 @@ from hub_manager.federated_learning.settings import Limits
 from hub_manager.federated_learning.site import Site
 from reference.resources import RESOURCES
 from runtimes.openfl import plan_settings
-from spoke_agent.claims.validation import refusal_of
+from spoke_agent.claims.validation import dataset_refusal
 from tests.support.api_server.crd_schema import errors_of
 from tests.support.builders.controllers_manifests import FLOWER, OPENFL, README_VARIANT
 from tests.support.builders.models import Held
@@ -55,7 +55,7 @@ def test_every_documented_resource_passes_validation(resource: Json) -> None:
     if resource["kind"] == "FederatedLearning":
         assert faults(run_of(resource), Limits()) == ()
     else:
-        assert refusal_of(msgspec.convert(resource, Dataset), datetime(2030, 1, 1, tzinfo=UTC)) is None
+        assert dataset_refusal(msgspec.convert(resource, Dataset), datetime(2030, 1, 1, tzinfo=UTC)) is None
 
 
 def test_the_schema_check_reports_errors() -> None:

@@ -8,10 +8,10 @@ import msgspec
 from federation.api.collaborator import COLLABORATOR_LABEL, Collaborator
 from federation.api.dataset import Dataset
 from federation.api.kubernetes.site_workloads import CollaboratorPod, SiteJob
-from spoke_agent.collaborator.job import INPUTS_ANNOTATION, RUN_ID_ANNOTATION, Site, inputs_digest
+from spoke_agent.collaborator.job import INPUTS_ANNOTATION, RUN_ID_ANNOTATION, AgentLocation, inputs_digest
 from tests.support.builders.site_objects import dataset_json, policy
 
-SITE = Site(cluster="c1", namespace="agent")
+SITE = AgentLocation(cluster="c1", namespace="agent")
 IMAGE = "registry.example/fl/digits:1"
 AGGREGATOR = {"addresses": ["198.51.100.7:30051"]}
 RUN = {"namespace": "research-a", "name": "digits", "uid": "run-uid", "id": "run-uid-1"}

@@ -16,7 +16,7 @@ from tests.support.fakes.run_world import RunWorld
 
 REQUEST = "f79a3459f9af4794b202f06962b2760d"
 PENDING = (
-    "someone at the site has to approve it: kubectl annotate dataset digits --namespace agent "
+    "an administrator of the site must approve the request: kubectl annotate dataset digits --namespace agent "
     f"approval.federation-ai.open-cluster-management.io/{REQUEST}=approved"
 )
 

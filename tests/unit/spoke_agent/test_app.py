@@ -84,7 +84,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
-async def test_a_dataset_that_is_created_is_claimed_and_one_that_goes_is_withdrawn(world: World) -> None:
+async def test_a_created_dataset_is_claimed_and_a_deleted_one_is_withdrawn(world: World) -> None:
     await world.until(lambda: bool(world.claim_names()))
 
     await world.spoke.create(DATASET, dataset_json("mnist"), namespace="agent")
@@ -148,9 +148,9 @@ async def test_an_agent_that_hears_nothing_any_more_is_neither_ready_nor_in_the_
     alive = world.agent.healthy()
     world.monotonic = 1000.0
 
-    assert "nodes: nothing heard for 200 s" in (deaf or "")
+    assert "nodes: no message from the API server for 200 s" in (deaf or "")
     assert alive is None
-    assert "nothing heard for 1000 s" in (world.agent.healthy() or "")
+    assert "no message from the API server for 1000 s" in (world.agent.healthy() or "")
 
 
 async def test_a_bookmark_is_enough_to_be_heard_by(world: World) -> None:

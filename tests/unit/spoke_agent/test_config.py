@@ -8,7 +8,7 @@ from federation.environment import ConfigError
 from spoke_agent.config import config_from
 
 
-def test_the_cluster_name_is_all_that_it_must_be_told() -> None:
+def test_only_the_cluster_name_is_required() -> None:
     config = config_from({"CLUSTER_NAME": "c1"})
 
     assert config.cluster == "c1"

@@ -5,28 +5,28 @@ from dataclasses import replace
 
 import pytest
 
-from spoke_agent.health import LONG_SILENCE, SILENCE, Vitals, ailments, hopeless
+from spoke_agent.health import LONG_SILENCE, SILENCE, HealthInputs, health_problems, stuck_watch
 
-WELL = Vitals(silence={"datasets": 0.0, "nodes": SILENCE}, claims_applied=True, hub_kubeconfig=True)
+WELL = HealthInputs(silence={"datasets": 0.0, "nodes": SILENCE}, claims_applied=True, hub_kubeconfig=True)
 
 
 def test_a_well_agent_has_no_ailment() -> None:
-    assert ailments(WELL) == ()
-    assert hopeless(WELL) is None
+    assert health_problems(WELL) == ()
+    assert stuck_watch(WELL) is None
 
 
 @pytest.mark.parametrize(
-    ("vitals", "says"),
+    ("health_inputs", "says"),
     [
         (replace(WELL, silence={"datasets": None, "nodes": 0.0}), "datasets: not listed yet"),
-        (replace(WELL, silence={"nodes": SILENCE + 1}), "nodes: nothing heard for 181 s"),
-        (replace(WELL, claims_applied=False), "claims: not all of them are written"),
+        (replace(WELL, silence={"nodes": SILENCE + 1}), "nodes: no message from the API server for 181 s"),
+        (replace(WELL, claims_applied=False), "claims: not all are written"),
         (replace(WELL, hub_kubeconfig=False), "hub: no kubeconfig yet"),
     ],
     ids=["never listed", "silent", "claims unwritten", "no kubeconfig"],
 )
-def test_each_ailment_alone_makes_it_unwell_and_is_named(vitals: Vitals, says: str) -> None:
-    (ailment,) = ailments(vitals)
+def test_each_problem_alone_makes_the_agent_unhealthy_and_is_named(health_inputs: HealthInputs, says: str) -> None:
+    (ailment,) = health_problems(health_inputs)
 
     assert ailment.startswith(says)
 
@@ -43,4 +43,4 @@ def test_each_ailment_alone_makes_it_unwell_and_is_named(vitals: Vitals, says: s
 def test_only_a_watch_that_fell_silent_for_long_is_worth_a_restart(
     silence: Mapping[str, float | None], hope: bool
 ) -> None:
-    assert (hopeless(replace(WELL, silence=silence, claims_applied=False)) is None) == hope
+    assert (stuck_watch(replace(WELL, silence=silence, claims_applied=False)) is None) == hope

@@ -7,25 +7,25 @@ from prometheus_client import CollectorRegistry
 from federation.kube.errors import Unavailable
 from federation.kube.kinds import LEASE
 from federation.kube.resource import Json
-from spoke_agent.health import LEASE_NAME, RENEWAL, RETRY, WATCHFUL, Heartbeat, Vitals
+from spoke_agent.health import LEASE_NAME, RENEWAL, RETRY, UNHEALTHY_INTERVAL, HealthInputs, Heartbeat
 from spoke_agent.metrics import AgentMetrics
 from tests.support.fakes.clock import Clock
 from tests.support.fakes.fake_api import FakeApi
 
 
 class Patient:
-    """An agent's heartbeat, with vitals that a test sets."""
+    """An agent's heartbeat, with health_inputs that a test sets."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.api = FakeApi(now=self.clock)
-        self.vitals = Vitals(silence={"nodes": 0.0}, claims_applied=True, hub_kubeconfig=True)
+        self.health_inputs = HealthInputs(silence={"nodes": 0.0}, claims_applied=True, hub_kubeconfig=True)
         self.role = "first"
         self.heart = Heartbeat(
             self.api,
             "agent",
             "agent-0",
-            vitals=lambda: self.vitals,
+            health_inputs=lambda: self.health_inputs,
             owner=self.owner,
             now=self.clock,
             metrics=AgentMetrics(CollectorRegistry()),
@@ -66,21 +66,21 @@ async def test_the_lease_belongs_to_the_agents_role_and_to_the_one_that_followed
     assert (first, patient.owners()) == (["first"], ["second"])
 
 
-async def test_an_unwell_agent_leaves_its_lease_to_lapse_and_looks_again_soon() -> None:
+async def test_an_unhealthy_agent_does_not_renew_its_lease_and_checks_again_soon() -> None:
     patient = Patient()
     await patient.heart.beat()
-    patient.vitals = Vitals(silence={"nodes": None}, claims_applied=True, hub_kubeconfig=True)
+    patient.health_inputs = HealthInputs(silence={"nodes": None}, claims_applied=True, hub_kubeconfig=True)
     patient.clock.pass_(60)
 
     wait = await patient.heart.beat()
 
-    assert wait == WATCHFUL == timedelta(seconds=1)
+    assert wait == UNHEALTHY_INTERVAL == timedelta(seconds=1)
     assert patient.renewed() == "2030-06-01T00:00:00.000000Z"
 
 
 async def test_an_agent_that_was_never_well_makes_no_lease() -> None:
     patient = Patient()
-    patient.vitals = Vitals(silence={}, claims_applied=False, hub_kubeconfig=False)
+    patient.health_inputs = HealthInputs(silence={}, claims_applied=False, hub_kubeconfig=False)
 
     await patient.heart.beat()
 

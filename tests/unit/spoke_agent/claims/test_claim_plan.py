@@ -9,11 +9,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federation.api.dataset import Dataset
+from federation.api.dataset import Dataset, DatasetStatus
 from federation.api.ocm.claims import CPU_CLAIM, DATASET_CLAIMS, GPU_CLAIM, MEMORY_CLAIM, ClusterClaim, datasets_in
-from spoke_agent.claims.claims import Change, ClaimWrite, Creation, Removal, is_ours, plan_claims
+from federation.kube.actions import Apply, Create, Delete, Patch
+from federation.kube.kinds import CLUSTER_CLAIM
+from federation.kube.resource import Json, ObjectKey
+from spoke_agent.claims.claims import claim_body, is_ours, plan_claims
 from spoke_agent.claims.debounce import SETTLING
-from spoke_agent.claims.plan import Observed, SitePlan, StatusWrite, plan_site
+from spoke_agent.claims.plan import ObservedSite, SiteAction, SitePlan, plan_site
 from tests.support.builders.site_objects import claim, dataset, node, policy
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
@@ -24,37 +27,58 @@ present_claims = st.dictionaries(claim_names, st.tuples(values, st.booleans())).
 )
 
 
-def observed(*, datasets: Iterable[Dataset] = (), claims: Iterable[ClusterClaim] = (), cpu: str = "2") -> Observed:
-    return Observed(tuple(datasets), tuple(claims), (node(cpu=cpu, memory="4Gi"),), waiting={})
+def observed(*, datasets: Iterable[Dataset] = (), claims: Iterable[ClusterClaim] = (), cpu: str = "2") -> ObservedSite:
+    return ObservedSite(tuple(datasets), tuple(claims), (node(cpu=cpu, memory="4Gi"),), waiting={})
 
 
-def after(claims: Iterable[ClusterClaim], writes: Iterable[ClaimWrite]) -> tuple[ClusterClaim, ...]:
-    """The cluster's claims once the writes have taken effect."""
+OWNER: Json = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "name": "agent", "uid": "role-uid"}
+
+
+def creation(name: str, value: str, owner: Json | None = None) -> Create:
+    return Create(CLUSTER_CLAIM, ObjectKey("", name), claim_body(name, value, owner))
+
+
+def claim_writes(plan: SitePlan) -> tuple[SiteAction, ...]:
+    return tuple(action for action in plan.reconcile.actions if not isinstance(action, Apply))
+
+
+def written_names(plan: SitePlan) -> list[str]:
+    return [action.key.name for action in claim_writes(plan)]
+
+
+def statuses(plan: SitePlan) -> dict[str, DatasetStatus]:
+    return {
+        action.key.name: msgspec.convert(action.body["status"], DatasetStatus)
+        for action in plan.reconcile.actions
+        if isinstance(action, Apply)
+    }
+
+
+def after(claims: Iterable[ClusterClaim], writes: Iterable[SiteAction]) -> tuple[ClusterClaim, ...]:
+    """Return the cluster's claims once the writes have taken effect."""
     world = {each.metadata.name: each for each in claims}
     for write in writes:
+        name = write.key.name
         match write:
-            case Creation(name, value):
+            case Create(body=body):
                 assert name not in world
-                world[name] = claim(name, value)
-            case Change(name, value):
-                world[name] = claim(name, value)
-            case Removal(name):
+                world[name] = claim(name, body["spec"]["value"])
+            case Patch(patch=patch):
+                world[name] = claim(name, patch["spec"]["value"])
+            case Delete():
                 del world[name]
     return tuple(world.values())
 
 
-def with_statuses(datasets: Iterable[Dataset], statuses: Iterable[StatusWrite]) -> tuple[Dataset, ...]:
-    written = {each.name: each.status for each in statuses}
-    return tuple(
-        msgspec.structs.replace(each, status=written.get(each.metadata.name, each.status)) for each in datasets
-    )
-
-
-def carried_out(before: Observed, plan: SitePlan) -> Observed:
+def carried_out(before: ObservedSite, plan: SitePlan) -> ObservedSite:
+    written = statuses(plan)
     return replace(
         before,
-        claims=after(before.claims, plan.writes),
-        datasets=with_statuses(before.datasets, plan.statuses),
+        claims=after(before.claims, claim_writes(plan)),
+        datasets=tuple(
+            msgspec.structs.replace(each, status=written.get(each.metadata.name, each.status))
+            for each in before.datasets
+        ),
         waiting=plan.waiting,
     )
 
@@ -66,14 +90,18 @@ def test_creates_what_is_missing_changes_what_differs_and_removes_what_nobody_wa
         claim("stale", uid="u"),
     ]
 
-    plan = plan_claims({"same": "1", "other": "2", "new": "3"}, present)
+    plan = plan_claims({"same": "1", "other": "2", "new": "3"}, present, None)
 
-    assert plan.writes == (Creation("new", "3"), Change("other", "2", "7"), Removal("stale", "u"))
+    assert plan.writes == (
+        creation("new", "3"),
+        Patch(CLUSTER_CLAIM, ObjectKey("", "other"), {"metadata": {"resourceVersion": "7"}, "spec": {"value": "2"}}),
+        Delete(CLUSTER_CLAIM, ObjectKey("", "stale"), "u"),
+    )
     assert plan.foreign == ()
 
 
 def test_a_claim_of_our_name_that_another_made_is_reported_and_left_alone() -> None:
-    plan = plan_claims({CPU_CLAIM: "2"}, [claim(CPU_CLAIM, "64", ours=False)])
+    plan = plan_claims({CPU_CLAIM: "2"}, [claim(CPU_CLAIM, "64", ours=False)], None)
 
     assert (plan.writes, plan.foreign) == ((), (CPU_CLAIM,))
 
@@ -87,14 +115,14 @@ def test_a_label_of_the_same_key_with_another_value_does_not_make_a_claim_ours()
 def test_a_claim_that_is_going_already_is_not_written_again() -> None:
     going = claim("a", "1", deletionTimestamp="2030-01-01T00:00:00Z")
 
-    assert plan_claims({}, [going]).writes == plan_claims({"a": "2"}, [going]).writes == ()
+    assert plan_claims({}, [going], None).writes == plan_claims({"a": "2"}, [going], None).writes == ()
 
 
 @given(st.dictionaries(claim_names, values), present_claims)
 def test_only_ours_are_touched_and_once_written_nothing_is_left_to_write(
     desired: dict[str, str], present: list[ClusterClaim]
 ) -> None:
-    plan = plan_claims(desired, present)
+    plan = plan_claims(desired, present, None)
 
     theirs = [each for each in present if not is_ours(each)]
     world = after(present, plan.writes)
@@ -102,39 +130,48 @@ def test_only_ours_are_touched_and_once_written_nothing_is_left_to_write(
     assert {each.metadata.name: each.spec.value for each in world if is_ours(each)} == {
         name: value for name, value in desired.items() if name not in {each.metadata.name for each in theirs}
     }
-    assert plan_claims(desired, world).writes == ()
+    assert plan_claims(desired, world, None).writes == ()
 
 
-def test_a_new_site_says_everything_at_once() -> None:
+def test_new_claims_have_the_observed_owner() -> None:
+    plan = plan_site(replace(observed(), owner=OWNER), NOW)
+
+    assert plan.needs_owner
+    assert claim_writes(plan)[0] == creation(CPU_CLAIM, "2", OWNER)
+
+
+def test_a_new_site_publishes_everything_at_once() -> None:
     plan = plan_site(observed(datasets=[dataset("mnist")]), NOW)
 
-    assert plan.writes == (
-        Creation(CPU_CLAIM, "2"),
-        Creation(DATASET_CLAIMS[0], '{"mnist":{"rows":60000}}'),
-        Creation(GPU_CLAIM, "0"),
-        Creation(MEMORY_CLAIM, "4"),
+    assert claim_writes(plan) == (
+        creation(CPU_CLAIM, "2"),
+        creation(DATASET_CLAIMS[0], '{"mnist":{"rows":60000}}'),
+        creation(GPU_CLAIM, "0"),
+        creation(MEMORY_CLAIM, "4"),
     )
     assert plan.published == 1
-    assert [(write.name, write.status.conditions[0].status) for write in plan.statuses] == [("mnist", "True")]
+    assert {name: status.conditions[0].status for name, status in statuses(plan).items()} == {"mnist": "True"}
 
 
-def test_a_dataset_that_goes_is_unpublished_at_once_though_capacity_waits() -> None:
+def test_a_deleted_dataset_is_unpublished_at_once_while_capacity_waits() -> None:
     told = carried_out(before := observed(datasets=[dataset("mnist")]), plan_site(before, NOW))
 
     plan = plan_site(replace(told, datasets=(), nodes=(node(cpu="1", memory="4Gi"),)), NOW)
 
-    assert [write.name for write in plan.writes] == [DATASET_CLAIMS[0]]
-    assert plan.due == NOW + SETTLING
+    assert written_names(plan) == [DATASET_CLAIMS[0]]
+    assert plan.reconcile.requeue_after == SETTLING.total_seconds()
 
 
-def test_a_capacity_that_changed_for_long_enough_is_told() -> None:
+def test_a_lasting_change_of_capacity_is_published() -> None:
     told = carried_out(before := observed(), plan_site(before, NOW))
     shrunk = replace(told, nodes=(node(cpu="1", memory="4Gi"),))
 
     waiting = carried_out(shrunk, plan_site(shrunk, NOW))
     plan = plan_site(waiting, NOW + SETTLING)
 
-    assert [(write.name, write.value) for write in plan.writes if isinstance(write, Change)] == [(CPU_CLAIM, "1")]
+    assert [(w.key.name, w.patch["spec"]["value"]) for w in claim_writes(plan) if isinstance(w, Patch)] == [
+        (CPU_CLAIM, "1")
+    ]
 
 
 def test_a_dataset_expires_by_time_alone() -> None:
@@ -145,11 +182,11 @@ def test_a_dataset_expires_by_time_alone() -> None:
 
     plan = plan_site(told, end)
 
-    assert first.due == end
-    assert [write.name for write in plan.writes] == [DATASET_CLAIMS[0]]
-    (status,) = plan.statuses
-    assert (status.status.conditions[0].status, status.status.conditions[0].reason) == ("False", "Expired")
-    assert status.status.conditions[0].last_transition_time == "2030-06-01T01:00:00Z"
+    assert first.reconcile.requeue_after == 3600
+    assert written_names(plan) == [DATASET_CLAIMS[0]]
+    status = statuses(plan)["mnist"]
+    assert (status.conditions[0].status, status.conditions[0].reason) == ("False", "Expired")
+    assert status.conditions[0].last_transition_time == "2030-06-01T01:00:00Z"
 
 
 def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
@@ -158,10 +195,10 @@ def test_a_condition_keeps_its_time_while_its_status_stays() -> None:
     edited = dataset("mnist", spec={"policy": policy(images=[])}, generation=2)
     edited = msgspec.structs.replace(edited, status=told.datasets[0].status)
 
-    (status,) = plan_site(replace(told, datasets=(edited,)), NOW + timedelta(hours=1)).statuses
+    status = statuses(plan_site(replace(told, datasets=(edited,)), NOW + timedelta(hours=1)))["mnist"]
 
-    assert status.status.conditions[0].last_transition_time == "2030-06-01T00:00:00Z"
-    assert status.status.conditions[0].observed_generation == status.status.observed_generation == 2
+    assert status.conditions[0].last_transition_time == "2030-06-01T00:00:00Z"
+    assert status.conditions[0].observed_generation == status.observed_generation == 2
 
 
 def test_conditions_that_others_wrote_on_a_dataset_cause_no_write() -> None:
@@ -171,14 +208,14 @@ def test_conditions_that_others_wrote_on_a_dataset_cause_no_write() -> None:
     mine = msgspec.to_builtins(told.datasets[0])
     mine["status"]["conditions"] = [other, *mine["status"]["conditions"]]
 
-    assert plan_site(replace(told, datasets=(msgspec.convert(mine, Dataset),)), NOW).statuses == ()
+    assert statuses(plan_site(replace(told, datasets=(msgspec.convert(mine, Dataset),)), NOW)) == {}
 
 
 def test_anothers_claim_in_the_place_of_ours_is_named_and_the_datasets_go_elsewhere() -> None:
     plan = plan_site(observed(datasets=[dataset()], claims=[claim(DATASET_CLAIMS[0], "x", ours=False)]), NOW)
 
     assert plan.foreign == (DATASET_CLAIMS[0],)
-    assert DATASET_CLAIMS[1] in [write.name for write in plan.writes]
+    assert DATASET_CLAIMS[1] in written_names(plan)
 
 
 specs = st.sampled_from(
@@ -199,7 +236,7 @@ def test_a_plan_carried_out_leaves_nothing_to_do_but_what_waits(
     later = carried_out(told, plan_site(told, NOW + SETTLING))
     last = plan_site(later, NOW + SETTLING)
 
-    assert (last.writes, last.statuses, last.waiting) == ((), (), {})
+    assert (last.reconcile.actions, last.waiting) == ((), {})
 
 
 @given(site_datasets, present_claims, st.data())
@@ -208,9 +245,10 @@ def test_a_crash_after_any_write_converges_to_the_same_claims(
 ) -> None:
     before = observed(datasets=datasets, claims=claims)
     plan = plan_site(before, NOW)
-    done = data.draw(st.integers(0, len(plan.writes)))
+    writes = claim_writes(plan)
+    done = data.draw(st.integers(0, len(writes)))
 
-    cut = replace(before, claims=after(before.claims, plan.writes[:done]))
+    cut = replace(before, claims=after(before.claims, writes[:done]))
     recovered = carried_out(cut, plan_site(cut, NOW))
 
     undisturbed = carried_out(before, plan)

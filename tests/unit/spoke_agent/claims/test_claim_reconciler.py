@@ -76,7 +76,7 @@ class Site:
 CAPACITY = {CPU_CLAIM: "2", MEMORY_CLAIM: "4", GPU_CLAIM: "0"}
 
 
-async def test_a_dataset_becomes_a_claim_and_its_status_says_so() -> None:
+async def test_a_dataset_becomes_a_claim_and_its_status_reports_it() -> None:
     site = Site()
     site.offer("mnist")
 
@@ -140,7 +140,7 @@ async def test_anothers_claims_stay_as_they_are() -> None:
     assert site.sample("federated_learning_agent_foreign_claims") == 2
 
 
-async def test_a_capacity_that_changes_is_told_only_after_it_has_lasted() -> None:
+async def test_a_change_of_capacity_is_published_only_after_it_has_lasted() -> None:
     site = Site()
     await site.look()
     site.nodes = []
@@ -197,7 +197,7 @@ async def test_a_claim_changed_in_the_meantime_is_looked_at_again_before_it_is_w
     assert not site.reconciler.applied
 
 
-async def test_a_write_that_fails_leaves_the_agent_unwell_until_one_succeeds() -> None:
+async def test_a_failed_write_makes_the_agent_unhealthy_until_one_succeeds() -> None:
     site = Site()
     await site.look()
     site.offer("mnist")
@@ -226,7 +226,7 @@ async def test_rights_that_are_missing_are_waited_for() -> None:
 
 
 @pytest.mark.parametrize("n_writes", range(1, 8))
-async def test_an_agent_killed_after_any_write_is_made_good_by_the_next(n_writes: int) -> None:
+async def test_the_next_agent_recovers_from_a_crash_after_any_write(n_writes: int) -> None:
     undisturbed, killed = Site(), Site()
     for site in (undisturbed, killed):
         site.offer("mnist")

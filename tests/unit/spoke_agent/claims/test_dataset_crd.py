@@ -42,7 +42,7 @@ def test_it_has_the_fields_of_the_structs_and_no_others(schema: dict[str, Any], 
     assert shape_of_schema(schema) == shape_of_struct(struct)
 
 
-def test_every_rule_says_how_to_mend_what_it_refuses() -> None:
+def test_every_rule_has_a_message_with_the_remedy() -> None:
     rules = [rule for schema in walk(SCHEMA) for rule in schema.get("x-kubernetes-validations", [])]
 
     assert len(rules) >= 7

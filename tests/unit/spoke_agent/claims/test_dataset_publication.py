@@ -7,7 +7,7 @@ import pytest
 
 from federation.api.ocm.claims import DATASET_CLAIMS, datasets_in
 from spoke_agent.claims.datasets import Publication, publish, published_condition
-from spoke_agent.claims.validation import Reason, refusal_of
+from spoke_agent.claims.validation import DatasetReason, dataset_refusal
 from tests.support.builders.site_objects import DIGEST, dataset, policy
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
@@ -32,70 +32,92 @@ def test_publishes_the_name_and_the_attributes_and_nothing_of_volume_or_policy()
 @pytest.mark.parametrize(
     ("spec", "reason", "remedy"),
     [
-        pytest.param({"volume": {}}, Reason.INVALID_VOLUME, "exactly one", id="no source"),
+        pytest.param({"volume": {}}, DatasetReason.INVALID_VOLUME, "exactly one", id="no source"),
         pytest.param(
             {"volume": {"configMap": {"name": "a"}, "secret": {"secretName": "b"}}},
-            Reason.INVALID_VOLUME,
+            DatasetReason.INVALID_VOLUME,
             "exactly one",
             id="two sources",
         ),
-        pytest.param({"volume": {"hostPath": {"path": "srv"}}}, Reason.INVALID_VOLUME, "absolute", id="relative path"),
         pytest.param(
-            {"volume": {"hostPath": {"path": "/srv/../etc"}}}, Reason.INVALID_VOLUME, "absolute", id="path upwards"
+            {"volume": {"hostPath": {"path": "srv"}}}, DatasetReason.INVALID_VOLUME, "absolute", id="relative path"
+        ),
+        pytest.param(
+            {"volume": {"hostPath": {"path": "/srv/../etc"}}},
+            DatasetReason.INVALID_VOLUME,
+            "absolute",
+            id="path upwards",
         ),
         pytest.param(
             {"volume": {"configMap": {"name": "a"}, "subPath": "../b"}},
-            Reason.INVALID_VOLUME,
+            DatasetReason.INVALID_VOLUME,
             "relative path",
             id="subPath upwards",
         ),
         pytest.param(
             {"volume": {"configMap": {"name": "a"}, "subPath": "/b"}},
-            Reason.INVALID_VOLUME,
+            DatasetReason.INVALID_VOLUME,
             "relative path",
             id="absolute subPath",
         ),
-        pytest.param({"volume": {"persistentVolumeClaim": {}}}, Reason.INVALID_VOLUME, "name the", id="nameless claim"),
-        pytest.param({"volume": {"csi": {}}}, Reason.INVALID_VOLUME, "name the", id="no CSI driver"),
-        pytest.param({"attributes": {"rows": -1}}, Reason.INVALID_ATTRIBUTES, "rows", id="negative rows"),
-        pytest.param({"attributes": {"rows": 2**53 + 1}}, Reason.INVALID_ATTRIBUTES, "rows", id="inexact rows"),
-        pytest.param({"attributes": {"schemaDigest": "sha256:ab"}}, Reason.INVALID_ATTRIBUTES, "64", id="short digest"),
         pytest.param(
-            {"attributes": {"labels": {"a": 'x" || true'}}}, Reason.INVALID_ATTRIBUTES, "letters", id="label value"
+            {"volume": {"persistentVolumeClaim": {}}}, DatasetReason.INVALID_VOLUME, "name the", id="nameless claim"
         ),
-        pytest.param({"attributes": {"labels": {"": "x"}}}, Reason.INVALID_ATTRIBUTES, "letters", id="label key"),
+        pytest.param({"volume": {"csi": {}}}, DatasetReason.INVALID_VOLUME, "name the", id="no CSI driver"),
+        pytest.param({"attributes": {"rows": -1}}, DatasetReason.INVALID_ATTRIBUTES, "rows", id="negative rows"),
+        pytest.param({"attributes": {"rows": 2**53 + 1}}, DatasetReason.INVALID_ATTRIBUTES, "rows", id="inexact rows"),
+        pytest.param(
+            {"attributes": {"schemaDigest": "sha256:ab"}}, DatasetReason.INVALID_ATTRIBUTES, "64", id="short digest"
+        ),
+        pytest.param(
+            {"attributes": {"labels": {"a": 'x" || true'}}},
+            DatasetReason.INVALID_ATTRIBUTES,
+            "letters",
+            id="label value",
+        ),
+        pytest.param(
+            {"attributes": {"labels": {"": "x"}}}, DatasetReason.INVALID_ATTRIBUTES, "letters", id="label key"
+        ),
         pytest.param(
             {"attributes": {"labels": {f"k{n}": "v" for n in range(9)}}},
-            Reason.INVALID_ATTRIBUTES,
+            DatasetReason.INVALID_ATTRIBUTES,
             "at most 8",
             id="many labels",
         ),
-        pytest.param({"policy": policy(runs=[])}, Reason.INVALID_POLICY, "runs", id="nobody may"),
-        pytest.param({"policy": policy(runs=[{"name": "a"}])}, Reason.INVALID_POLICY, "runs", id="no namespace"),
-        pytest.param({"policy": policy(images=[])}, Reason.INVALID_POLICY, "images", id="no image"),
+        pytest.param({"policy": policy(runs=[])}, DatasetReason.INVALID_POLICY, "runs", id="nobody may"),
+        pytest.param({"policy": policy(runs=[{"name": "a"}])}, DatasetReason.INVALID_POLICY, "runs", id="no namespace"),
+        pytest.param({"policy": policy(images=[])}, DatasetReason.INVALID_POLICY, "images", id="no image"),
         pytest.param(
-            {"policy": policy(images=["registry.example/fl"])}, Reason.INVALID_POLICY, "images", id="open-ended prefix"
+            {"policy": policy(images=["registry.example/fl"])},
+            DatasetReason.INVALID_POLICY,
+            "images",
+            id="open-ended prefix",
         ),
         pytest.param(
-            {"policy": policy(images=["registry.example/fl:v1"])}, Reason.INVALID_POLICY, "images", id="image by tag"
+            {"policy": policy(images=["registry.example/fl:v1"])},
+            DatasetReason.INVALID_POLICY,
+            "images",
+            id="image by tag",
         ),
-        pytest.param({"policy": policy(approval="Maybe")}, Reason.INVALID_POLICY, "approval", id="approval"),
-        pytest.param({"policy": policy(expiresAt="soon")}, Reason.INVALID_POLICY, "expiresAt", id="no time"),
+        pytest.param({"policy": policy(approval="Maybe")}, DatasetReason.INVALID_POLICY, "approval", id="approval"),
+        pytest.param({"policy": policy(expiresAt="soon")}, DatasetReason.INVALID_POLICY, "expiresAt", id="no time"),
         pytest.param(
-            {"policy": policy(expiresAt="2031-01-01T00:00:00")}, Reason.INVALID_POLICY, "offset", id="no offset"
+            {"policy": policy(expiresAt="2031-01-01T00:00:00")}, DatasetReason.INVALID_POLICY, "offset", id="no offset"
         ),
         pytest.param(
-            {"policy": policy(expiresAt="2030-06-01T00:00:00Z")}, Reason.EXPIRED, "has passed", id="expired now"
+            {"policy": policy(expiresAt="2030-06-01T00:00:00Z")}, DatasetReason.EXPIRED, "has passed", id="expired now"
         ),
         pytest.param(
             {"policy": policy(expiresAt="2030-06-01T01:59:59+02:00")},
-            Reason.EXPIRED,
+            DatasetReason.EXPIRED,
             "has passed",
             id="expired by zone",
         ),
     ],
 )
-def test_keeps_back_an_unsound_dataset_and_says_why(spec: dict[str, Any], reason: Reason, remedy: str) -> None:
+def test_rejects_an_invalid_dataset_with_reason_and_remedy(
+    spec: dict[str, Any], reason: DatasetReason, remedy: str
+) -> None:
     unsound = dataset("bad", spec=spec, generation=3)
 
     result = published(unsound, dataset("good"))
@@ -122,15 +144,15 @@ def test_keeps_back_an_unsound_dataset_and_says_why(spec: dict[str, Any], reason
     ],
 )
 def test_every_sound_form_is_published(spec: dict[str, Any]) -> None:
-    assert refusal_of(dataset(spec=spec), NOW) is None
+    assert dataset_refusal(dataset(spec=spec), NOW) is None
 
 
 def test_a_name_with_a_dot_and_a_deletion_under_way_are_kept_back() -> None:
     result = published(dataset("a.b"), dataset("going", deletionTimestamp="2030-06-01T00:00:00Z"))
 
     assert {name: refusal.reason for name, refusal in result.refusals.items()} == {
-        "a.b": Reason.INVALID_NAME,
-        "going": Reason.DELETING,
+        "a.b": DatasetReason.INVALID_NAME,
+        "going": DatasetReason.DELETING,
     }
     assert result.claims == {}
 
@@ -147,7 +169,7 @@ def test_the_next_expiry_is_when_it_is_due_again() -> None:
     assert published(dataset()).due is None
 
 
-def test_when_the_claims_are_full_the_older_datasets_stay_and_the_newcomer_is_told() -> None:
+def test_full_claims_keep_the_older_datasets_and_reject_the_new_one() -> None:
     old = [dataset(f"{n:060d}", creationTimestamp="2030-01-01T00:00:00Z") for n in range(104)]
     newcomer = dataset("a" * 60, creationTimestamp="2030-02-01T00:00:00Z")
 
@@ -157,7 +179,7 @@ def test_when_the_claims_are_full_the_older_datasets_stay_and_the_newcomer_is_to
     assert len(full.claims) == len(DATASET_CLAIMS)
     assert full.refusals == {}
     assert result.claims == full.claims
-    assert result.refusals[newcomer.metadata.name].reason == Reason.NO_ROOM
+    assert result.refusals[newcomer.metadata.name].reason == DatasetReason.NO_ROOM
 
 
 def test_when_nothing_was_published_yet_age_decides_and_not_the_name() -> None:

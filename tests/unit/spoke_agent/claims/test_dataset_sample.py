@@ -7,7 +7,7 @@ import msgspec
 import yaml
 
 from federation.api.dataset import Dataset
-from spoke_agent.claims.validation import refusal_of
+from spoke_agent.claims.validation import dataset_refusal
 
 
 def test_the_sample_is_sound() -> None:
@@ -16,4 +16,4 @@ def test_the_sample_is_sound() -> None:
     )
 
     assert sample.spec.volume.sources
-    assert refusal_of(sample, datetime(2030, 1, 1, tzinfo=UTC)) is None
+    assert dataset_refusal(sample, datetime(2030, 1, 1, tzinfo=UTC)) is None

@@ -69,7 +69,7 @@ def test_what_it_defaults_is_what_the_structs_default() -> None:
     assert SPEC["aggregator"]["properties"]["patienceSeconds"]["default"] == DEFAULT_PATIENCE
 
 
-def test_every_rule_says_how_to_mend_what_it_refuses() -> None:
+def test_every_rule_has_a_message_with_the_remedy() -> None:
     rules = [rule for schema in walk(SCHEMA) for rule in schema.get("x-kubernetes-validations", [])]
 
     assert len(rules) >= 8

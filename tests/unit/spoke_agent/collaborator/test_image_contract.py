@@ -36,7 +36,7 @@ def test_the_runtime_takes_the_environment_that_the_agent_gives() -> None:
     ],
     ids=["the image's own", "another of the image", "the hub's"],
 )
-def test_the_runtime_goes_by_the_plan_that_the_agent_names(plan: dict[str, str] | None, file: str) -> None:
+def test_the_runtime_uses_the_plan_that_the_agent_names(plan: dict[str, str] | None, file: str) -> None:
     body = job(collaborator(plan=plan), ADDRESS, open_dataset(), SITE, remaining=None)
     container = body["spec"]["template"]["spec"]["containers"][0]
 
@@ -45,7 +45,7 @@ def test_the_runtime_goes_by_the_plan_that_the_agent_names(plan: dict[str, str] 
     assert config.workspace.plan == Path(file)
 
 
-def test_the_agent_tries_again_what_the_runtime_says_is_worth_it() -> None:
+def test_the_job_retries_the_failures_that_the_runtime_calls_transient() -> None:
     worth_it = {ExitCode.DONE, ExitCode.INTERNAL, ExitCode.AGGREGATOR_LOST, ExitCode.TERMINATED}
 
     assert set(FATAL_EXITS) == {code.value for code in set(ExitCode) - worth_it}

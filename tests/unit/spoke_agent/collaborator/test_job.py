@@ -106,7 +106,7 @@ def test_the_certificate_and_the_authorities_are_those_that_the_add_on_deploys()
     ]
 
 
-def test_it_is_told_what_the_image_contract_says() -> None:
+def test_the_job_sets_the_variables_of_the_image_contract() -> None:
     told = variables(rendered(env=[{"name": "HOME", "value": "/nowhere"}, {"name": "SEED", "value": "7"}]))
 
     assert told == {
@@ -200,7 +200,7 @@ def test_it_ends_by_the_runs_deadline_and_the_datasets_expiry(
     assert body["spec"].get("activeDeadlineSeconds") == expected
 
 
-def test_it_is_the_collaborators_and_goes_with_it() -> None:
+def test_the_collaborator_owns_the_job() -> None:
     for body in (rendered(), network_policy(collaborator(), ADDRESS, SITE)):
         metadata = body["metadata"]
         assert (metadata["namespace"], metadata["name"]) == ("agent", "fl-digits")

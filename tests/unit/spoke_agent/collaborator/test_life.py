@@ -10,7 +10,7 @@ from tests.support.builders.collaborator_objects import RUN, told
 from tests.support.fakes.collaborator_world import KEY, World, a_pod_without_its_job
 
 
-async def test_nothing_starts_before_the_run_has_an_aggregator_but_the_site_says_that_it_takes_part() -> None:
+async def test_without_an_aggregator_nothing_starts_and_the_status_is_accepted() -> None:
     world = World()
     world.ask(aggregator=None)
 
@@ -32,7 +32,7 @@ async def test_it_starts_confined_once_the_aggregator_is_named() -> None:
     assert world.status.state == "Starting"
 
 
-async def test_a_refused_request_starts_nothing_and_says_why() -> None:
+async def test_a_rejected_request_starts_nothing_and_reports_the_reason() -> None:
     world = World(images=["registry.example/other/"])
     world.ask()
 
@@ -105,7 +105,7 @@ async def test_a_dataset_that_expires_later_lets_its_job_run_on() -> None:
     assert world.status.state == "Starting"
 
 
-async def test_time_alone_makes_no_job_anew_and_a_later_expiry_none_that_has_ended() -> None:
+async def test_neither_time_nor_a_later_expiry_replaces_an_ended_job() -> None:
     world = World(expiresAt="2030-06-01T00:01:00Z")
     world.ask()
     await world.settle()
@@ -154,7 +154,7 @@ async def test_a_pod_of_an_earlier_collaborator_of_the_name_is_waited_for() -> N
     assert world.raw(COLLABORATOR_JOB) is not None
 
 
-async def test_another_address_makes_the_job_anew_after_the_old_pod_is_gone() -> None:
+async def test_another_address_replaces_the_job_after_the_old_pod_is_gone() -> None:
     world = World()
     world.ask()
     await world.settle()
@@ -192,7 +192,7 @@ async def test_a_failure_reaches_the_status_with_file_and_line_and_is_not_tried_
     assert sum(call.verb == "delete" for call in world.api.calls) == 0
 
 
-async def test_another_attempt_at_the_run_starts_anew_after_an_end() -> None:
+async def test_another_attempt_replaces_an_ended_job() -> None:
     world = World()
     world.ask()
     await world.settle()
@@ -224,7 +224,7 @@ async def test_taking_the_address_away_stops_it() -> None:
     assert world.raw(COLLABORATOR_NETWORK_POLICY) is None
 
 
-async def test_what_was_made_goes_with_the_collaborator() -> None:
+async def test_owned_objects_are_deleted_with_the_collaborator() -> None:
     world = World()
     world.ask()
     await world.settle()

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from federation.api.collaborator import APPROVAL_PREFIX, APPROVED
-from spoke_agent.collaborator.admission import Accepted, Pending, Reason, Refused, approval_of, judge, matches
+from spoke_agent.collaborator.admission import (
+    AdmissionReason,
+    RequestAccepted,
+    RequestPending,
+    RequestRejected,
+    approval_of,
+    matches,
+    review_request,
+)
 from tests.support.builders.collaborator_objects import AGGREGATOR, RUN, collaborator, open_dataset
 
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
@@ -14,44 +22,50 @@ DIGEST = "sha256:" + "a" * 64
 
 
 def test_accepts_what_meets_every_term() -> None:
-    verdict = judge(collaborator(), open_dataset(expiresAt="2030-06-02T00:00:00Z"), NOW)
+    verdict = review_request(collaborator(), open_dataset(expiresAt="2030-06-02T00:00:00Z"), NOW)
 
-    assert isinstance(verdict, Accepted)
+    assert isinstance(verdict, RequestAccepted)
     assert verdict.until == datetime(2030, 6, 2, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
     ("asked", "reason", "words"),
     [
-        ({"name": "a.b"}, Reason.INVALID_NAME, "metadata.name"),
-        ({"run": {**RUN, "name": "a.b"}}, Reason.INVALID_RUN, "spec.run"),
-        ({"run": {**RUN, "namespace": ""}}, Reason.INVALID_RUN, "spec.run"),
-        ({"run": {**RUN, "uid": ""}}, Reason.INVALID_RUN, "uid"),
-        ({"run": {**RUN, "id": "a\nb"}}, Reason.INVALID_RUN, "id"),
-        ({"image": "digits:1"}, Reason.INVALID_IMAGE, "REGISTRY/PATH"),
-        ({"image": "registry.example/fl/../evil/x"}, Reason.INVALID_IMAGE, "REGISTRY/PATH"),
-        ({"env": [{"name": "1A"}]}, Reason.INVALID_ENVIRONMENT, "letters, digits"),
-        ({"env": [{"name": "FL_DATA", "value": "/"}]}, Reason.INVALID_ENVIRONMENT, "another prefix"),
-        ({"env": [{"name": "A"}, {"name": "A"}]}, Reason.INVALID_ENVIRONMENT, "once"),
-        ({"plan": {}}, Reason.INVALID_PLAN, "either file or text"),
-        ({"plan": {"file": "a", "text": "b"}}, Reason.INVALID_PLAN, "either file or text"),
-        ({"plan": {"file": "/data/plan.yaml"}}, Reason.INVALID_PLAN, "relative path"),
-        ({"plan": {"file": "plan/../../tls/tls.key"}}, Reason.INVALID_PLAN, "without '..'"),
-        ({"plan": {"text": "é" * (64 * 1024) + "x"}}, Reason.INVALID_PLAN, "131072 bytes"),
-        ({"resources": {"requests": {"cpu": "much"}}}, Reason.INVALID_RESOURCES, "no quantity"),
-        ({"resources": {"limits": {"cpu": "-1"}}}, Reason.INVALID_RESOURCES, "no less than 0"),
-        ({"resources": {"limits": {"a b": "1"}}}, Reason.INVALID_RESOURCES, "name of a resource"),
-        ({"resources": {"requests": {"cpu": 2}, "limits": {"cpu": "1"}}}, Reason.INVALID_RESOURCES, "no more than"),
-        ({"aggregator": {"addresses": []}}, Reason.INVALID_AGGREGATOR, "write an address"),
-        ({"aggregator": {"addresses": ["169.254.169.254:80"]}}, Reason.INVALID_AGGREGATOR, "outside"),
-        ({"aggregator": {**AGGREGATOR, "patienceSeconds": 0}}, Reason.INVALID_AGGREGATOR, "patienceSeconds"),
-        ({"activeDeadlineSeconds": 0}, Reason.INVALID_AGGREGATOR, "activeDeadlineSeconds"),
+        ({"name": "a.b"}, AdmissionReason.INVALID_NAME, "metadata.name"),
+        ({"run": {**RUN, "name": "a.b"}}, AdmissionReason.INVALID_RUN, "spec.run"),
+        ({"run": {**RUN, "namespace": ""}}, AdmissionReason.INVALID_RUN, "spec.run"),
+        ({"run": {**RUN, "uid": ""}}, AdmissionReason.INVALID_RUN, "uid"),
+        ({"run": {**RUN, "id": "a\nb"}}, AdmissionReason.INVALID_RUN, "id"),
+        ({"image": "digits:1"}, AdmissionReason.INVALID_IMAGE, "REGISTRY/PATH"),
+        ({"image": "registry.example/fl/../evil/x"}, AdmissionReason.INVALID_IMAGE, "REGISTRY/PATH"),
+        ({"env": [{"name": "1A"}]}, AdmissionReason.INVALID_ENVIRONMENT, "letters, digits"),
+        ({"env": [{"name": "FL_DATA", "value": "/"}]}, AdmissionReason.INVALID_ENVIRONMENT, "another prefix"),
+        ({"env": [{"name": "A"}, {"name": "A"}]}, AdmissionReason.INVALID_ENVIRONMENT, "once"),
+        ({"plan": {}}, AdmissionReason.INVALID_PLAN, "either file or text"),
+        ({"plan": {"file": "a", "text": "b"}}, AdmissionReason.INVALID_PLAN, "either file or text"),
+        ({"plan": {"file": "/data/plan.yaml"}}, AdmissionReason.INVALID_PLAN, "relative path"),
+        ({"plan": {"file": "plan/../../tls/tls.key"}}, AdmissionReason.INVALID_PLAN, "without '..'"),
+        ({"plan": {"text": "é" * (64 * 1024) + "x"}}, AdmissionReason.INVALID_PLAN, "131072 bytes"),
+        ({"resources": {"requests": {"cpu": "much"}}}, AdmissionReason.INVALID_RESOURCES, "no quantity"),
+        ({"resources": {"limits": {"cpu": "-1"}}}, AdmissionReason.INVALID_RESOURCES, "at least 0"),
+        ({"resources": {"limits": {"a b": "1"}}}, AdmissionReason.INVALID_RESOURCES, "valid resource name"),
+        (
+            {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": "1"}}},
+            AdmissionReason.INVALID_RESOURCES,
+            "at most the limit",
+        ),
+        ({"aggregator": {"addresses": []}}, AdmissionReason.INVALID_AGGREGATOR, "set an address"),
+        ({"aggregator": {"addresses": ["169.254.169.254:80"]}}, AdmissionReason.INVALID_AGGREGATOR, "outside"),
+        ({"aggregator": {**AGGREGATOR, "patienceSeconds": 0}}, AdmissionReason.INVALID_AGGREGATOR, "patienceSeconds"),
+        ({"activeDeadlineSeconds": 0}, AdmissionReason.INVALID_AGGREGATOR, "activeDeadlineSeconds"),
     ],
 )
-def test_refuses_what_makes_no_sense_whatever_the_terms(asked: dict[str, Any], reason: Reason, words: str) -> None:
-    verdict = judge(collaborator(**asked), open_dataset(runs=[{"namespace": "*"}]), NOW)
+def test_rejects_an_invalid_request_under_any_policy(
+    asked: dict[str, Any], reason: AdmissionReason, words: str
+) -> None:
+    verdict = review_request(collaborator(**asked), open_dataset(runs=[{"namespace": "*"}]), NOW)
 
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, RequestRejected)
     assert verdict.reason == reason
     assert words in verdict.message
 
@@ -59,43 +73,45 @@ def test_refuses_what_makes_no_sense_whatever_the_terms(asked: dict[str, Any], r
 @pytest.mark.parametrize(
     ("terms", "reason"),
     [
-        ({"expiresAt": "2030-06-01T00:00:00Z"}, Reason.DATASET_EXPIRED),
-        ({"runs": []}, Reason.DATASET_NOT_OFFERED),
-        ({"runs": [{"namespace": "research-b"}]}, Reason.RUN_NOT_ALLOWED),
-        ({"runs": [{"namespace": "research-*", "name": "mnist"}]}, Reason.RUN_NOT_ALLOWED),
+        ({"expiresAt": "2030-06-01T00:00:00Z"}, AdmissionReason.DATASET_EXPIRED),
+        ({"runs": []}, AdmissionReason.DATASET_NOT_OFFERED),
+        ({"runs": [{"namespace": "research-b"}]}, AdmissionReason.RUN_NOT_ALLOWED),
+        ({"runs": [{"namespace": "research-*", "name": "mnist"}]}, AdmissionReason.RUN_NOT_ALLOWED),
         ({"runs": [{"namespace": "x", "name": "digits"}, {"namespace": "research-a", "name": "x"}]}, "RunNotAllowed"),
-        ({"images": ["registry.example/other/"]}, Reason.IMAGE_NOT_ALLOWED),
-        ({"images": [f"registry.example/fl/digits@{DIGEST}"]}, Reason.IMAGE_NOT_ALLOWED),
+        ({"images": ["registry.example/other/"]}, AdmissionReason.IMAGE_NOT_ALLOWED),
+        ({"images": [f"registry.example/fl/digits@{DIGEST}"]}, AdmissionReason.IMAGE_NOT_ALLOWED),
     ],
 )
 def test_refuses_what_the_terms_do_not_admit(terms: dict[str, Any], reason: str) -> None:
-    verdict = judge(collaborator(), open_dataset(**terms), NOW)
+    verdict = review_request(collaborator(), open_dataset(**terms), NOW)
 
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, RequestRejected)
     assert verdict.reason == reason
 
 
 def test_refuses_a_dataset_that_the_site_does_not_have() -> None:
-    verdict = judge(collaborator(), None, NOW)
+    verdict = review_request(collaborator(), None, NOW)
 
-    assert verdict == Refused(Reason.DATASET_NOT_FOUND, "the site has no Dataset 'mnist' in the add-on's namespace")
+    assert verdict == RequestRejected(
+        AdmissionReason.DATASET_NOT_FOUND, "the site has no Dataset 'mnist' in the add-on's namespace"
+    )
 
 
 def test_a_refusal_does_not_tell_the_hub_the_terms() -> None:
     terms = {"runs": [{"namespace": "secret-project"}], "images": ["registry.internal/secret/"]}
 
-    verdict = judge(collaborator(), open_dataset(**terms), NOW)
+    verdict = review_request(collaborator(), open_dataset(**terms), NOW)
 
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, RequestRejected)
     assert "secret" not in verdict.message
 
 
-def test_waits_for_someone_at_the_site_and_says_how_to_approve() -> None:
+def test_waits_for_approval_and_reports_the_command() -> None:
     asked = collaborator()
 
-    verdict = judge(asked, open_dataset(approval="Manual"), NOW)
+    verdict = review_request(asked, open_dataset(approval="Manual"), NOW)
 
-    assert isinstance(verdict, Pending)
+    assert isinstance(verdict, RequestPending)
     assert verdict.approval == approval_of(asked)
     command = f"kubectl annotate dataset mnist --namespace agent {APPROVAL_PREFIX}{verdict.approval}=approved"
     assert verdict.message.endswith(command)
@@ -105,15 +121,19 @@ def test_accepts_what_someone_at_the_site_has_approved() -> None:
     asked = collaborator()
     approval = {APPROVAL_PREFIX + approval_of(asked): APPROVED}
 
-    assert isinstance(judge(asked, open_dataset(approval="Manual", annotations=approval), NOW), Accepted)
+    assert isinstance(
+        review_request(asked, open_dataset(approval="Manual", annotations=approval), NOW), RequestAccepted
+    )
 
 
 @pytest.mark.parametrize("value", ["", "false", "Approved"])
-def test_an_annotation_that_says_anything_else_approves_nothing(value: str) -> None:
+def test_an_annotation_with_another_value_does_not_approve(value: str) -> None:
     asked = collaborator()
     annotations = {APPROVAL_PREFIX + approval_of(asked): value}
 
-    assert isinstance(judge(asked, open_dataset(approval="Manual", annotations=annotations), NOW), Pending)
+    assert isinstance(
+        review_request(asked, open_dataset(approval="Manual", annotations=annotations), NOW), RequestPending
+    )
 
 
 def test_an_approval_on_the_hubs_own_object_counts_for_nothing() -> None:
@@ -121,7 +141,7 @@ def test_an_approval_on_the_hubs_own_object_counts_for_nothing() -> None:
     annotations = {APPROVAL_PREFIX + approval_of(asked): APPROVED}
     forged = collaborator(metadata={"annotations": annotations}, status={"approval": approval_of(asked)})
 
-    assert isinstance(judge(forged, open_dataset(approval="Manual"), NOW), Pending)
+    assert isinstance(review_request(forged, open_dataset(approval="Manual"), NOW), RequestPending)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +162,7 @@ def test_an_approval_ends_when_what_would_run_changes(changed: dict[str, Any]) -
     approval = {APPROVAL_PREFIX + approval_of(collaborator()): APPROVED}
     dataset = open_dataset(approval="Manual", annotations=approval)
 
-    assert isinstance(judge(collaborator(**changed), dataset, NOW), Pending)
+    assert isinstance(review_request(collaborator(**changed), dataset, NOW), RequestPending)
 
 
 def test_an_approval_is_of_one_text_of_the_plan_alone() -> None:
@@ -150,9 +170,9 @@ def test_an_approval_is_of_one_text_of_the_plan_alone() -> None:
     approval = {APPROVAL_PREFIX + approval_of(approved): APPROVED}
     dataset = open_dataset(approval="Manual", annotations=approval)
 
-    assert isinstance(judge(approved, dataset, NOW), Accepted)
-    assert isinstance(judge(collaborator(plan={"text": "epochs: 2"}), dataset, NOW), Pending)
-    assert isinstance(judge(collaborator(), dataset, NOW), Pending)
+    assert isinstance(review_request(approved, dataset, NOW), RequestAccepted)
+    assert isinstance(review_request(collaborator(plan={"text": "epochs: 2"}), dataset, NOW), RequestPending)
+    assert isinstance(review_request(collaborator(), dataset, NOW), RequestPending)
 
 
 def test_a_request_without_a_plan_keeps_the_approval_that_it_had_before_there_were_plans() -> None:

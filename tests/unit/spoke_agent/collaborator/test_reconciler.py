@@ -9,7 +9,8 @@ from federation.api.collaborator import COLLABORATOR_LABEL
 from federation.kube.errors import Denied, Invalid, Unavailable
 from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY, COLLABORATOR_POD
 from federation.kube.resource import Kind
-from spoke_agent.collaborator.reconciler import LOOK_AGAIN, REFUSED_AGAIN
+from spoke_agent.collaborator.plan import REFUSAL_RETRY
+from spoke_agent.collaborator.reconciler import STALE_RETRY
 from tests.support.builders.collaborator_objects import AGGREGATOR, collaborator_json, reference
 from tests.support.fakes.collaborator_world import KEY, World
 from tests.support.fakes.fake_api import Crash
@@ -18,7 +19,7 @@ from tests.support.fakes.fake_api import Crash
 @pytest.mark.parametrize("kind", [COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY], ids=["job", "network policy"])
 @pytest.mark.parametrize("aggregator", [AGGREGATOR, None], ids=["to run", "not to run"])
 @pytest.mark.parametrize("owners", [[], [reference("Collaborator", "earlier")]], ids=["unowned", "an earlier one's"])
-async def test_what_is_anothers_is_left_alone(kind: Kind[Any], aggregator: Any, owners: list[Any]) -> None:
+async def test_objects_of_other_owners_are_left_alone(kind: Kind[Any], aggregator: Any, owners: list[Any]) -> None:
     world = World()
     metadata = {"name": KEY.name, "namespace": "agent", "ownerReferences": owners}
     theirs = world.api.seed(kind, {"metadata": metadata, "spec": {"a": 1}})
@@ -31,7 +32,7 @@ async def test_what_is_anothers_is_left_alone(kind: Kind[Any], aggregator: Any, 
     assert {call.plural for call in world.api.calls} == {"collaborators"}
 
 
-async def test_a_pod_that_only_has_the_label_says_nothing() -> None:
+async def test_a_pod_with_the_label_alone_does_not_affect_the_status() -> None:
     world = World()
     world.ask()
     await world.settle()
@@ -49,7 +50,7 @@ async def test_a_pod_that_only_has_the_label_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("error", [Denied("403 Forbidden: exceeded quota"), Invalid("422 Invalid: spec.template")])
-async def test_a_job_that_the_api_server_refuses_is_told_and_tried_again(error: Exception) -> None:
+async def test_a_job_that_the_api_server_rejects_is_reported_and_retried(error: Exception) -> None:
     world = World()
     world.ask()
     await world.settle()
@@ -58,14 +59,14 @@ async def test_a_job_that_the_api_server_refuses_is_told_and_tried_again(error: 
 
     again = await world.reconciler.reconcile(KEY)
 
-    assert (again, world.status.reason) == (REFUSED_AGAIN, "JobRefused")
+    assert (again, world.status.reason) == (REFUSAL_RETRY, "JobRefused")
     assert str(error) in world.status.message
     await world.settle()
     assert world.status.reason == "PodPending"
     assert world.raw(COLLABORATOR_JOB) is not None
 
 
-async def test_at_rest_nothing_is_asked_of_the_api_server() -> None:
+async def test_a_settled_collaborator_causes_no_calls() -> None:
     world = World()
     world.ask()
     await world.settle()
@@ -77,7 +78,7 @@ async def test_at_rest_nothing_is_asked_of_the_api_server() -> None:
 
 
 @pytest.mark.parametrize("spec", [{"args": ["changed"]}, {"aggregator": None}, {}], ids=["changed", "stopped", "same"])
-async def test_a_job_that_goes_already_is_waited_for(spec: dict[str, Any]) -> None:
+async def test_a_job_that_is_being_deleted_is_waited_for(spec: dict[str, Any]) -> None:
     world = World()
     world.ask()
     await world.settle()
@@ -90,17 +91,17 @@ async def test_a_job_that_goes_already_is_waited_for(spec: dict[str, Any]) -> No
     assert {call.plural for call in world.api.calls} <= {"collaborators"}
 
 
-async def test_a_look_at_an_old_state_makes_nothing_twice() -> None:
+async def test_an_outdated_store_creates_nothing_twice() -> None:
     world = World()
     world.ask()
     await world.settle()
     world.frozen["jobs"] = None
 
-    assert await world.reconciler.reconcile(KEY) == LOOK_AGAIN
+    assert await world.reconciler.reconcile(KEY) == STALE_RETRY
     assert len(world.api.objects(COLLABORATOR_JOB)) == 1
 
 
-async def test_trouble_that_passes_is_left_to_the_controller() -> None:
+async def test_a_transient_error_is_left_to_the_controller() -> None:
     world = World()
     world.ask()
     world.api.fail_next(Unavailable("503"))
@@ -112,7 +113,7 @@ async def test_trouble_that_passes_is_left_to_the_controller() -> None:
     assert world.raw(COLLABORATOR_JOB) is not None
 
 
-async def test_nothing_is_done_for_one_that_is_gone_or_going() -> None:
+async def test_a_missing_or_deleting_collaborator_causes_no_calls() -> None:
     world = World()
 
     assert await world.reconciler.reconcile(KEY) is None
@@ -125,7 +126,7 @@ async def test_nothing_is_done_for_one_that_is_gone_or_going() -> None:
 
 
 @pytest.mark.parametrize("writes", [1, 2, 3, 4, 5, 6, 7])
-async def test_a_crash_after_any_write_leaves_what_the_next_agent_brings_to_the_same_end(writes: int) -> None:
+async def test_a_crash_after_any_write_converges_to_the_same_end(writes: int) -> None:
     async def life(world: World) -> tuple[Any, ...]:
         for spec in ({}, {"aggregator": {"addresses": ["198.51.100.8:30051"]}}):
             world.ask(**spec)

@@ -10,7 +10,7 @@ from federation.api.collaborator import FEEDBACK, VALUE_LIMIT, CollaboratorExit,
 from federation.api.meta import condition_of, is_true
 from spoke_agent.collaborator import admission
 from spoke_agent.collaborator.container_exit import clean, clean_tail, exit_of, in_words
-from spoke_agent.collaborator.status import Reason, Trouble, report
+from spoke_agent.collaborator.status import CollaboratorReason, JobProblem, build_status
 from tests.support.builders.collaborator_objects import (
     collaborator,
     failed_state,
@@ -23,7 +23,7 @@ from tests.support.builders.collaborator_objects import (
 NOW = datetime(2030, 6, 1, tzinfo=UTC)
 LATER = datetime(2030, 6, 2, tzinfo=UTC)
 DATASET = open_dataset()
-ACCEPTED = admission.Accepted(DATASET, None)
+ACCEPTED = admission.RequestAccepted(DATASET, None)
 TRACEBACK = """\
 2030-06-01 training begins
 Traceback (most recent call last):
@@ -36,7 +36,7 @@ ModuleNotFoundError: No module named 'lightgbm'
 
 
 def reported(*pods: Any, job: Any = None, verdict: Any = ACCEPTED, **asked: Any) -> CollaboratorStatus:
-    return report(collaborator(**asked), verdict, job, pods, NOW, dataset=DATASET)
+    return build_status(collaborator(**asked), verdict, job, pods, NOW, dataset=DATASET)
 
 
 def own_job(*conditions: tuple[str, str, str], failed: int = 0) -> Any:
@@ -46,8 +46,12 @@ def own_job(*conditions: tuple[str, str, str], failed: int = 0) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "state", "reason"),
     [
-        ({"verdict": admission.Refused(admission.Reason.IMAGE_NOT_ALLOWED, "no")}, "Refused", "ImageNotAllowed"),
-        ({"verdict": admission.Pending("ask", "v")}, "Pending", "ApprovalPending"),
+        (
+            {"verdict": admission.RequestRejected(admission.AdmissionReason.IMAGE_NOT_ALLOWED, "no")},
+            "Refused",
+            "ImageNotAllowed",
+        ),
+        ({"verdict": admission.RequestPending("ask", "v")}, "Pending", "ApprovalPending"),
         ({"aggregator": None}, "Accepted", "WaitingForAggregator"),
         ({}, "Starting", "JobPending"),
         ({"job": own_job()}, "Starting", "PodPending"),
@@ -56,7 +60,7 @@ def own_job(*conditions: tuple[str, str, str], failed: int = 0) -> Any:
         ({"job": own_job(("FailureTarget", "BackoffLimitExceeded", ""))}, "Starting", "PodPending"),
     ],
 )
-def test_a_state_says_where_it_stands(arguments: dict[str, Any], state: str, reason: str) -> None:
+def test_each_situation_has_its_state_and_reason(arguments: dict[str, Any], state: str, reason: str) -> None:
     status = reported(**arguments)
 
     assert (status.state, status.reason) == (state, reason)
@@ -66,7 +70,7 @@ def test_a_state_says_where_it_stands(arguments: dict[str, Any], state: str, rea
 @pytest.mark.parametrize(
     ("pod", "state", "reason", "words"),
     [
-        (pod_of_job(state={"running": {}}), "Running", "ContainerRunning", "runs"),
+        (pod_of_job(state={"running": {}}), "Running", "ContainerRunning", "running"),
         (
             pod_of_job(state={"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}),
             "Starting",
@@ -98,19 +102,19 @@ def test_a_state_says_where_it_stands(arguments: dict[str, Any], state: str, rea
         ),
         (pod_of_job(state=failed_state(told())), "Retrying", "Retrying", "src/taskrunner.py:7"),
         (pod_of_job(phase="Failed", reason="Evicted", message="low on disk"), "Retrying", "Retrying", "low on disk"),
-        (pod_of_job(state={"terminated": {"exitCode": 0}}), "Succeeded", "Succeeded", "ended well"),
-        (pod_of_job(phase="Succeeded"), "Succeeded", "Succeeded", "ended well"),
+        (pod_of_job(state={"terminated": {"exitCode": 0}}), "Succeeded", "Succeeded", "succeeded"),
+        (pod_of_job(phase="Succeeded"), "Succeeded", "Succeeded", "succeeded"),
     ],
     ids=["running", "no image", "root", "no node", "failed", "evicted", "ended before its Job", "gone before its Job"],
 )
-def test_a_pod_says_why_nothing_runs(pod: Any, state: str, reason: str, words: str) -> None:
+def test_the_status_reports_why_a_pod_does_not_run(pod: Any, state: str, reason: str, words: str) -> None:
     status = reported(pod, job=own_job())
 
     assert (status.state, status.reason) == (state, reason)
     assert words in status.message
 
 
-def test_an_exception_in_the_users_code_is_told_with_file_and_line() -> None:
+def test_an_exception_in_user_code_is_reported_with_file_and_line() -> None:
     job = own_job(("Failed", "PodFailurePolicy", "exit code 4"), failed=1)
 
     status = reported(pod_of_job(state=failed_state(told(round=3, log="epoch 1\nepoch 2"))), job=job)
@@ -139,7 +143,7 @@ def test_a_traceback_at_the_end_of_the_log_is_read_where_the_runtime_left_no_wor
         (failed_state(told(message="", exception="", file="", line=-5), code=4), "exit status 4"),
     ],
 )
-def test_whatever_a_container_leaves_is_told_in_some_way(state: Any, words: str) -> None:
+def test_every_kind_of_termination_is_reported(state: Any, words: str) -> None:
     status = reported(pod_of_job(state=state), job=own_job())
 
     assert words in status.message
@@ -159,8 +163,8 @@ def test_a_failure_is_remembered_when_its_pod_is_gone_but_not_in_another_attempt
     before = msgspec.to_builtins(reported(pod_of_job(state=failed_state(told())), job=own_job()))
     job = own_job(("Failed", "BackoffLimitExceeded", "6"), failed=7)
 
-    kept = report(collaborator(status=before), ACCEPTED, job, (), NOW, dataset=DATASET)
-    anew = report(collaborator(status={**before, "runId": "run-uid-0"}), ACCEPTED, None, (), NOW, dataset=DATASET)
+    kept = build_status(collaborator(status=before), ACCEPTED, job, (), NOW, dataset=DATASET)
+    anew = build_status(collaborator(status={**before, "runId": "run-uid-0"}), ACCEPTED, None, (), NOW, dataset=DATASET)
 
     assert (kept.reason, kept.exit.line) == ("WorkspaceFailed", 7)
     assert anew.exit == CollaboratorExit()
@@ -174,8 +178,8 @@ def test_success_after_a_failure_is_success() -> None:
     assert (status.state, status.exit) == ("Succeeded", CollaboratorExit())
 
 
-def test_an_end_is_told_whatever_the_terms_say_now() -> None:
-    refused = admission.Refused(admission.Reason.DATASET_EXPIRED, "over")
+def test_an_ended_job_is_reported_under_any_policy() -> None:
+    refused = admission.RequestRejected(admission.AdmissionReason.DATASET_EXPIRED, "over")
 
     status = reported(job=own_job(("Complete", "CompletionsReached", "")), verdict=refused)
 
@@ -185,10 +189,10 @@ def test_an_end_is_told_whatever_the_terms_say_now() -> None:
     assert (accepted.status, accepted.reason) == ("False", "DatasetExpired")
 
 
-def test_a_job_that_the_site_will_not_take_is_told() -> None:
-    trouble = Trouble(Reason.JOB_REFUSED, "exceeded quota")
+def test_a_rejected_job_is_reported() -> None:
+    problem = JobProblem(CollaboratorReason.JOB_REFUSED, "exceeded quota")
 
-    status = report(collaborator(), ACCEPTED, None, (), NOW, dataset=DATASET, trouble=trouble)
+    status = build_status(collaborator(), ACCEPTED, None, (), NOW, dataset=DATASET, problem=problem)
 
     assert (status.state, status.reason, status.message) == ("Starting", "JobRefused", "exceeded quota")
 
@@ -196,7 +200,7 @@ def test_a_job_that_the_site_will_not_take_is_told() -> None:
 def test_a_report_of_the_same_is_the_same() -> None:
     first = reported(pod_of_job(state={"running": {}}), job=own_job())
 
-    again = report(
+    again = build_status(
         collaborator(status=msgspec.to_builtins(first)),
         ACCEPTED,
         own_job(),

@@ -11,8 +11,8 @@ from federation.api.dataset import Dataset
 from federation.api.kubernetes.site_workloads import CollaboratorPod, CollaboratorPodSpec
 from spoke_agent.collaborator import admission
 from spoke_agent.collaborator.job import dataset_source
-from spoke_agent.collaborator.redaction import INSTEAD, Withheld
-from spoke_agent.collaborator.status import Reason, Trouble, report
+from spoke_agent.collaborator.redaction import REPLACEMENT, VolumeRedaction
+from spoke_agent.collaborator.status import CollaboratorReason, JobProblem, build_status
 from tests.support.builders.collaborator_objects import (
     collaborator,
     failed_state,
@@ -28,11 +28,11 @@ SECRET = "patients-oncology-2030"
 MISSING = f'persistentvolumeclaim "{SECRET}" not found'
 
 
-def reported(*pods: CollaboratorPod, dataset: Dataset | None, trouble: Trouble | None = None) -> CollaboratorStatus:
+def reported(*pods: CollaboratorPod, dataset: Dataset | None, problem: JobProblem | None = None) -> CollaboratorStatus:
     asked, offered = collaborator(), open_dataset(volume=CLAIM)
-    job = None if trouble else job_of(asked, offered)
-    accepted = admission.Accepted(offered, None)
-    return report(asked, accepted, job, pods, NOW, dataset=dataset, trouble=trouble)
+    job = None if problem else job_of(asked, offered)
+    accepted = admission.RequestAccepted(offered, None)
+    return build_status(asked, accepted, job, pods, NOW, dataset=dataset, problem=problem)
 
 
 def waiting(reason: str) -> Any:
@@ -57,13 +57,13 @@ def test_others_words_reach_the_hub_without_the_volume(pod: CollaboratorPod) -> 
 
     said = msgspec.json.encode(status).decode()
     assert SECRET not in said
-    assert INSTEAD in said
+    assert REPLACEMENT in said
 
 
 def test_a_refusal_of_the_api_server_reaches_the_hub_without_the_volume() -> None:
-    status = reported(dataset=open_dataset(volume=CLAIM), trouble=Trouble(Reason.JOB_REFUSED, MISSING))
+    status = reported(dataset=open_dataset(volume=CLAIM), problem=JobProblem(CollaboratorReason.JOB_REFUSED, MISSING))
 
-    assert status.message == f'persistentvolumeclaim "{INSTEAD}" not found'
+    assert status.message == f'persistentvolumeclaim "{REPLACEMENT}" not found'
 
 
 @pytest.mark.parametrize("dataset", [None, open_dataset()], ids=["gone", "over another volume"])
@@ -74,10 +74,10 @@ def test_a_volume_that_the_dataset_had_when_the_pod_was_made_is_withheld_too(dat
 
     status = reported(pod, dataset=dataset)
 
-    assert status.message == f'persistentvolumeclaim "{INSTEAD}" not found'
+    assert status.message == f'persistentvolumeclaim "{REPLACEMENT}" not found'
 
 
-def test_what_the_users_container_says_stays_as_it_is() -> None:
+def test_messages_of_the_users_container_are_not_redacted() -> None:
     said = told(message=f"{SECRET} is no column", log="")
 
     status = reported(pod_of_job(state=failed_state(said)), dataset=open_dataset(volume=CLAIM))
@@ -88,44 +88,44 @@ def test_what_the_users_container_says_stays_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("volume", "words", "expected"),
     [
-        ({"hostPath": {"path": "/srv/x/"}}, 'mount "/srv/x": no such file', f'mount "{INSTEAD}": no such file'),
-        ({"hostPath": {"path": "/srv/x"}, "subPath": "2030/a"}, "/srv/x/2030/a", f"{INSTEAD}/{INSTEAD}"),
-        ({"hostPath": {"path": "/a\\b"}}, r'hostPath.path: "/a\\b"', f'hostPath.path: "{INSTEAD}"'),
-        ({"secret": {"secretName": "oncology"}}, "secret oncology2", f"secret {INSTEAD}2"),
-        ({"configMap": {"name": "data"}}, "no data: data-1, metadata", f"no {INSTEAD}: data-1, metadata"),
+        ({"hostPath": {"path": "/srv/x/"}}, 'mount "/srv/x": no such file', f'mount "{REPLACEMENT}": no such file'),
+        ({"hostPath": {"path": "/srv/x"}, "subPath": "2030/a"}, "/srv/x/2030/a", f"{REPLACEMENT}/{REPLACEMENT}"),
+        ({"hostPath": {"path": "/a\\b"}}, r'hostPath.path: "/a\\b"', f'hostPath.path: "{REPLACEMENT}"'),
+        ({"secret": {"secretName": "oncology"}}, "secret oncology2", f"secret {REPLACEMENT}2"),
+        ({"configMap": {"name": "data"}}, "no data: data-1, metadata", f"no {REPLACEMENT}: data-1, metadata"),
         (
             {"csi": {"driver": "nfs.csi", "volumeAttributes": {"server": "10.0.0.9", "share": "/x"}}},
             "nfs.csi: server 10.0.0.9 refuses share /x",
-            f"{INSTEAD}: server {INSTEAD} refuses share {INSTEAD}",
+            f"{REPLACEMENT}: server {REPLACEMENT} refuses share {REPLACEMENT}",
         ),
-        ({"csi": {"driver": "abcdefgh", "nodePublishSecret": "efghijkl"}}, "abcdefghijkl", INSTEAD),
+        ({"csi": {"driver": "abcdefgh", "nodePublishSecret": "efghijkl"}}, "abcdefghijkl", REPLACEMENT),
     ],
     ids=["path", "folder", "quoted", "within a word", "short", "csi", "overlapping"],
 )
 def test_every_string_of_a_volume_is_withheld(volume: Any, words: str, expected: str) -> None:
-    assert Withheld(open_dataset(volume=volume)).out_of(words) == expected
+    assert VolumeRedaction(open_dataset(volume=volume)).redact(words) == expected
 
 
 def test_the_image_that_the_hub_has_asked_for_stays_readable() -> None:
     claim = open_dataset(volume={"persistentVolumeClaim": {"claimName": "training-data"}})
     image = "quay.io/training-data/model:v1"
-    withheld = Withheld(claim, image=image)
+    withheld = VolumeRedaction(claim, image=image)
 
-    assert withheld.out_of(f"can't pull {image} for training-data") == f"can't pull {image} for {INSTEAD}"
+    assert withheld.redact(f"can't pull {image} for training-data") == f"can't pull {image} for {REPLACEMENT}"
 
 
 @pytest.mark.parametrize(
     ("terms", "reason"),
     [
-        ({"expiresAt": "2030-05-17T00:00:00Z"}, admission.Reason.DATASET_EXPIRED),
-        ({"expiresAt": "2030-05-17"}, admission.Reason.DATASET_NOT_OFFERED),
-        ({"images": ["secret.example/fl"]}, admission.Reason.DATASET_NOT_OFFERED),
+        ({"expiresAt": "2030-05-17T00:00:00Z"}, admission.AdmissionReason.DATASET_EXPIRED),
+        ({"expiresAt": "2030-05-17"}, admission.AdmissionReason.DATASET_NOT_OFFERED),
+        ({"images": ["secret.example/fl"]}, admission.AdmissionReason.DATASET_NOT_OFFERED),
     ],
 )
-def test_why_a_dataset_is_not_on_offer_is_for_its_administrator(terms: Any, reason: admission.Reason) -> None:
-    verdict = admission.judge(collaborator(), open_dataset(**terms), NOW)
+def test_why_a_dataset_is_not_on_offer_is_for_its_administrator(terms: Any, reason: admission.AdmissionReason) -> None:
+    verdict = admission.review_request(collaborator(), open_dataset(**terms), NOW)
 
-    assert isinstance(verdict, admission.Refused)
+    assert isinstance(verdict, admission.RequestRejected)
     assert verdict.reason is reason
     assert "2030" not in verdict.message
     assert "spec." not in verdict.message
