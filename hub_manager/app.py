@@ -28,8 +28,8 @@ from hub_manager.certificates.telling import certificate_metrics
 from hub_manager.certificates.trust import Trust
 from hub_manager.config import SHORTEST_CERTIFICATE, Config
 from hub_manager.federated_learning import controllers as runs
-from hub_manager.federated_learning.dependencies import World
-from hub_manager.federated_learning.observation.observer import Surroundings
+from hub_manager.federated_learning.dependencies import RunDependencies
+from hub_manager.federated_learning.observation.observer import SharedReflectors
 from hub_manager.federated_learning.resources.certificate import Authority
 
 SILENCE_LIMIT: Final = 900.0
@@ -79,22 +79,22 @@ def further_parts(
             spread=lambda bundle: bundle_is_everywhere(watched, bundle),
         )
         made = certificates.certificate_parts(api, around, settings, metrics, clock=_now)
-        beside = Surroundings(clusters=watched.clusters, addons=watched.addons, bundles=watched.bundles)
-        world = _world(made.trust, settings.life.longest)
-        own = runs.run_parts(api, beside, config.runs, world, registry, authority_known=made.trust.subscribe)
+        beside = SharedReflectors(clusters=watched.clusters, addons=watched.addons, bundles=watched.bundles)
+        dependencies = _run_dependencies(made.trust, settings.life.longest)
+        own = runs.run_parts(api, beside, config.runs, dependencies, registry, authority_known=made.trust.subscribe)
         return (*made.parts, *own)
 
     return parts
 
 
-def _world(trust: Trust, longest: timedelta) -> World:
+def _run_dependencies(trust: Trust, longest: timedelta) -> RunDependencies:
     """What the runs' part has from outside: aggregators are certified by the authority that signs for sites."""
 
     def authority() -> Authority | None:
         state = trust.authority()
         return None if state is None else Authority(state.current, trust.bundle(), longest)
 
-    return World(
+    return RunDependencies(
         now=_now,
         serial=certificates.RANDOM.serial,
         authority=authority,

@@ -19,14 +19,14 @@ from federation.kube.controller import Controller, Source
 from federation.kube.events import Recorder
 from federation.kube.resource import ObjectKey, Resource
 from federation.kube.store import Store
-from hub_manager.federated_learning.dependencies import World
+from hub_manager.federated_learning.dependencies import RunDependencies
 from hub_manager.federated_learning.metrics import RunMetrics
 from hub_manager.federated_learning.observation.observer import (
     BY_CLUSTER,
     BY_NAMESPACE,
     Observer,
     RunReflectors,
-    Surroundings,
+    SharedReflectors,
     watch_runs,
 )
 from hub_manager.federated_learning.observation.plan_config_maps import PlanSources
@@ -45,9 +45,9 @@ class Part(Protocol):
 
 def run_parts(
     api: Api,
-    around: Surroundings,
+    around: SharedReflectors,
     settings: RunSettings,
-    world: World,
+    dependencies: RunDependencies,
     registry: CollectorRegistry,
     *,
     authority_known: Callable[[Callable[[], None]], None] = lambda _: None,
@@ -58,15 +58,15 @@ def run_parts(
         api: The hub's API server.
         around: What is watched already.
         settings: What is the same for every run.
-        world: Time, keys, serial numbers and the authority.
+        dependencies: Time, keys, serial numbers and the authority.
         registry: Takes the part's metrics.
         authority_known: Has what it is given called when there is an authority where there was none.
     """
     watched = watch_runs(api)
-    recorder = Recorder(api, "federated-learning-hub-manager", now=world.now)
+    recorder = Recorder(api, "federated-learning-hub-manager", now=dependencies.now)
     plans = PlanSources(api, watched.runs)
-    observer = Observer(watched, around, world, plans.find)
-    reconciler = RunReconciler(api, observer, observer.strays, settings, world, recorder, RunMetrics(registry))
+    observer = Observer(watched, around, dependencies, plans.find)
+    reconciler = RunReconciler(api, observer, observer.strays, settings, dependencies, recorder, RunMetrics(registry))
     controller = Controller("run", reconciler.reconcile, _sources(watched, around))
     plans.subscribe(controller.enqueue)
 
@@ -99,7 +99,7 @@ class _Concerned:
         return [_key(run) for run in self.runs.values() if run.status.cohort and not run.status.completion_time]
 
 
-def _sources(watched: RunReflectors, around: Surroundings) -> tuple[Source[Any], ...]:
+def _sources(watched: RunReflectors, around: SharedReflectors) -> tuple[Source[Any], ...]:
     concerned = _Concerned(watched.runs.store)
     owned = (
         watched.placements,

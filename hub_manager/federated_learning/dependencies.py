@@ -10,7 +10,7 @@ from hub_manager.federated_learning.resources.certificate import Authority, Seri
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class RunDependencies:
     """What comes from outside: time, keys, numbers, and the authority."""
 
     now: Callable[[], datetime]

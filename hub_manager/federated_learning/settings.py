@@ -6,7 +6,7 @@ from federation.api.run_names import FS_GROUP
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RunLimits:
     """What the hub's administrator allows runs to use; patterns in which `*` stands for any characters."""
 
     host_paths: tuple[str, ...] = ()
@@ -16,7 +16,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
+class RunImages:
     """What the aggregator's pod is made of, beside what the run says."""
 
     aggregator: str
@@ -28,5 +28,5 @@ class Images:
 class RunSettings:
     """What is the same for every run."""
 
-    images: Images
-    limits: Limits = field(default_factory=Limits)
+    images: RunImages
+    limits: RunLimits = field(default_factory=RunLimits)

@@ -42,7 +42,7 @@ _WELL: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ObservedSite:
     """What the hub knows of a cluster that might take part; all but `install_namespace` is the hub's own."""
 
     name: str
@@ -57,7 +57,7 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SiteReport:
     """What a site says of its part in the run."""
 
     state: ClusterState
@@ -65,23 +65,23 @@ class Answer:
     message: str = ""
 
 
-def answer(found: ManifestWork | None, run_id: str) -> Answer:
+def report_of(work: ManifestWork | None, run_id: str) -> SiteReport:
     """What the site says of this attempt, as its work's status has it; Pending until it says something."""
-    if found is None:
-        return Answer(ClusterState.PENDING)
-    applied = condition_of(found.status.conditions, APPLIED)
+    if work is None:
+        return SiteReport(ClusterState.PENDING)
+    applied = condition_of(work.status.conditions, APPLIED)
     if applied is not None and applied.status == "False":
-        return Answer(ClusterState.PENDING, NOT_APPLIED, _bounded(applied.message))
+        return SiteReport(ClusterState.PENDING, NOT_APPLIED, _bounded(applied.message))
     result = next(
-        (r for r in found.status.resource_status.manifests if r.resource_meta.kind == COLLABORATOR.kind),
+        (r for r in work.status.resource_status.manifests if r.resource_meta.kind == COLLABORATOR.kind),
         ManifestResult(),
     )
     if _text(result, "runId") != run_id:
-        return Answer(ClusterState.PENDING)
-    said, reason = _text(result, "state"), _text(result, "reason")
-    state = _STATES.get(said, ClusterState.PENDING)
-    words = "" if said in _WELL else _text(result, "message") or _text(result, "log")
-    return Answer(state, reason if _REASON.fullmatch(reason) else "", _bounded(words))
+        return SiteReport(ClusterState.PENDING)
+    state_text, reason = _text(result, "state"), _text(result, "reason")
+    state = _STATES.get(state_text, ClusterState.PENDING)
+    message = "" if state_text in _WELL else _text(result, "message") or _text(result, "log")
+    return SiteReport(state, reason if _REASON.fullmatch(reason) else "", _bounded(message))
 
 
 def _text(result: ManifestResult, name: str) -> str:

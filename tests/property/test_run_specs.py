@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from federation.kube.kinds import JOB
 from federation.kube.resource import Json
-from hub_manager.federated_learning.settings import Limits
+from hub_manager.federated_learning.settings import RunLimits
 from tests.support.builders.run_objects import run_json
 from tests.support.fakes.run_world import RunWorld, clusters
 
@@ -107,13 +107,13 @@ def runs(draw: st.DrawFn) -> Json:
 @hypothesis_settings(max_examples=50, deadline=None)
 @given(runs())
 def test_no_spec_that_the_crd_admits_makes_a_pass_fail(body: Json) -> None:
-    world = clusters(RunWorld(limits=Limits(host_paths=("*",))), "c1", "c2")
+    world = clusters(RunWorld(limits=RunLimits(host_paths=("*",))), "c1", "c2")
 
     async def live() -> None:
         await world.submit(body)
         await world.settle()
         if world.api.objects(JOB):
-            world.job_says("Complete", succeeded=1)
+            world.set_job("Complete", succeeded=1)
             await world.settle()
             assert world.run().status.phase == "Completed" or body["spec"].get("suspend")
         world.later(days=1)

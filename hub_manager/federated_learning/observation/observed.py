@@ -20,18 +20,18 @@ from federation.api.kubernetes.run_objects import (
 from federation.api.ocm.work import ManifestWork
 from hub_manager.federated_learning.resources.certificate import AuthorityFacts
 from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL
-from hub_manager.federated_learning.site import Site
+from hub_manager.federated_learning.site import ObservedSite
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ConfigMapLookup:
     """What there is of a ConfigMap that was looked for by its name."""
 
     config_map: ConfigMap | None
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class ObservedRun:
     """What was read of one run. Objects of the run's namespace count only when they bear the run's uid."""
 
     now: datetime
@@ -41,7 +41,7 @@ class Observed:
     """The clusters that the placement has chosen, by name."""
     bindings: frozenset[str]
     """The cluster sets that the run's namespace is bound to."""
-    sites: Mapping[str, Site]
+    sites: Mapping[str, ObservedSite]
     """The selected clusters, and those of the cohort, as far as the hub knows them."""
     works: tuple[ManifestWork, ...]
     """Every work with the run's uid, of whatever attempt, in whatever cluster's namespace."""
@@ -61,7 +61,7 @@ class Observed:
     """Addresses and ports behind the hub's API server's Service; empty when unknown."""
     pods: tuple[AggregatorPod, ...] = ()
     """The aggregator's, of whatever attempt."""
-    plan_source: Found | None = None
+    plan_source: ConfigMapLookup | None = None
     """The ConfigMap that the run names as its plan, whoever made it; None while it has not been looked for."""
     plan_copy: ConfigMap | None = None
     """The run's own copy of the plan, of whatever attempt."""
@@ -83,7 +83,7 @@ class Observed:
         return frozenset(self.selected) | {w.metadata.namespace for w in self.works if w.metadata.name == work}
 
     @property
-    def told(self) -> str:
+    def cohort_text(self) -> str:
         """The `cohort.json` of the run's ConfigMap, of whatever attempt; `""` where there is none."""
         return "" if self.config_map is None else self.config_map.data.get(COHORT_FILE, "")
 

@@ -51,8 +51,8 @@ from federation.kube.kinds import (
 )
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource
-from hub_manager.federated_learning.dependencies import World
-from hub_manager.federated_learning.observation.observed import Found, Observed
+from hub_manager.federated_learning.dependencies import RunDependencies
+from hub_manager.federated_learning.observation.observed import ConfigMapLookup, ObservedRun
 from hub_manager.federated_learning.resources.names import (
     OURS,
     RUN_UID_LABEL,
@@ -62,7 +62,7 @@ from hub_manager.federated_learning.resources.names import (
     server_key,
 )
 from hub_manager.federated_learning.resources.placement import selected
-from hub_manager.federated_learning.site import Site
+from hub_manager.federated_learning.site import ObservedSite
 
 BY_CLUSTER: Final = "cluster"
 BY_UID: Final = "uid"
@@ -76,7 +76,7 @@ R = TypeVar("R", bound=Resource)
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class SharedReflectors:
     """What other parts of the hub manager watch already."""
 
     clusters: Reflector[ManagedCluster]
@@ -140,16 +140,16 @@ class Observer:
     def __init__(
         self,
         watched: RunReflectors,
-        around: Surroundings,
-        world: World,
-        plan_source: Callable[[FederatedLearning], Found | None],
+        around: SharedReflectors,
+        dependencies: RunDependencies,
+        plan_source: Callable[[FederatedLearning], ConfigMapLookup | None],
     ) -> None:
         self._watched = watched
         self._around = around
-        self._world = world
+        self._dependencies = dependencies
         self._plan_source = plan_source
 
-    def __call__(self, key: ObjectKey) -> Observed | None:
+    def __call__(self, key: ObjectKey) -> ObservedRun | None:
         """Everything that is known of the run now, or None where there is none of the key."""
         watched = self._watched
         run = watched.runs.store.find(key)
@@ -158,9 +158,9 @@ class Observer:
         server = server_key(run)
         chosen = selected(run, watched.decisions.store.by_index(BY_PLACEMENT, f"{key.namespace}/{key.name}"))
         claim = ObjectKey(key.namespace, run.spec.server.storage.name)
-        authority = self._world.authority()
-        return Observed(
-            now=self._world.now(),
+        authority = self._dependencies.authority()
+        return ObservedRun(
+            now=self._dependencies.now(),
             run=run,
             placement=_ours(watched.placements, key, run),
             selected=chosen,
@@ -191,13 +191,13 @@ class Observer:
         works = self._watched.works.store.by_index(BY_RUN, f"{key.namespace}/{key.name}")
         return tuple(w for w in works if not w.metadata.deleting and (run is None or not belongs(w, run)))
 
-    def _site(self, name: str) -> Site | None:
+    def _site(self, name: str) -> ObservedSite | None:
         cluster = self._around.clusters.store.find(ObjectKey("", name))
         addon = self._around.addons.store.find(ObjectKey(name, ADDON_NAME))
         if cluster is None:
             return None
         namespace = "" if addon is None else addon.status.namespace
-        return Site(
+        return ObservedSite(
             name=name,
             accepted=cluster.accepted and addon is not None and not addon.metadata.deleting,
             available=addon is not None and is_true(addon.status.conditions, AVAILABLE),

@@ -13,8 +13,8 @@ from federation.kube.api import Api
 from federation.kube.kinds import CONFIG_MAP
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey
-from hub_manager.federated_learning.observation.observed import Found
-from hub_manager.federated_learning.resources.names import key_of_run, source_key
+from hub_manager.federated_learning.observation.observed import ConfigMapLookup
+from hub_manager.federated_learning.resources.names import key_of_run, plan_source_key
 
 
 class PlanSources:
@@ -33,13 +33,13 @@ class PlanSources:
         """Calls back with the key of each run whose ConfigMap says something else, or is known not to be there."""
         self._wake = wake
 
-    def find(self, run: FederatedLearning) -> Found | None:
+    def find(self, run: FederatedLearning) -> ConfigMapLookup | None:
         """What there is of the ConfigMap that the run names; None where that isn't known, or none is named."""
-        key = source_key(run)
+        key = plan_source_key(run)
         watched = None if key is None else self._watched.get(key)
         if key is None or watched is None or not watched.synced:
             return None
-        return Found(watched.store.find(key))
+        return ConfigMapLookup(watched.store.find(key))
 
     async def run(self) -> None:
         """Watches what runs name, until cancelled."""
@@ -57,18 +57,18 @@ class PlanSources:
                 await self._changed.wait()
 
     async def _watch(self, key: ObjectKey, reflector: Reflector[ConfigMap]) -> None:
-        reflector.subscribe(lambda _old, _new: self._tell(key))
+        reflector.subscribe(lambda _old, _new: self._notify(key))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(reflector.run())
             await reflector.wait_synced()
-            self._tell(key)
+            self._notify(key)
 
-    def _tell(self, key: ObjectKey) -> None:
+    def _notify(self, key: ObjectKey) -> None:
         for run in self._runs.store.values():
-            if source_key(run) == key:
+            if plan_source_key(run) == key:
                 self._wake(key_of_run(run))
 
 
 def _wanted(run: FederatedLearning) -> ObjectKey | None:
     """A run that is over asks for nothing until it starts anew."""
-    return None if run.status.completion_time or run.metadata.deleting else source_key(run)
+    return None if run.status.completion_time or run.metadata.deleting else plan_source_key(run)

@@ -26,7 +26,7 @@ from federation.api.ocm.claims import data_key, dataset_name
 from federation.api.ocm.work import ManifestWork
 from federation.api.run_status import ClusterState, ClusterStatus
 from hub_manager.federated_learning.resources.manifest_work import DATASET_ANNOTATION
-from hub_manager.federated_learning.site import Answer, Site
+from hub_manager.federated_learning.site import ObservedSite, SiteReport
 
 GATHERING: Final = timedelta(seconds=30)
 """How long the run waits, with enough sites ready, for those that have not answered yet."""
@@ -53,13 +53,13 @@ class Gathering:
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
+class FixedCohort:
     """Who takes part, by name."""
 
     members: tuple[str, ...]
 
 
-def dataset_of(run: FederatedLearning, site: Site, sent: ManifestWork | None = None) -> str | None:
+def dataset_of(run: FederatedLearning, site: ObservedSite, sent: ManifestWork | None = None) -> str | None:
     """The Dataset that the site shall use, or None where its claim names none.
 
     With the existing convention the site's claim says it: hostile text, which goes back to that site alone, and only
@@ -82,11 +82,11 @@ def dataset_of(run: FederatedLearning, site: Site, sent: ManifestWork | None = N
     return None
 
 
-def stand(
+def cluster_status(
     name: str,
-    site: Site | None,
+    site: ObservedSite | None,
     sent: ManifestWork | None,
-    said: Answer,
+    report: SiteReport,
     run: FederatedLearning,
     *,
     member: bool,
@@ -109,10 +109,12 @@ def stand(
         state = ClusterState.PENDING if member else ClusterState.REFUSED
         remedy = f"its claim {key} is not the name of a Dataset: set spec.client.dataset, or mend the claim"
         return ClusterStatus(name=name, state=state.value, reason=DATA_UNNAMED, last_error=remedy)
-    return ClusterStatus(name=name, state=said.state.value, reason=said.reason, last_error=said.message)
+    return ClusterStatus(name=name, state=report.state.value, reason=report.reason, last_error=report.message)
 
 
-def gather(clusters: Iterable[ClusterStatus], quorum: int, *, since: datetime, now: datetime) -> Fixed | Gathering:
+def gather(
+    clusters: Iterable[ClusterStatus], quorum: int, *, since: datetime, now: datetime
+) -> FixedCohort | Gathering:
     """Whether the cohort can be fixed.
 
     Args:
@@ -128,10 +130,10 @@ def gather(clusters: Iterable[ClusterStatus], quorum: int, *, since: datetime, n
         return Gathering(ready, None)
     if unanswered and now < since + GATHERING:
         return Gathering(ready, since + GATHERING)
-    return Fixed(ready)
+    return FixedCohort(ready)
 
 
-def members_now(
+def current_members(
     run: FederatedLearning, recorded: tuple[str, ...], selected: tuple[str, ...], clusters: Iterable[ClusterStatus]
 ) -> tuple[str, ...]:
     """The cohort after what the Placement and the sites have changed since it was recorded.
@@ -147,8 +149,8 @@ def members_now(
     return after if len(after) >= run.spec.server.quorum else tuple(sorted(set(recorded) | ready))
 
 
-def told(
-    members: tuple[str, ...], sites: Mapping[str, Site], chosen: frozenset[str], before: str, now: datetime
+def published_cohort(
+    members: tuple[str, ...], sites: Mapping[str, ObservedSite], chosen: frozenset[str], before: str, now: datetime
 ) -> Cohort:
     """What the aggregator is told of its cohort.
 
@@ -171,7 +173,7 @@ def told(
     return Cohort(generation=max(known.generation + 1, int(now.timestamp())), members=members, revoked=revoked)
 
 
-def still_able(clusters: Iterable[ClusterStatus], members: tuple[str, ...]) -> int:
+def able_count(clusters: Iterable[ClusterStatus], members: tuple[str, ...]) -> int:
     """How many members may still contribute: all but those that have refused or failed for good."""
     gone = {c.name for c in clusters if ClusterState(c.state) in _GONE_FOR_GOOD}
     return sum(name not in gone for name in members)

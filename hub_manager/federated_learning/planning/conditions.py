@@ -36,7 +36,7 @@ from federation.kube.resource import Json
 MESSAGE_LIMIT: Final = 4096
 
 
-class Reason(Enum):
+class RunReason(Enum):
     """The reasons of a run's conditions, beside those of `validate.FaultReason`."""
 
     SELECTED = "ClustersSelected"
@@ -92,17 +92,17 @@ class Reason(Enum):
 
 
 @dataclass(slots=True)
-class Told:
+class ConditionBuilder:
     """The conditions of one pass, in the making: those that are not told keep what they say, the last word counts."""
 
     run: FederatedLearning
     now: datetime
     before: tuple[Condition, ...] = ()
-    said: dict[str, Condition] = field(default_factory=dict)
+    updates: dict[str, Condition] = field(default_factory=dict)
 
-    def say(self, kind: str, status: ConditionStatus, reason: str, message: str) -> None:
+    def set(self, kind: str, status: ConditionStatus, reason: str, message: str) -> None:
         """Sets a condition."""
-        self.said[kind] = Condition(
+        self.updates[kind] = Condition(
             type=kind,
             status=status,
             reason=reason,
@@ -110,11 +110,10 @@ class Told:
             observed_generation=self.run.metadata.generation,
         )
 
-    @property
-    def conditions(self) -> tuple[Condition, ...]:
+    def build(self) -> tuple[Condition, ...]:
         """All of them; the time of one moves with its status alone."""
         merged = self.before
-        for new in self.said.values():
+        for new in self.updates.values():
             merged = merge_condition(merged, new, now=self.now)
         return merged
 
@@ -140,9 +139,9 @@ def status_body(run: FederatedLearning, desired: FederatedLearningStatus) -> Jso
     }
 
 
-def derived(
+def derive_status(
     run: FederatedLearning,
-    told: Told,
+    conditions: tuple[Condition, ...],
     *,
     attempt: FederatedLearningStatus,
     clusters: tuple[ClusterStatus, ...],
@@ -153,7 +152,7 @@ def derived(
 
     Args:
         run: The run, for what the aggregator reports.
-        told: The conditions.
+        conditions: The conditions.
         attempt: The attempt's own facts: number, recipe, cohort and times.
         clusters: Where each cluster stands.
         listeners: Where the aggregator is reached.
@@ -164,10 +163,10 @@ def derived(
     current = run.status.attempt == attempt.attempt
     return msgspec.structs.replace(
         attempt,
-        phase=phase_of(told.conditions, started=started).value,
-        message=_headline(told.conditions, started=started),
+        phase=phase_of(conditions, started=started).value,
+        message=_headline(conditions, started=started),
         listeners=listeners,
-        conditions=told.conditions,
+        conditions=conditions,
         observed_generation=run.metadata.generation,
         clusters=clusters,
         summary=Summary(
@@ -178,19 +177,19 @@ def derived(
     )
 
 
-def statements(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[EventRecord, ...]:
+def event_records(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[EventRecord, ...]:
     """The Events that the change deserves: one for each condition that says something else than before."""
     old = tuple(before)
-    said = []
+    events = []
     for condition in after:
-        was = condition_of(old, condition.type)
-        if was is not None and (was.status, was.reason) == (condition.status, condition.reason):
+        previous = condition_of(old, condition.type)
+        if previous is not None and (previous.status, previous.reason) == (condition.status, condition.reason):
             continue
         if condition.reason in _QUIET:
             continue
         bad = condition.type == FAILED or (condition.status == "False" and condition.reason not in _MILD)
-        said.append(EventRecord("Warning" if bad else "Normal", condition.reason, condition.message))
-    return tuple(said)
+        events.append(EventRecord("Warning" if bad else "Normal", condition.reason, condition.message))
+    return tuple(events)
 
 
 def _headline(conditions: tuple[Condition, ...], *, started: bool) -> str:
@@ -199,7 +198,7 @@ def _headline(conditions: tuple[Condition, ...], *, started: bool) -> str:
     for kind in (FAILED, COMPLETE):
         if kind in by_type and by_type[kind].status == "True":
             return by_type[kind].message
-    if (refused := by_type.get(SERVER_READY)) is not None and refused.reason == Reason.REFUSED_BY_SERVER.value:
+    if (refused := by_type.get(SERVER_READY)) is not None and refused.reason == RunReason.REFUSED_BY_SERVER.value:
         return refused.message
     order = (COHORT_READY, SERVER_READY, PROGRESSING) if started else (SCHEDULED, COHORT_READY, SERVER_READY)
     wrong = (by_type[kind] for kind in order if kind in by_type and by_type[kind].status != "True")
@@ -251,16 +250,17 @@ HUB_MANAGERS_OWN: Final = (
 )
 _WIRE: Final = {f.name: f.encode_name for f in msgspec.structs.fields(FederatedLearningStatus)}
 _QUIET: Final = frozenset(
-    reason.value for reason in (Reason.NOT_ENDED, Reason.NOT_STARTED, Reason.FINISHED, Reason.ENDED, Reason.ROUNDS)
+    reason.value
+    for reason in (RunReason.NOT_ENDED, RunReason.NOT_STARTED, RunReason.FINISHED, RunReason.ENDED, RunReason.ROUNDS)
 )
 _MILD: Final = frozenset(
     reason.value
     for reason in (
-        Reason.GATHERING,
-        Reason.NOT_DECIDED,
-        Reason.PLAN_PENDING,
-        Reason.STARTING,
-        Reason.NO_ADDRESS,
-        Reason.SUSPENDED,
+        RunReason.GATHERING,
+        RunReason.NOT_DECIDED,
+        RunReason.PLAN_PENDING,
+        RunReason.STARTING,
+        RunReason.NO_ADDRESS,
+        RunReason.SUSPENDED,
     )
 )

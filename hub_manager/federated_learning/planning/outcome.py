@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from federation.api.meta import condition_of, is_true
 from federation.api.run_status import COMPLETE, FAILED, ClusterState, ClusterStatus
-from hub_manager.federated_learning.observation.observed import Observed
-from hub_manager.federated_learning.planning.cohort import still_able
-from hub_manager.federated_learning.planning.conditions import Reason
-from hub_manager.federated_learning.planning.pod_diagnosis import last_words
+from hub_manager.federated_learning.observation.observed import ObservedRun
+from hub_manager.federated_learning.planning.cohort import able_count
+from hub_manager.federated_learning.planning.conditions import RunReason
+from hub_manager.federated_learning.planning.pod_diagnosis import last_failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Outcome:
 
 
 def outcome(
-    observed: Observed, attempt: int, clusters: tuple[ClusterStatus, ...], members: tuple[str, ...]
+    observed: ObservedRun, attempt: int, clusters: tuple[ClusterStatus, ...], members: tuple[str, ...]
 ) -> Outcome | None:
     """The run's end, or None while it goes on.
 
@@ -36,20 +36,20 @@ def outcome(
     """
     job = observed.job_of(attempt)
     if job is not None and is_true(job.status.conditions, "Complete"):
-        return Outcome(COMPLETE, Reason.MODEL_STORED.value, _stored(observed))
+        return Outcome(COMPLETE, RunReason.MODEL_STORED.value, _stored(observed))
     if job is not None and is_true(job.status.conditions, "Failed"):
         return _failed(observed, attempt)
     needed = observed.run.spec.server.round_quorum
-    if still_able(clusters, members) < needed:
+    if able_count(clusters, members) < needed:
         first = next((c for c in clusters if c.name in members and c.state == ClusterState.FAILED.value), None)
         first = first or next((c for c in clusters if c.state == ClusterState.REFUSED.value), None)
         cause = "" if first is None else f"{first.name}: {first.reason}: {first.last_error}"
         message = f"No round can have its {needed} updates any more. {cause}"
-        return Outcome(FAILED, Reason.SITES_FAILED.value, message)
+        return Outcome(FAILED, RunReason.SITES_FAILED.value, message)
     return None
 
 
-def _stored(observed: Observed) -> str:
+def _stored(observed: ObservedRun) -> str:
     run = observed.run
     model, storage = run.status.model, run.spec.server.storage
     where = f"{storage.type} {storage.name or storage.path}"
@@ -58,13 +58,13 @@ def _stored(observed: Observed) -> str:
     return f"All rounds are done; the model is in {where}, {model.location} ({model.digest}, {model.size} bytes)"
 
 
-def _failed(observed: Observed, attempt: int) -> Outcome:
+def _failed(observed: ObservedRun, attempt: int) -> Outcome:
     """Why the aggregator gave up, in its own words where it left any."""
     failure = observed.run.status.failure
     if failure is not None and failure.reason:
         site = f"{failure.cluster}: " if failure.cluster else ""
         return Outcome(FAILED, failure.reason, site + failure.message)
-    words = last_words(observed.pods, attempt)
+    words = last_failure(observed.pods, attempt)
     if words is not None and words.reason:
         return Outcome(FAILED, words.reason, words.message)
     job = observed.job_of(attempt)
@@ -75,4 +75,4 @@ def _failed(observed: Observed, attempt: int) -> Outcome:
         f"The aggregator ended without a reason of its own{said}.{last} An image that doesn't speak the exchange ends "
         "so: leave spec.server.image out for the add-on's own, and base spec.client.image on the runtime's"
     )
-    return Outcome(FAILED, Reason.AGGREGATOR_FAILED.value, message)
+    return Outcome(FAILED, RunReason.AGGREGATOR_FAILED.value, message)

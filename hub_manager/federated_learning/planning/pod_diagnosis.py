@@ -27,7 +27,7 @@ _PENDING: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
 @dataclass(frozen=True, slots=True)
-class LastWords:
+class ContainerFailure:
     """How a container ended: a reason of its own where it left one, and what it said."""
 
     reason: str
@@ -41,7 +41,7 @@ class _Failure(msgspec.Struct, frozen=True):
     line: int = 0
 
 
-def last_words(pods: Sequence[AggregatorPod], attempt: int) -> LastWords | None:
+def last_failure(pods: Sequence[AggregatorPod], attempt: int) -> ContainerFailure | None:
     """How the attempt's newest failed container ended, or None where none has failed."""
     for pod in _newest_first(pods, attempt):
         for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):
@@ -51,7 +51,7 @@ def last_words(pods: Sequence[AggregatorPod], attempt: int) -> LastWords | None:
     return None
 
 
-def not_started(pods: Sequence[AggregatorPod], attempt: int) -> str:
+def start_problem(pods: Sequence[AggregatorPod], attempt: int) -> str:
     """Why the attempt's newest pod has not started, as Kubernetes says it; `""` where it just takes its time."""
     pod = next(_newest_first(pods, attempt), None)
     if pod is None:
@@ -86,7 +86,7 @@ def pod_due(job: Job | None, pods: Sequence[AggregatorPod], attempt: int, not_re
     return max(not_ready, *begun) + POD_GRACE
 
 
-def without_pod(job: Job) -> str:
+def missing_pod_message(job: Job) -> str:
     """Where to read why a Job gets no pod, and the commonest remedy."""
     name, namespace = job.metadata.name, job.metadata.namespace
     return (
@@ -107,15 +107,15 @@ def _newest_first(pods: Sequence[AggregatorPod], attempt: int) -> Iterator[Aggre
     return iter(sorted(own, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name), reverse=True))
 
 
-def _words(container: str, message: str, how: str) -> LastWords:
+def _words(container: str, message: str, how: str) -> ContainerFailure:
     try:
         failure = msgspec.json.decode(message, type=_Failure)
     except msgspec.MsgspecError:
         failure = _Failure()
     if not _REASON.fullmatch(failure.reason):
-        return LastWords("", _bounded(f"container {container} ended ({how}): {message}"))
+        return ContainerFailure("", _bounded(f"container {container} ended ({how}): {message}"))
     place = f" ({failure.file}:{failure.line})" if failure.file else ""
-    return LastWords(failure.reason, _bounded(f"{failure.message}{place}"))
+    return ContainerFailure(failure.reason, _bounded(f"{failure.message}{place}"))
 
 
 def _bounded(text: str) -> str:

@@ -22,11 +22,17 @@ from federation.kube.actions import Action, Apply, Delete, DeleteOwned, OwnerLab
 from federation.kube.kinds import FEDERATED_LEARNING, MANIFEST_WORK, PERSISTENT_VOLUME_CLAIM, SECRET
 from federation.kube.resource import Json, key_of
 from hub_manager.federated_learning.actions import RunAction
-from hub_manager.federated_learning.observation.observed import Observed
-from hub_manager.federated_learning.planning.attempt import current_attempt, plan_digest
-from hub_manager.federated_learning.planning.conditions import Reason, Told, derived, statements, status_body
-from hub_manager.federated_learning.planning.stages import Pass, ended, overdue, running, waiting
-from hub_manager.federated_learning.planning.training_plan import planned
+from hub_manager.federated_learning.observation.observed import ObservedRun
+from hub_manager.federated_learning.planning.attempt import SpecHash, current_attempt
+from hub_manager.federated_learning.planning.conditions import (
+    ConditionBuilder,
+    RunReason,
+    derive_status,
+    event_records,
+    status_body,
+)
+from hub_manager.federated_learning.planning.stages import PlanBuilder, end_if_deadline_passed, ended, running, waiting
+from hub_manager.federated_learning.planning.training_plan import training_plan
 from hub_manager.federated_learning.resources.names import FINALIZER, RUN_UID_LABEL, belongs, key_of_run, secret_key
 from hub_manager.federated_learning.settings import RunSettings
 
@@ -41,11 +47,11 @@ AGGREGATORS_OWN: Final = (
 )
 
 
-def plan(observed: Observed, settings: RunSettings) -> ReconcilePlan[RunAction]:
+def plan_run(observed: ObservedRun, settings: RunSettings) -> ReconcilePlan[RunAction]:
     """The status and the writes that bring the run nearer to what it has to be."""
     run = observed.run
     if run.metadata.deleting:
-        return ReconcilePlan(actions=tuple(_cleaned(observed)))
+        return ReconcilePlan(actions=tuple(_cleanup(observed)))
     if FINALIZER not in run.metadata.finalizers:
         return ReconcilePlan(actions=(_finalizers(observed, (*run.metadata.finalizers, FINALIZER)),))
     attempt = current_attempt(observed)
@@ -55,48 +61,50 @@ def plan(observed: Observed, settings: RunSettings) -> ReconcilePlan[RunAction]:
         return ReconcilePlan(
             actions=(Patch(FEDERATED_LEARNING, key_of_run(run), {"status": cleared}, subresource="status"),)
         )
-    known = run.status.conditions if attempt.attempt == run.status.attempt else ()
-    by = planned(observed, plan_digest(attempt.recipe))
-    step = Pass(observed, settings, attempt, Told(run, observed.now, known), by)
-    if is_true(known, COMPLETE) or is_true(known, FAILED):
-        ended(step)
-    elif not overdue(step):
-        running(step) if attempt.cohort else waiting(step)
-    return _planned(step)
+    recorded = run.status.conditions if attempt.attempt == run.status.attempt else ()
+    current_plan = training_plan(observed, SpecHash.parse(attempt.recipe).plan)
+    builder = PlanBuilder(observed, settings, attempt, ConditionBuilder(run, observed.now, recorded), current_plan)
+    if is_true(recorded, COMPLETE) or is_true(recorded, FAILED):
+        ended(builder)
+    elif not end_if_deadline_passed(builder):
+        running(builder) if attempt.cohort else waiting(builder)
+    return _reconcile_plan(builder)
 
 
-def _planned(step: Pass) -> ReconcilePlan[RunAction]:
-    run = step.observed.run
+def _reconcile_plan(builder: PlanBuilder) -> ReconcilePlan[RunAction]:
+    run = builder.observed.run
     for kind in (SCHEDULED, SERVER_READY, COHORT_READY, PROGRESSING):
-        if condition_of(step.told.conditions, kind) is None:
-            step.told.say(kind, "Unknown", Reason.NOT_STARTED.value, "The run has not come to this yet")
+        if condition_of(builder.conditions.build(), kind) is None:
+            builder.conditions.set(kind, "Unknown", RunReason.NOT_STARTED.value, "The run has not come to this yet")
     for kind in (COMPLETE, FAILED):
-        if condition_of(step.told.conditions, kind) is None:
-            step.told.say(kind, "False", Reason.NOT_ENDED.value, "The run is not over")
-    if step.observed.refusals:
-        step.told.say(SERVER_READY, "False", Reason.REFUSED_BY_SERVER.value, "; ".join(step.observed.refusals))
-    desired = derived(
+        if condition_of(builder.conditions.build(), kind) is None:
+            builder.conditions.set(kind, "False", RunReason.NOT_ENDED.value, "The run is not over")
+    if builder.observed.refusals:
+        builder.conditions.set(
+            SERVER_READY, "False", RunReason.REFUSED_BY_SERVER.value, "; ".join(builder.observed.refusals)
+        )
+    desired = derive_status(
         run,
-        step.told,
-        attempt=step.attempt,
-        clusters=step.clusters,
-        listeners=step.listeners,
-        ready=step.ready,
+        builder.conditions.build(),
+        attempt=builder.attempt,
+        clusters=builder.clusters,
+        listeners=builder.listeners,
+        ready=builder.ready,
     )
     before: tuple[Condition, ...] = run.status.conditions
     status = status_body(run, desired)
-    now = step.observed.now
+    now = builder.observed.now
     # Skip what was due by now: this pass has handled it.
-    delays = ((moment - now).total_seconds() for moment in step.due if moment > now)
+    delays = ((moment - now).total_seconds() for moment in builder.due if moment > now)
     return ReconcilePlan(
-        actions=tuple(step.actions),
+        actions=tuple(builder.actions),
         status=None if status is None else Apply(FEDERATED_LEARNING, key_of_run(run), status, subresource="status"),
-        events=() if status is None else statements(before, step.told.conditions),
+        events=() if status is None else event_records(before, builder.conditions.build()),
         requeue_after=min(delays, default=None),
     )
 
 
-def _cleaned(observed: Observed) -> Iterator[Action]:
+def _cleanup(observed: ObservedRun) -> Iterator[Action]:
     """Every work of the run, wherever it is, then its claim where asked, and last the finalizer.
 
     The works have no owner, and one that was made a moment ago may not be observed yet: the server is asked for them.
@@ -116,13 +124,13 @@ def _cleaned(observed: Observed) -> Iterator[Action]:
     yield _finalizers(observed, tuple(name for name in run.metadata.finalizers if name != FINALIZER))
 
 
-def _finalizers(observed: Observed, names: tuple[str, ...]) -> Action:
+def _finalizers(observed: ObservedRun, names: tuple[str, ...]) -> Action:
     metadata = observed.run.metadata
     patch = {"uid": metadata.uid, "resourceVersion": metadata.resource_version, "finalizers": list(names)}
     return Patch(FEDERATED_LEARNING, key_of_run(observed.run), {"metadata": patch})
 
 
-def _has_rounds(observed: Observed) -> bool:
+def _has_rounds(observed: ObservedRun) -> bool:
     status = observed.run.status
     own = (status.round, status.rounds, status.metrics, status.model, status.failure, status.estimated_completion_time)
     return any(own) or any(cluster.round or cluster.last_seen for cluster in status.clusters)

@@ -12,16 +12,16 @@ from typing import Final
 
 from federation.api.collaborator import PLAN_LIMIT, RunPlan
 from federation.api.kubernetes.core import ConfigMap
-from hub_manager.federated_learning.observation.observed import Observed
-from hub_manager.federated_learning.planning.validate import Fault, FaultReason
-from hub_manager.federated_learning.resources.names import COPIED_KEY, source_key
+from hub_manager.federated_learning.observation.observed import ObservedRun
+from hub_manager.federated_learning.planning.validate import FaultReason, SpecFault
+from hub_manager.federated_learning.resources.names import COPIED_KEY, plan_source_key
 
 _NAMED: Final = 5
 """How many of a ConfigMap's keys a message names."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownPlan:
     """The plan of this attempt; None means the image's own."""
 
     plan: RunPlan | None
@@ -30,14 +30,14 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class UnreadPlan:
     """The ConfigMap has not been looked for yet."""
 
 
-Planned = Known | Unread | Fault
+TrainingPlanState = KnownPlan | UnreadPlan | SpecFault
 
 
-def planned(observed: Observed, fixed: str) -> Planned:
+def training_plan(observed: ObservedRun, fixed: str) -> TrainingPlanState:
     """By which plan this attempt goes, or what keeps that from being known.
 
     Args:
@@ -46,26 +46,26 @@ def planned(observed: Observed, fixed: str) -> Planned:
     """
     named = observed.run.spec.server.plan
     if named is None or not named.config_map:
-        return Known(RunPlan(file=named.path) if named is not None and named.path else None)
-    copied = copied_text(observed.plan_copy)
+        return KnownPlan(RunPlan(file=named.path) if named is not None and named.path else None)
+    copied = copied_plan_text(observed.plan_copy)
     if fixed and digest_of_text(copied) == fixed:
-        return Known(RunPlan(text=copied))
-    found = _source(observed)
-    if isinstance(found, str):
-        if digest_of_text(found) == fixed:
-            return Known(RunPlan(text=found), copied=False)
+        return KnownPlan(RunPlan(text=copied))
+    source = _source(observed)
+    if isinstance(source, str):
+        if digest_of_text(source) == fixed:
+            return KnownPlan(RunPlan(text=source), copied=False)
         remedy = "its text is another one than this attempt began with: write that again, or change the spec"
-        return Fault(FaultReason.PLAN_NOT_FOUND, "spec.server.plan.configMap", remedy)
-    return found
+        return SpecFault(FaultReason.PLAN_NOT_FOUND, "spec.server.plan.configMap", remedy)
+    return source
 
 
-def source_digest(observed: Observed) -> str:
+def source_digest(observed: ObservedRun) -> str:
     """The digest of the text that the ConfigMap has now; `""` where the run names none, or it can't be used."""
-    found = _source(observed) if source_key(observed.run) is not None else Unread()
-    return digest_of_text(found) if isinstance(found, str) else ""
+    source = _source(observed) if plan_source_key(observed.run) is not None else UnreadPlan()
+    return digest_of_text(source) if isinstance(source, str) else ""
 
 
-def copied_text(copy: ConfigMap | None) -> str:
+def copied_plan_text(copy: ConfigMap | None) -> str:
     """The text of the run's own copy; `""` where there is none, or it is on its way out."""
     return "" if copy is None or copy.metadata.deleting else copy.data.get(COPIED_KEY, "")
 
@@ -75,28 +75,28 @@ def digest_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32] if text else ""
 
 
-def _source(observed: Observed) -> str | Unread | Fault:
+def _source(observed: ObservedRun) -> str | UnreadPlan | SpecFault:
     """The ConfigMap's text, or why it can't be used.
 
     PlanNotFound: there is no such ConfigMap, or it has no text of that key. PlanTooLarge: it has more bytes than a
     Collaborator carries.
     """
-    named, found = observed.run.spec.server.plan, observed.plan_source
-    if named is None or found is None:
-        return Unread()
+    named, source = observed.run.spec.server.plan, observed.plan_source
+    if named is None or source is None:
+        return UnreadPlan()
     where = f"ConfigMap {named.config_map} of namespace {observed.run.metadata.namespace}"
-    if found.config_map is None:
+    if source.config_map is None:
         remedy = f"make the {where} with the plan under the key {named.key}"
-        return Fault(FaultReason.PLAN_NOT_FOUND, "spec.server.plan.configMap", remedy)
-    text = found.config_map.data.get(named.key, "")
+        return SpecFault(FaultReason.PLAN_NOT_FOUND, "spec.server.plan.configMap", remedy)
+    text = source.config_map.data.get(named.key, "")
     if not text:
-        keys = ", ".join(sorted(found.config_map.data)[:_NAMED]) or "none"
+        keys = ", ".join(sorted(source.config_map.data)[:_NAMED]) or "none"
         remedy = f"write the plan into the {where} under the key {named.key}; its keys are: {keys}"
-        return Fault(FaultReason.PLAN_NOT_FOUND, "spec.server.plan.key", remedy)
+        return SpecFault(FaultReason.PLAN_NOT_FOUND, "spec.server.plan.key", remedy)
     if (size := len(text.encode())) > PLAN_LIMIT:
         remedy = (
             f"shorten the plan in the {where} from {size} to {PLAN_LIMIT} bytes, or ship it in the image and name it "
             "by spec.server.plan.path"
         )
-        return Fault(FaultReason.PLAN_TOO_LARGE, "spec.server.plan.configMap", remedy)
+        return SpecFault(FaultReason.PLAN_TOO_LARGE, "spec.server.plan.configMap", remedy)
     return text

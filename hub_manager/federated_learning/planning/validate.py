@@ -15,7 +15,7 @@ from federation.api.federated_learning import FederatedLearning
 from federation.api.kubernetes.quantity import parse_quantity
 from federation.api.ocm.claims import data_key
 from federation.pki.names import NameRefused, aggregator_dns
-from hub_manager.federated_learning.settings import Limits
+from hub_manager.federated_learning.settings import RunLimits
 
 SERVED_LISTENERS: Final = ("LoadBalancer", "NodePort", "ClusterIP")
 
@@ -50,7 +50,7 @@ class FaultReason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class SpecFault:
     """One thing that can't be run."""
 
     reason: FaultReason
@@ -61,7 +61,7 @@ class Fault:
         return f"{self.field}: {self.remedy}"
 
 
-def faults(run: FederatedLearning, limits: Limits) -> tuple[Fault, ...]:
+def faults(run: FederatedLearning, limits: RunLimits) -> tuple[SpecFault, ...]:
     """Everything that keeps the spec from being run, in a fixed order; empty for a sound one.
 
     Of a framework that is not served nothing else is said: its spec is another one, with no rounds or listeners.
@@ -74,39 +74,39 @@ def allowed(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _name(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+def _name(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
     try:
         aggregator_dns(run.metadata.name, run.metadata.namespace)
     except NameRefused as error:
-        yield Fault(FaultReason.NAME_UNUSABLE, "metadata.name", f"rename the FederatedLearning: {error}")
+        yield SpecFault(FaultReason.NAME_UNUSABLE, "metadata.name", f"rename the FederatedLearning: {error}")
 
 
-def _framework(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+def _framework(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
     if run.spec.framework == "flower":
         remedy = "use openfl, or other with an image that speaks the exchange: this version doesn't run Flower"
-        yield Fault(FaultReason.FRAMEWORK_NOT_SERVED, "spec.framework", remedy)
+        yield SpecFault(FaultReason.FRAMEWORK_NOT_SERVED, "spec.framework", remedy)
 
 
-def _rounds(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+def _rounds(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
     server = run.spec.server
     if server.rounds < 1:
-        yield Fault(FaultReason.ROUNDS_MISSING, "spec.server.rounds", "set the number of rounds, 1 or more")
+        yield SpecFault(FaultReason.ROUNDS_MISSING, "spec.server.rounds", "set the number of rounds, 1 or more")
     if server.round_quorum > server.quorum:
         remedy = f"set it to at most minAvailableClients, {server.quorum}: the run may start with that many sites"
-        yield Fault(FaultReason.QUORUM_UNREACHABLE, "spec.server.minClientsPerRound", remedy)
+        yield SpecFault(FaultReason.QUORUM_UNREACHABLE, "spec.server.minClientsPerRound", remedy)
 
 
-def _listeners(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+def _listeners(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
     if not run.spec.server.listeners:
         remedy = "add one, for example {name: main, type: LoadBalancer, port: 8080}: sites reach the aggregator by it"
-        yield Fault(FaultReason.LISTENER_NOT_SERVED, "spec.server.listeners", remedy)
+        yield SpecFault(FaultReason.LISTENER_NOT_SERVED, "spec.server.listeners", remedy)
     for place, listener in enumerate(run.spec.server.listeners):
         if listener.type not in SERVED_LISTENERS:
             remedy = f"use one of {', '.join(SERVED_LISTENERS)}: this version doesn't make the type {listener.type}"
-            yield Fault(FaultReason.LISTENER_NOT_SERVED, f"spec.server.listeners[{place}].type", remedy)
+            yield SpecFault(FaultReason.LISTENER_NOT_SERVED, f"spec.server.listeners[{place}].type", remedy)
         if listener.ip and not _is_address(listener.ip):
             remedy = "write an IP address of a node, or use hostname for a DNS name"
-            yield Fault(FaultReason.ADDRESS_UNUSABLE, f"spec.server.listeners[{place}].ip", remedy)
+            yield SpecFault(FaultReason.ADDRESS_UNUSABLE, f"spec.server.listeners[{place}].ip", remedy)
 
 
 def _is_address(text: str) -> bool:
@@ -117,48 +117,48 @@ def _is_address(text: str) -> bool:
         return False
 
 
-def _storage(run: FederatedLearning, limits: Limits) -> Iterator[Fault]:
+def _storage(run: FederatedLearning, limits: RunLimits) -> Iterator[SpecFault]:
     storage = run.spec.server.storage
     match storage.type:
         case "PersistentVolumeClaim":
             if not storage.name:
                 remedy = "set the name of a PersistentVolumeClaim; it is made where there is none"
-                yield Fault(FaultReason.STORAGE_NOT_SERVED, "spec.server.storage.name", remedy)
+                yield SpecFault(FaultReason.STORAGE_NOT_SERVED, "spec.server.storage.name", remedy)
         case "HostPath":
             if ".." in storage.path.split("/") or not allowed(storage.path, limits.host_paths):
                 remedy = "use a PersistentVolumeClaim, or ask the hub's administrator to allow runs this folder"
-                yield Fault(FaultReason.HOST_PATH_NOT_ALLOWED, "spec.server.storage.path", remedy)
+                yield SpecFault(FaultReason.HOST_PATH_NOT_ALLOWED, "spec.server.storage.path", remedy)
         case other:
             remedy = f"use PersistentVolumeClaim: this version doesn't keep models in {other or 'nothing'}"
-            yield Fault(FaultReason.STORAGE_NOT_SERVED, "spec.server.storage.type", remedy)
+            yield SpecFault(FaultReason.STORAGE_NOT_SERVED, "spec.server.storage.type", remedy)
     if storage.size:
         yield from _quantity("spec.server.storage.size", storage.size)
 
 
-def _data(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+def _data(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
     if not run.spec.client.dataset and not data_key(run.spec.client.placement):
         remedy = "set the name of a Dataset that sites offer, or let the placement ask for a claim with operator Exists"
-        yield Fault(FaultReason.DATA_UNNAMED, "spec.client.dataset", remedy)
+        yield SpecFault(FaultReason.DATA_UNNAMED, "spec.client.dataset", remedy)
 
 
-def _amounts(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+def _amounts(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
     for side, resources in (("server", run.spec.server.resources), ("client", run.spec.client.resources)):
         for part, amounts in (("requests", resources.requests), ("limits", resources.limits)):
             for name, amount in amounts.items():
                 yield from _quantity(f"spec.{side}.resources.{part}[{name}]", str(amount))
 
 
-def _quantity(field: str, text: str) -> Iterator[Fault]:
+def _quantity(field: str, text: str) -> Iterator[SpecFault]:
     try:
         amount = parse_quantity(text)
     except ValueError as error:
-        yield Fault(FaultReason.QUANTITY_UNREADABLE, field, str(error))
+        yield SpecFault(FaultReason.QUANTITY_UNREADABLE, field, str(error))
         return
     if amount < 0:
-        yield Fault(FaultReason.QUANTITY_UNREADABLE, field, "write an amount that is not negative")
+        yield SpecFault(FaultReason.QUANTITY_UNREADABLE, field, "write an amount that is not negative")
 
 
-_CHECKS: Final[tuple[Callable[[FederatedLearning, Limits], Iterator[Fault]], ...]] = (
+_CHECKS: Final[tuple[Callable[[FederatedLearning, RunLimits], Iterator[SpecFault]], ...]] = (
     _name,
     _rounds,
     _listeners,

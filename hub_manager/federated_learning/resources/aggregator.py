@@ -41,7 +41,7 @@ from hub_manager.federated_learning.resources.names import (
     plan_key,
     secret_key,
     server_name,
-    stamped,
+    with_digest,
 )
 
 NODE_PORTS: Final = range(30000, 32768)
@@ -74,7 +74,7 @@ def service(run: FederatedLearning, index: int, *, node_port: bool = True) -> Js
     body = _object(SERVICE, run, server_name(run, index))
     if listener.annotations:
         body["metadata"]["annotations"] = dict(listener.annotations)
-    return stamped(body | {"spec": spec})
+    return with_digest(body | {"spec": spec})
 
 
 def listener_name(listener: Listener, index: int) -> str:
@@ -93,7 +93,7 @@ def volume_claim(run: FederatedLearning) -> Json:
         spec["storageClassName"] = storage.storage_class_name
     body = _object(PERSISTENT_VOLUME_CLAIM, run, storage.name)
     del body["metadata"]["ownerReferences"]
-    return stamped(body | {"spec": spec})
+    return with_digest(body | {"spec": spec})
 
 
 def config_map(run: FederatedLearning, attempt: int, cohort: Cohort, kept: str = "") -> Json:
@@ -107,7 +107,7 @@ def config_map(run: FederatedLearning, attempt: int, cohort: Cohort, kept: str =
     """
     server = run.spec.server
     location = f"{run.metadata.namespace}/{run.metadata.name}/{attempt}-{run.metadata.uid}"
-    told = AggregatorRun(
+    run_file = AggregatorRun(
         id=run_id(run, attempt),
         name=run.metadata.name,
         namespace=run.metadata.namespace,
@@ -125,19 +125,19 @@ def config_map(run: FederatedLearning, attempt: int, cohort: Cohort, kept: str =
         config_map=server_name(run),
         plan=server.plan.key if server.plan is not None and server.plan.config_map else "",
     )
-    data = {RUN_FILE: kept or _json(told), COHORT_FILE: _json(cohort)}
-    return stamped(_object(CONFIG_MAP, run, server_name(run), attempt) | {"data": data})
+    data = {RUN_FILE: kept or _json(run_file), COHORT_FILE: _json(cohort)}
+    return with_digest(_object(CONFIG_MAP, run, server_name(run), attempt) | {"data": data})
 
 
 def plan_copy(run: FederatedLearning, text: str) -> Json:
     """The text of the plan by which the attempt goes, for the export on the hub; it can't be changed."""
     body = _object(CONFIG_MAP, run, plan_key(run).name)
-    return stamped(body | {"immutable": True, "data": {COPIED_KEY: text}})
+    return with_digest(body | {"immutable": True, "data": {COPIED_KEY: text}})
 
 
 def service_account(run: FederatedLearning) -> Json:
     """Who the aggregator is. Its token is mounted into its own container alone."""
-    return stamped(_object(SERVICE_ACCOUNT, run, server_name(run)) | {"automountServiceAccountToken": False})
+    return with_digest(_object(SERVICE_ACCOUNT, run, server_name(run)) | {"automountServiceAccountToken": False})
 
 
 def role(run: FederatedLearning) -> Json:
@@ -153,7 +153,7 @@ def role(run: FederatedLearning) -> Json:
             "verbs": ["get", "list", "watch"],
         },
     ]
-    return stamped(_object(ROLE, run, server_name(run)) | {"rules": rules})
+    return with_digest(_object(ROLE, run, server_name(run)) | {"rules": rules})
 
 
 def role_binding(run: FederatedLearning) -> Json:
@@ -161,7 +161,7 @@ def role_binding(run: FederatedLearning) -> Json:
     name = server_name(run)
     account = {"kind": "ServiceAccount", "name": name, "namespace": run.metadata.namespace}
     reference = {"apiGroup": ROLE.group, "kind": "Role", "name": name}
-    return stamped(_object(ROLE_BINDING, run, name) | {"roleRef": reference, "subjects": [account]})
+    return with_digest(_object(ROLE_BINDING, run, name) | {"roleRef": reference, "subjects": [account]})
 
 
 def network_policy(run: FederatedLearning, api_server: Iterable[tuple[str, int]]) -> Json:
@@ -188,7 +188,7 @@ def network_policy(run: FederatedLearning, api_server: Iterable[tuple[str, int]]
         ],
         "egress": egress,
     }
-    return stamped(_object(NETWORK_POLICY, run, server_name(run)) | {"spec": spec})
+    return with_digest(_object(NETWORK_POLICY, run, server_name(run)) | {"spec": spec})
 
 
 def certificate_metadata(run: FederatedLearning) -> Json:

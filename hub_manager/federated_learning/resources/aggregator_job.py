@@ -31,9 +31,9 @@ from hub_manager.federated_learning.resources.names import (
     plan_key,
     secret_key,
     server_name,
-    stamped,
+    with_digest,
 )
-from hub_manager.federated_learning.settings import Images
+from hub_manager.federated_learning.settings import RunImages
 
 TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where clients look for it
 WORKSPACE_REFUSED: Final = (2, 3, 4)
@@ -43,16 +43,16 @@ RESTARTS: Final = 50
 SCRATCH: Final = "/tmp"  # noqa: S108 - the pod's own, the root is read-only
 
 
-def aggregator_image(run: FederatedLearning, images: Images) -> str:
+def aggregator_image(run: FederatedLearning, images: RunImages) -> str:
     """The run's own, where it names one that is not the client's; the existing manifests name that in both places."""
     own = run.spec.server.image
     return own if own and own != run.spec.client.image else images.aggregator
 
 
-def job(run: FederatedLearning, attempt: int, images: Images) -> Json:
+def job(run: FederatedLearning, attempt: int, images: RunImages) -> Json:
     """The Job of one attempt at the run."""
     own = labels(run) | {ATTEMPT_LABEL: str(attempt)}
-    return stamped(
+    return with_digest(
         {
             "apiVersion": JOB.api_version,
             "kind": JOB.kind,
@@ -75,7 +75,7 @@ def job(run: FederatedLearning, attempt: int, images: Images) -> Json:
     )
 
 
-def _pod(run: FederatedLearning, images: Images) -> Json:
+def _pod(run: FederatedLearning, images: RunImages) -> Json:
     server = run.spec.server
     pod: Json = {
         "restartPolicy": "Never",
@@ -112,7 +112,7 @@ def _failure_rules() -> list[Json]:
     ]
 
 
-def _aggregator(run: FederatedLearning, images: Images) -> Json:
+def _aggregator(run: FederatedLearning, images: RunImages) -> Json:
     mounts: list[Json] = [
         {"name": "run", "mountPath": RUN_FOLDER, "readOnly": True},
         {"name": "tls", "mountPath": TLS_FOLDER, "readOnly": True},
@@ -203,7 +203,7 @@ def _has_plan(run: FederatedLearning) -> bool:
     return plan is not None and bool(plan.config_map)
 
 
-def _pod_security(images: Images) -> Json:
+def _pod_security(images: RunImages) -> Json:
     group = {} if images.fs_group is None else {"fsGroup": images.fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
     return {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **group}
 

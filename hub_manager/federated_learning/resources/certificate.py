@@ -48,14 +48,14 @@ Serials = Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Certified:
+class IssuedCertificate:
     """A Secret to apply, and when it is due again."""
 
     secret: Json
     renew_at: datetime
 
 
-def certified(
+def issue_certificate(
     authority: Authority,
     names: tuple[str, ...],
     metadata: Json,
@@ -63,7 +63,7 @@ def certified(
     key: ec.EllipticCurvePrivateKey,
     serial: int,
     now: datetime,
-) -> Certified:
+) -> IssuedCertificate:
     """The Secret with a new certificate for that key.
 
     Args:
@@ -76,8 +76,8 @@ def certified(
     """
     until = min(now + authority.longest, authority.issuer.certificate.not_valid_after_utc)
     validity = Validity(now - BACKDATING, until)
-    made = server_certificate(authority.issuer, key.public_key(), names, serial=serial, validity=validity)
-    texts = {"tls.crt": certificate_pem(made), "tls.key": private_key_pem(key), "ca.crt": authority.bundle}
+    certificate = server_certificate(authority.issuer, key.public_key(), names, serial=serial, validity=validity)
+    texts = {"tls.crt": certificate_pem(certificate), "tls.key": private_key_pem(key), "ca.crt": authority.bundle}
     secret = {
         "apiVersion": SECRET.api_version,
         "kind": SECRET.kind,
@@ -85,4 +85,4 @@ def certified(
         "type": "kubernetes.io/tls",
         "data": {name: b64encode(text.encode()).decode() for name, text in texts.items()},
     }
-    return Certified(secret, now + (until - now) * RENEWED_AFTER)
+    return IssuedCertificate(secret, now + (until - now) * RENEWED_AFTER)

@@ -11,7 +11,7 @@ from hub_manager.federated_learning.resources.aggregator import listener_name
 from hub_manager.federated_learning.resources.manifest_work import Address
 
 
-def reached(
+def listener_statuses(
     run: FederatedLearning, services: Sequence[Service | None], nodes: Sequence[NodeAddresses]
 ) -> tuple[ListenerStatus, ...]:
     """The listeners that can be dialled, in the spec's order.

@@ -24,8 +24,8 @@ from federation.api.run_names import run_id
 from federation.kube.encoding import plain
 from federation.kube.kinds import COLLABORATOR, MANIFEST_WORK
 from federation.kube.resource import Json
-from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL, RUN_ANNOTATION, labels, stamped, work_name
-from hub_manager.federated_learning.site import Site
+from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL, RUN_ANNOTATION, labels, with_digest, work_name
+from hub_manager.federated_learning.site import ObservedSite
 
 FIELD_MANAGER: Final = "work-agent-federated-learning"
 """OCM wants field managers of works to begin with `work-agent`."""
@@ -47,7 +47,7 @@ class Address:
 def work(
     run: FederatedLearning,
     attempt: int,
-    site: Site,
+    site: ObservedSite,
     dataset: str,
     addresses: tuple[Address, ...],
     plan: RunPlan | None = None,
@@ -72,7 +72,7 @@ def work(
             DATASET_ANNOTATION: dataset,
         },
     }
-    return stamped(
+    return with_digest(
         {
             "apiVersion": MANIFEST_WORK.api_version,
             "kind": MANIFEST_WORK.kind,
@@ -86,7 +86,7 @@ def work(
     )
 
 
-def _applied_and_fed_back(name: str, site: Site) -> Json:
+def _applied_and_fed_back(name: str, site: ObservedSite) -> Json:
     """How the site's work agent applies the Collaborator of that name, and what of its status it sends back."""
     return {
         "resourceIdentifier": {
@@ -108,7 +108,7 @@ def _applied_and_fed_back(name: str, site: Site) -> Json:
 def _collaborator(
     run: FederatedLearning,
     attempt: int,
-    site: Site,
+    site: ObservedSite,
     dataset: str,
     addresses: tuple[Address, ...],
     plan: RunPlan | None,

@@ -25,15 +25,15 @@ __all__ = [
     "RUN_UID_LABEL",
     "belongs",
     "digest_of",
+    "is_current",
     "key_of_run",
     "labels",
     "owner",
     "run_of_work",
-    "says",
     "secret_key",
     "server_key",
     "server_name",
-    "stamped",
+    "with_digest",
     "work_name",
 ]
 
@@ -101,14 +101,14 @@ def owner(run: FederatedLearning) -> Json:
     }
 
 
-def stamped(body: Json) -> Json:
+def with_digest(body: Json) -> Json:
     """The body with its own digest in an annotation, by which it is recognised when it is there."""
     metadata: dict[str, Any] = body["metadata"]
     annotations = metadata.get("annotations", {}) | {RENDERED_ANNOTATION: digest_of(body)}
     return {**body, "metadata": {**metadata, "annotations": annotations}}
 
 
-def says(present: Resource | None, body: Json) -> bool:
+def is_current(present: Resource | None, body: Json) -> bool:
     """Whether the object that is there was rendered from this very body."""
     if present is None or present.metadata.deleting:
         return False
@@ -121,7 +121,7 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
 
 
-def source_key(run: FederatedLearning) -> ObjectKey | None:
+def plan_source_key(run: FederatedLearning) -> ObjectKey | None:
     """The ConfigMap that the run names as its plan."""
     named = run.spec.server.plan
     return ObjectKey(run.metadata.namespace, named.config_map) if named is not None and named.config_map else None

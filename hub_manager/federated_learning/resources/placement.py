@@ -8,7 +8,6 @@ Source: OCM API `cluster/v1beta1` (predicates are OR-ed, the selectors within on
 
 import copy
 from collections.abc import Iterable
-from typing import Any
 
 from federation.api.federated_learning import ClientSpec, FederatedLearning
 from federation.api.kubernetes.run_objects import PLACEMENT_LABEL, PlacementDecision
@@ -21,7 +20,7 @@ from federation.api.ocm.claims import (
 )
 from federation.kube.kinds import MANAGED_CLUSTER_SET_BINDING, PLACEMENT
 from federation.kube.resource import Json
-from hub_manager.federated_learning.resources.names import labels, owner, stamped
+from hub_manager.federated_learning.resources.names import labels, owner, with_digest
 
 
 def placement(run: FederatedLearning) -> Json:
@@ -44,7 +43,7 @@ def placement(run: FederatedLearning) -> Json:
         },
         "spec": spec,
     }
-    return stamped(body)
+    return with_digest(body)
 
 
 def cluster_sets(run: FederatedLearning) -> tuple[str, ...]:
@@ -101,8 +100,3 @@ def _scores(client: ClientSpec) -> list[Json]:
         for score, is_asked in wanted
         if is_asked
     ]
-
-
-def covers(present: Any, wanted: Json) -> bool:
-    """Whether the spec that is there has everything of the wanted one; what the server defaults does not matter."""
-    return isinstance(present, dict) and all(present.get(name) == value for name, value in wanted.items())

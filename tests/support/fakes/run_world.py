@@ -33,14 +33,14 @@ from federation.kube.kinds import (
 from federation.kube.reflector import Reflector
 from federation.kube.resource import Json, Kind, ObjectKey
 from federation.kube.wire import object_from
-from hub_manager.federated_learning.dependencies import World
+from hub_manager.federated_learning.dependencies import RunDependencies
 from hub_manager.federated_learning.metrics import RunMetrics
-from hub_manager.federated_learning.observation.observed import Found
-from hub_manager.federated_learning.observation.observer import Observer, RunReflectors, Surroundings, watch_runs
+from hub_manager.federated_learning.observation.observed import ConfigMapLookup
+from hub_manager.federated_learning.observation.observer import Observer, RunReflectors, SharedReflectors, watch_runs
 from hub_manager.federated_learning.reconciler import RunReconciler
 from hub_manager.federated_learning.resources.certificate import Authority
-from hub_manager.federated_learning.resources.names import source_key
-from hub_manager.federated_learning.settings import Images, Limits, RunSettings
+from hub_manager.federated_learning.resources.names import plan_source_key
+from hub_manager.federated_learning.settings import RunImages, RunLimits, RunSettings
 from tests.support.builders.authorities import authority
 from tests.support.builders.csr import NOW, key_of
 from tests.support.builders.run_objects import run_json
@@ -76,7 +76,7 @@ class RunWorld:
     """The status that each cluster's agent sets on its Collaborator; by default it accepts, and then runs."""
     silent: set[str] = field(default_factory=set)
     """Clusters that say nothing."""
-    limits: Limits = field(default_factory=Limits)
+    limits: RunLimits = field(default_factory=RunLimits)
     unseen: set[str] = field(default_factory=set)
     """Kinds that the manager's watches have not shown yet."""
     reads_no_plans: bool = False
@@ -91,10 +91,10 @@ class RunWorld:
 
     def restart(self) -> None:
         """A new manager process: it knows nothing but what the server has."""
-        settings = RunSettings(images=Images(aggregator=AGGREGATOR_IMAGE), limits=self.limits)
-        world = World(lambda: self.now, self._next_serial, lambda: self.authority, _key)
+        settings = RunSettings(images=RunImages(aggregator=AGGREGATOR_IMAGE), limits=self.limits)
+        world = RunDependencies(lambda: self.now, self._next_serial, lambda: self.authority, _key)
         self._watched: RunReflectors = watch_runs(self.api)
-        self._around = Surroundings(
+        self._around = SharedReflectors(
             Reflector(self.api, MANAGED_CLUSTER),
             Reflector(self.api, MANAGED_CLUSTER_ADD_ON),
             Reflector(self.api, CONFIG_MAP),
@@ -126,7 +126,7 @@ class RunWorld:
 
     async def reconcile(self, key: ObjectKey = KEY) -> float | None:
         """One pass on fresh stores."""
-        self.look()
+        self.refresh_stores()
         return await self.reconciler.reconcile(key)
 
     async def settle(self, *keys: ObjectKey, rounds: int = 25, answering: bool = True) -> None:
@@ -155,12 +155,12 @@ class RunWorld:
 
     # What others do.
 
-    def job_says(self, condition: str = "", *, key: ObjectKey = KEY, message: str = "", **status: int) -> None:
+    def set_job(self, condition: str = "", *, key: ObjectKey = KEY, message: str = "", **status: int) -> None:
         body = self.one(JOB, ObjectKey(key.namespace, f"{key.name}-server"))
         conditions = [{"type": condition, "status": "True", "reason": "R", "message": message}] if condition else []
         self.api.seed(JOB, body | {"status": {"conditions": conditions, **status}})
 
-    def pod_says(self, *, init: Json | None = None, scheduled: str = "", phase: str = "Pending") -> None:
+    def set_pod(self, *, init: Json | None = None, scheduled: str = "", phase: str = "Pending") -> None:
         """The state of the pod's init container, or why no node takes the pod; and how far the pod is."""
         job = self.one(JOB, ObjectKey("default", "mnist-server"))
         metadata = {"name": "mnist-server-x", "namespace": "default"}
@@ -174,7 +174,7 @@ class RunWorld:
         }
         self.api.seed(AGGREGATOR_POD, {"metadata": metadata | {"labels": labels}, "status": status})
 
-    async def aggregator_says(self, key: ObjectKey = KEY, **status: Any) -> None:
+    async def set_aggregator_status(self, key: ObjectKey = KEY, **status: Any) -> None:
         body = {"metadata": {"name": key.name, "namespace": key.namespace}, "status": status}
         await self.api.apply(
             FEDERATED_LEARNING, key, body, field_manager="federated-learning-aggregator", subresource="status"
@@ -255,7 +255,7 @@ class RunWorld:
             for reflector in self._watched.parts()
         }
 
-    def look(self) -> None:
+    def refresh_stores(self) -> None:
         """Fills the stores from the server."""
         around = (self._around.clusters, self._around.addons, self._around.bundles)
         reflectors: Iterable[Reflector[Any]] = (*self._watched.parts(), *around)
@@ -266,12 +266,12 @@ class RunWorld:
             for resource in () if reflector.kind.kind in self.unseen else present:
                 reflector.store.put(resource)
 
-    def _plan_source(self, run: FederatedLearning) -> Found | None:
-        key = source_key(run)
+    def _plan_source(self, run: FederatedLearning) -> ConfigMapLookup | None:
+        key = plan_source_key(run)
         if key is None or self.reads_no_plans:
             return None
         found = next((o for o in self.api.objects(CONFIG_MAP) if _place(o) == (key.namespace, key.name)), None)
-        return Found(None if found is None else object_from(CONFIG_MAP, _encoded(found)))
+        return ConfigMapLookup(None if found is None else object_from(CONFIG_MAP, _encoded(found)))
 
     def _next_serial(self) -> int:
         self._serial += 1
@@ -290,7 +290,7 @@ async def started(body: Json | None = None, *names: str, **fields: Any) -> RunWo
     world = clusters(RunWorld(**fields), *(names or ("c1", "c2")))
     await world.submit(body)
     await world.settle()
-    world.job_says(ready=1, active=1)
+    world.set_job(ready=1, active=1)
     await world.settle()
     return world
 

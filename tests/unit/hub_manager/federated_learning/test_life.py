@@ -21,7 +21,7 @@ async def test_a_run_goes_from_waiting_to_running_to_completed() -> None:
     assert world.run().status.cohort == ("c1", "c2")
     assert world.run().status.summary.clusters == "2/2"
 
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
     assert world.run().status.phase == "Completed"
     assert world.works() == []
@@ -50,7 +50,7 @@ async def test_the_aggregator_starts_only_once_enough_sites_have_accepted() -> N
 async def test_a_completed_run_stays_so_when_its_job_is_gone_and_the_manager_is_new() -> None:
     """D11: Completed, with the finished Job gone, became Failed at the next reconcile."""
     world = await started()
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
 
     world.api.remove(JOB, SERVER)
@@ -65,8 +65,8 @@ async def test_a_failed_run_is_left_by_changing_the_spec() -> None:
     """D12: Failed was terminal."""
     world = await started()
     failure = {"reason": "ModelsDiffer", "message": "x"}
-    await world.aggregator_says(round=2, failure=failure, clusters=[{"name": "c1", "round": 2}])
-    world.job_says("Failed")
+    await world.set_aggregator_status(round=2, failure=failure, clusters=[{"name": "c1", "round": 2}])
+    world.set_job("Failed")
     await world.settle()
     first = world.one(JOB, SERVER)["metadata"]["uid"]
 
@@ -84,7 +84,7 @@ async def test_a_failed_run_is_left_by_changing_the_spec() -> None:
 async def test_a_completed_run_whose_spec_is_changed_starts_anew() -> None:
     """D16: changes after Completed were ignored."""
     world = await started()
-    world.job_says("Complete")
+    world.set_job("Complete")
     await world.settle()
 
     await world.change(server={"rounds": 5})
@@ -102,7 +102,7 @@ async def test_a_change_while_rounds_are_run_waits_for_their_end() -> None:
 
     assert (world.everything()["Job"], world.collaborators(), world.one(CONFIG_MAP, SERVER)["data"]) == before
     assert world.condition("Progressing") == ("True", "SpecChanged")
-    world.job_says("Complete")
+    world.set_job("Complete")
     await world.settle()
     assert world.run().status.attempt == 2
 
@@ -144,8 +144,8 @@ async def test_suspending_stops_the_aggregator_and_the_sites_and_resuming_goes_o
 async def test_between_the_aggregators_end_and_its_jobs_nothing_looks_like_a_fault(ready: int) -> None:
     world = await started()
     told = world.said()
-    world.job_says(ready=ready, active=ready)
-    world.pod_says(init={"terminated": {"exitCode": 0, "reason": "Completed"}}, phase="Succeeded")
+    world.set_job(ready=ready, active=ready)
+    world.set_pod(init={"terminated": {"exitCode": 0, "reason": "Completed"}}, phase="Succeeded")
     await world.settle()
 
     assert world.condition("ServerReady") == ("False", "AggregatorFinished")
@@ -154,7 +154,7 @@ async def test_between_the_aggregators_end_and_its_jobs_nothing_looks_like_a_fau
     assert world.run().status.phase == "Running"
     assert world.said() == told
 
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
     assert world.run().status.phase == "Completed"
     assert world.condition("ServerReady") == ("False", "Ended")

@@ -8,7 +8,7 @@ from federation.api.run_status import ClusterState
 from federation.kube.errors import Conflict, Unavailable
 from federation.kube.kinds import JOB
 from federation.kube.resource import Json, ObjectKey
-from hub_manager.federated_learning.site import MESSAGE_CHARACTERS, Answer, answer
+from hub_manager.federated_learning.site import MESSAGE_CHARACTERS, SiteReport, report_of
 from tests.support.fakes.run_world import RunWorld, clusters, feedback, started
 
 SERVER = ObjectKey("default", "mnist-server")
@@ -33,18 +33,18 @@ def _work(said: Json, *, applied: str = "") -> ManifestWork:
     ],
 )
 def test_a_state_is_one_of_the_known_or_no_answer(state: str, expected: ClusterState) -> None:
-    assert answer(_work(feedback("r-1", state=state)), "r-1").state is expected
+    assert report_of(_work(feedback("r-1", state=state)), "r-1").state is expected
 
 
 def test_what_a_site_said_of_an_earlier_attempt_is_no_answer_to_this_one() -> None:
     said = feedback("r-1", state="Failed", reason="WorkspaceFailed", message="old")
 
-    assert answer(_work(said), "r-2") == Answer(ClusterState.PENDING)
+    assert report_of(_work(said), "r-2") == SiteReport(ClusterState.PENDING)
 
 
 def test_a_sites_words_are_bounded_and_printable() -> None:
     said = feedback("r", state="Failed", reason="not a reason\n", message="\x1b[2J" + "x" * 5000)
-    found = answer(_work(said), "r")
+    found = report_of(_work(said), "r")
 
     assert found.reason == ""
     assert len(found.message) == MESSAGE_CHARACTERS
@@ -52,7 +52,7 @@ def test_a_sites_words_are_bounded_and_printable() -> None:
 
 
 def test_a_work_that_the_cluster_cannot_apply_says_why() -> None:
-    assert answer(_work({}, applied="False"), "r") == Answer(ClusterState.PENDING, "NotApplied", "no such kind")
+    assert report_of(_work({}, applied="False"), "r") == SiteReport(ClusterState.PENDING, "NotApplied", "no such kind")
 
 
 @pytest.mark.parametrize("error", [Conflict("stale"), Unavailable("down")], ids=["conflict", "unavailable"])

@@ -171,7 +171,7 @@ async def test_two_cohorts_never_get_one_generation() -> None:
     """A manager whose view is late would number from what is no longer there."""
     world = await started()
     world.add_cluster("c2", accepted=False)
-    world.look()
+    world.refresh_stores()
     await world.api.merge_patch(CONFIG_MAP, SERVER, {"metadata": {"annotations": {"moved": "on"}}})
 
     with pytest.raises(Conflict):

@@ -88,8 +88,8 @@ async def test_how_a_run_has_ended_counts_though_the_manager_looks_after_the_dea
     condition: str, phase: str, reason: str
 ) -> None:
     world = await started(run_json(activeDeadlineSeconds=3600))
-    await world.aggregator_says(failure={"reason": "Failed", "message": "x"} if phase == "Failed" else None)
-    world.job_says(condition, succeeded=1)
+    await world.set_aggregator_status(failure={"reason": "Failed", "message": "x"} if phase == "Failed" else None)
+    world.set_job(condition, succeeded=1)
 
     world.later(hours=2)
     world.restart()
@@ -101,7 +101,7 @@ async def test_how_a_run_has_ended_counts_though_the_manager_looks_after_the_dea
 
 async def test_after_its_time_to_live_only_the_volume_of_a_run_is_left() -> None:
     world = await started(run_json(ttlSecondsAfterFinished=60))
-    world.job_says("Complete")
+    world.set_job("Complete")
     await world.settle()
     assert present(world)["Job"] == ["mnist-server"]
 
@@ -120,7 +120,7 @@ async def test_a_span_that_no_calendar_has_counts_as_the_longest_and_the_run_com
     world = await started(run_json(activeDeadlineSeconds=10**12, ttlSecondsAfterFinished=10**12))
     assert world.run().status.phase == "Running"
 
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
 
     assert world.run().status.phase == "Completed"
@@ -134,7 +134,7 @@ async def test_a_time_that_the_aggregators_token_has_overwritten_makes_no_pass_f
     await world.api.merge_patch(FEDERATED_LEARNING, KEY, times, subresource="status")
     await world.settle()
 
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
 
     assert world.run().status.phase == "Completed"

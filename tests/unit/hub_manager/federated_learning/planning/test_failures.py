@@ -6,7 +6,7 @@ import pytest
 
 from federation.kube.conditions import rfc3339
 from federation.kube.kinds import CONFIG_MAP, FEDERATED_LEARNING, JOB
-from hub_manager.federated_learning.planning.attempt import recipe_of
+from hub_manager.federated_learning.planning.attempt import SpecHash
 from hub_manager.federated_learning.planning.writes import RENEW_ANNOTATION
 from tests.support.builders.run_objects import SERVER
 from tests.support.fakes.run_world import KEY, RunWorld, clusters, present, started
@@ -16,8 +16,8 @@ async def test_a_failed_job_fails_the_run_with_the_aggregators_own_reason() -> N
     """D10: the server Job's Failed condition left the phase Running for ever."""
     world = await started()
     failure = {"reason": "ModelsDiffer", "message": "fc.weight has two shapes", "cluster": "c2"}
-    await world.aggregator_says(failure=failure)
-    world.job_says("Failed", failed=1)
+    await world.set_aggregator_status(failure=failure)
+    world.set_job("Failed", failed=1)
     await world.settle()
 
     assert world.run().status.phase == "Failed"
@@ -28,7 +28,7 @@ async def test_a_failed_job_fails_the_run_with_the_aggregators_own_reason() -> N
 
 async def test_a_failed_job_without_a_reason_names_the_remedy() -> None:
     world = await started()
-    world.job_says("Failed", message="Job has reached the specified backoff limit")
+    world.set_job("Failed", message="Job has reached the specified backoff limit")
     await world.settle()
 
     assert world.condition("Failed") == ("True", "AggregatorFailed")
@@ -129,8 +129,8 @@ def _renewed_at(world: RunWorld) -> str:
 async def test_a_workspace_that_the_aggregator_cannot_use_is_named_by_setting() -> None:
     world = await started()
     said = '{"reason": "PlanRefused", "message": "aggregator.settings.secure_aggregation: remove it"}'
-    world.pod_says(init={"terminated": {"exitCode": 3, "reason": "Error", "message": said}})
-    world.job_says("Failed", message="Container workspace failed with exit code 3")
+    world.set_pod(init={"terminated": {"exitCode": 3, "reason": "Error", "message": said}})
+    world.set_job("Failed", message="Container workspace failed with exit code 3")
     await world.settle()
 
     assert world.condition("Failed") == ("True", "PlanRefused")
@@ -140,8 +140,8 @@ async def test_a_workspace_that_the_aggregator_cannot_use_is_named_by_setting() 
 async def test_an_image_that_does_not_speak_the_contract_is_shown_with_its_last_words() -> None:
     world = await started()
     said = "export: not found\x1b[0m"
-    world.pod_says(init={"terminated": {"exitCode": 127, "reason": "StartError", "message": said}})
-    world.job_says("Failed")
+    world.set_pod(init={"terminated": {"exitCode": 127, "reason": "StartError", "message": said}})
+    world.set_job("Failed")
     await world.settle()
 
     assert world.condition("Failed") == ("True", "AggregatorFailed")
@@ -153,7 +153,7 @@ async def test_no_folder_of_the_nodes_is_mounted_though_the_aggregators_token_sa
     """The user's own image may hold that token, and write another attempt of another spec into the status."""
     world = await started()
     await world.change(server={"storage": {"type": "HostPath", "path": "/etc", "name": ""}})
-    forged = {"cohort": ["c1", "c2"], "attempt": 2, "recipe": recipe_of(world.run().spec)}
+    forged = {"cohort": ["c1", "c2"], "attempt": 2, "recipe": str(SpecHash.of(world.run().spec))}
     await world.api.merge_patch(FEDERATED_LEARNING, KEY, {"status": forged}, subresource="status")
     await world.settle()
 
@@ -172,8 +172,8 @@ async def test_no_folder_of_the_nodes_is_mounted_though_the_aggregators_token_sa
 )
 async def test_an_aggregator_that_does_not_start_says_why(state: dict[str, object], expected: str) -> None:
     world = await started()
-    world.job_says(active=1)
-    world.pod_says(**state)  # type: ignore[arg-type]
+    world.set_job(active=1)
+    world.set_pod(**state)  # type: ignore[arg-type]
     await world.settle()
 
     assert world.condition("ServerReady") == ("False", "AggregatorStarting")
@@ -196,7 +196,7 @@ async def test_a_job_that_can_make_no_pod_says_where_the_reason_is_and_what_open
     assert "runs.fsGroup" in world.run().status.message
     assert await world.writes_of() == 0
 
-    world.pod_says()
+    world.set_pod()
     await world.settle()
     assert world.run().status.message == "The aggregator's pod is not ready"
 
@@ -205,7 +205,7 @@ async def test_a_job_that_can_make_no_pod_says_where_the_reason_is_and_what_open
 async def test_a_pod_that_is_on_its_way_is_waited_for(active: int) -> None:
     world = await started()
     world.later(hours=1)
-    world.job_says(active=active)
+    world.set_job(active=active)
     await world.settle()
 
     assert world.run().status.message == "The aggregator's pod is not ready"
@@ -214,7 +214,7 @@ async def test_a_pod_that_is_on_its_way_is_waited_for(active: int) -> None:
 async def test_a_suspended_run_misses_no_pod_and_a_resumed_one_has_its_grace() -> None:
     world = await started()
     await world.change(suspend=True)
-    world.job_says()
+    world.set_job()
     world.later(hours=1)
     await world.settle()
     assert "gets no pod" not in str(world.run().status.conditions)

@@ -34,7 +34,7 @@ async def running(text: str = FIRST) -> RunWorld:
     world = await waiting(text)
     world.silent.clear()
     await world.settle()
-    world.job_says(ready=1, active=1)
+    world.set_job(ready=1, active=1)
     await world.settle()
     return world
 
@@ -113,7 +113,7 @@ async def test_an_edit_before_the_run_has_begun_asks_the_sites_anew() -> None:
 
 async def test_an_ended_run_is_not_begun_anew_by_an_edit_and_another_attempt_takes_it_up() -> None:
     world = await running()
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
 
     write(world, SECOND)
@@ -191,7 +191,7 @@ async def test_a_copy_that_was_deleted_is_made_anew_of_the_same_text_and_of_no_o
 
 async def test_the_copy_goes_with_what_else_belongs_to_an_ended_run() -> None:
     world = await running()
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.change(ttlSecondsAfterFinished=0)
     await world.settle()
 
@@ -205,7 +205,7 @@ async def test_another_plan_of_a_changed_spec_waits_for_the_end_of_the_rounds() 
     await world.settle()
     assert (plans(world), exported(world)) == ([{"text": FIRST}] * 2, {"digits.yaml": FIRST})
 
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
     assert world.run(KEY).status.attempt == 2
     assert plans(world) == [{"file": "plan/other.yaml"}] * 2

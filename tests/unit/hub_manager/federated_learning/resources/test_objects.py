@@ -25,20 +25,20 @@ from federation.kube.resource import Json
 from hub_manager.federated_learning.planning.validate import FaultReason, faults
 from hub_manager.federated_learning.resources.aggregator import config_map, network_policy, role, service
 from hub_manager.federated_learning.resources.aggregator_job import job
-from hub_manager.federated_learning.resources.certificate import Authority, certified
-from hub_manager.federated_learning.resources.listeners import certificate_names, reached
+from hub_manager.federated_learning.resources.certificate import Authority, issue_certificate
+from hub_manager.federated_learning.resources.listeners import certificate_names, listener_statuses
 from hub_manager.federated_learning.resources.manifest_work import Address, work
 from hub_manager.federated_learning.resources.placement import placement
-from hub_manager.federated_learning.settings import Images, Limits
-from hub_manager.federated_learning.site import Site
+from hub_manager.federated_learning.settings import RunImages, RunLimits
+from hub_manager.federated_learning.site import ObservedSite
 from tests.support.builders.authorities import authority
 from tests.support.builders.controllers_manifests import FLOWER
 from tests.support.builders.csr import NOW, key_of
 from tests.support.builders.run_objects import CLIENT_IMAGE, run_json, run_of
 from tests.support.exchange.rounds import cohort_of
 
-IMAGES = Images(aggregator="aggregator:1")
-SITE = Site("c1", accepted=True, available=True, install_namespace="agent")
+IMAGES = RunImages(aggregator="aggregator:1")
+SITE = ObservedSite("c1", accepted=True, available=True, install_namespace="agent")
 
 
 def _pod(body: Json | None = None) -> Json:
@@ -130,7 +130,7 @@ FAULTS: dict[str, tuple[Json, FaultReason, str]] = {
 @pytest.mark.parametrize(("spec", "reason", "field"), FAULTS.values(), ids=FAULTS.keys())
 def test_what_cannot_run_names_the_field_and_the_remedy(spec: Json, reason: FaultReason, field: str) -> None:
     """D15: unsupported listeners and storage left the phase Waiting, empty listeners without any hint."""
-    (fault,) = faults(run_of(run_json(**spec)), Limits(host_paths=("/srv/fl/*",)))
+    (fault,) = faults(run_of(run_json(**spec)), RunLimits(host_paths=("/srv/fl/*",)))
 
     assert fault.reason is reason
     assert field in fault.field
@@ -138,7 +138,7 @@ def test_what_cannot_run_names_the_field_and_the_remedy(spec: Json, reason: Faul
 
 
 def test_a_flower_manifest_is_told_that_flower_is_not_served_and_nothing_that_is_openfls() -> None:
-    (fault,) = faults(run_of(yaml.safe_load(FLOWER)), Limits())
+    (fault,) = faults(run_of(yaml.safe_load(FLOWER)), RunLimits())
 
     assert fault.reason is FaultReason.FRAMEWORK_NOT_SERVED
 
@@ -146,8 +146,8 @@ def test_a_flower_manifest_is_told_that_flower_is_not_served_and_nothing_that_is
 def test_a_sound_spec_has_no_faults() -> None:
     host_path = {"storage": {"type": "HostPath", "path": "/srv/fl/models"}}
 
-    assert faults(run_of(run_json()), Limits()) == ()
-    assert faults(run_of(run_json(server=host_path)), Limits(host_paths=("/srv/fl/*",))) == ()
+    assert faults(run_of(run_json()), RunLimits()) == ()
+    assert faults(run_of(run_json(server=host_path)), RunLimits(host_paths=("/srv/fl/*",))) == ()
 
 
 def test_the_aggregators_pod_is_hardened() -> None:
@@ -283,17 +283,17 @@ def test_a_listener_is_reached_where_the_cluster_or_the_user_says(
     listener: Json, found: Json, expected: tuple[str, int] | None
 ) -> None:
     run = run_of(run_json(server={"listeners": [listener]}))
-    statuses = reached(run, [_service(**found)], NODES)
+    statuses = listener_statuses(run, [_service(**found)], NODES)
 
     assert [(s.address, s.port) for s in statuses] == ([] if expected is None else [expected])
 
 
 def test_the_aggregators_certificate_serves_under_its_stable_name_and_its_addresses_and_outlives_no_authority() -> None:
     run = run_of(run_json(server={"listeners": [{"type": "NodePort", "ip": "192.0.2.9"}]}))
-    listeners = reached(run, [_service(spec={"type": "NodePort", "ports": PORT})], ())
+    listeners = listener_statuses(run, [_service(spec={"type": "NodePort", "ports": PORT})], ())
     signer = Authority(authority(life=timedelta(hours=5)), "bundle", timedelta(hours=24))
     key: Any = key_of("authority p256")
-    made = certified(signer, certificate_names(run, listeners), {"name": "s"}, key=key, serial=7, now=NOW)
+    made = issue_certificate(signer, certificate_names(run, listeners), {"name": "s"}, key=key, serial=7, now=NOW)
 
     data = {name: base64.b64decode(value) for name, value in made.secret["data"].items()}
     certificate = x509.load_pem_x509_certificate(data["tls.crt"])
