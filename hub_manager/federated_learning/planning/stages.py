@@ -82,8 +82,8 @@ def waiting(builder: PlanBuilder) -> None:
         return
     conditions.set(PROGRESSING, "False", RunReason.NOT_STARTED.value, "The run waits for its sites")
     scheduled = schedule(observed, builder.settings, builder.training_plan)
-    builder.actions += scheduled.actions
     if isinstance(scheduled, Unscheduled):
+        builder.actions += scheduled.actions
         conditions.set(SCHEDULED, scheduled.status, scheduled.reason, scheduled.message)
         conditions.set(COHORT_READY, "False", RunReason.NOT_STARTED.value, "Sites are asked once enough are selected")
         builder.clusters = _cluster_statuses(builder, observed.selected, member=False) if scheduled.keeps_works else ()
@@ -96,33 +96,37 @@ def waiting(builder: PlanBuilder) -> None:
 
 
 def _gathering(builder: PlanBuilder, scheduled: Selected) -> None:
+    """Ask the selected sites, or continue with the run's first pass once enough of them have accepted."""
     observed, conditions = builder.observed, builder.conditions
     run, number = observed.run, builder.attempt.attempt
-    builder.actions += [*writes.claim(observed), *writes.services(observed)]
+    builder.clusters = _cluster_statuses(builder, scheduled.clusters, member=False)
+    since = timestamps.since(condition_of(conditions.build(), SCHEDULED), observed.now)
+    gathered = cohorts.gather(builder.clusters, run.spec.server.quorum, since=since, now=observed.now)
+    # The status must be written by this attempt's aggregator alone, so an earlier one has to be gone first.
+    is_earlier_gone = observed.job is None or observed.job_of(number) is not None
+    if isinstance(gathered, cohorts.FixedCohort) and is_earlier_gone:
+        builder.attempt = msgspec.structs.replace(builder.attempt, cohort=gathered.members)
+        running(builder)
+        return
+    builder.listeners = _listeners(observed)
+    builder.ready = cohorts.ready_count(builder.clusters, scheduled.clusters)
     builder.actions += [
+        *scheduled.actions,
+        *writes.claim(observed),
+        *writes.services(observed),
         *writes.stale_job(observed, number),
         *writes.works(observed, builder.attempt, scheduled.clusters, (), builder.plan),
     ]
-    builder.listeners = _listeners(observed)
-    builder.clusters = _cluster_statuses(builder, scheduled.clusters, member=False)
-    builder.ready = cohorts.ready_count(builder.clusters, scheduled.clusters)
-    since = timestamps.since(condition_of(conditions.build(), SCHEDULED), observed.now)
-    gathered = cohorts.gather(builder.clusters, run.spec.server.quorum, since=since, now=observed.now)
-    if isinstance(gathered, cohorts.Gathering):
-        refused = cohorts.able_count(builder.clusters, scheduled.clusters) < run.spec.server.quorum
-        reason = RunReason.SITES_REFUSED if refused else RunReason.GATHERING
-        conditions.set(COHORT_READY, "False", reason.value, cohorts.gathering_message(run, builder.clusters))
-        if gathered.until is not None:
-            builder.due.append(gathered.until)
-    elif observed.job is None or observed.job_of(number) is not None:
-        # An earlier attempt's aggregator is gone: none but this one's will write to the status.
-        builder.attempt = msgspec.structs.replace(builder.attempt, cohort=gathered.members)
-        builder.actions = []
-        running(builder)
-    else:
+    if isinstance(gathered, cohorts.FixedCohort):
         conditions.set(
             COHORT_READY, "False", RunReason.GATHERING.value, "An earlier attempt's aggregator is about to end"
         )
+        return
+    refused = cohorts.able_count(builder.clusters, scheduled.clusters) < run.spec.server.quorum
+    reason = RunReason.SITES_REFUSED if refused else RunReason.GATHERING
+    conditions.set(COHORT_READY, "False", reason.value, cohorts.gathering_message(run, builder.clusters))
+    if gathered.until is not None:
+        builder.due.append(gathered.until)
 
 
 def running(builder: PlanBuilder) -> None:
