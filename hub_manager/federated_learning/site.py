@@ -15,7 +15,7 @@ from federation.kube.kinds import COLLABORATOR
 
 MESSAGE_CHARACTERS: Final = 1024
 NOT_APPLIED: Final = "NotApplied"
-"""The cluster's work agent can't apply the work."""
+"""The cluster's work agent can't apply the ManifestWork."""
 _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _UNPRINTABLE: Final = re.compile(r"[^\n\t -~\u00a0-\ud7ff\ue000-\ufffd]")
 

@@ -32,12 +32,12 @@ GATHERING: Final = timedelta(seconds=30)
 """How long the run waits, with enough sites ready, for those that have not answered yet."""
 NEXT_ROUND: Final = "NextRound"
 DATA_UNNAMED: Final = "DataClaimUnusable"
-"""The cluster's claim, in the existing convention, is no Dataset's name."""
+"""The cluster's claim is not a valid Dataset name."""
 NOT_ACCEPTED: Final = "ClusterNotAccepted"
-"""The hub does not accept the cluster, or it has no federated-learning add-on."""
+"""The hub does not accept the cluster, or the cluster has no federated-learning add-on."""
 NOT_CHOSEN: Final = "ClusterNotChosen"
-"""A member that the run's Placement doesn't choose, and that has no work of this attempt: it can't be told from a name
-that somebody has written into `status.cohort`."""
+"""The Placement does not select the member, and the member has no ManifestWork of this attempt. Without either, the
+hub manager can't trust that `status.cohort` names it."""
 _NAMED: Final = 5
 """How many sites a message names."""
 _READY: Final = frozenset({ClusterState.ACCEPTED, ClusterState.RUNNING, ClusterState.SUCCEEDED, ClusterState.ENDED})
@@ -99,15 +99,15 @@ def cluster_status(
     """
     if site is None or not site.accepted:
         state = ClusterState.LOST if member else ClusterState.PENDING
-        remedy = "accept the cluster, and enable the add-on federated-learning on it"
+        remedy = "accept the cluster and enable the federated-learning add-on on it"
         return ClusterStatus(name=name, state=state.value, reason=NOT_ACCEPTED, last_error=remedy)
     if not chosen:
-        remedy = "it takes part once spec.client.placement chooses it: see kubectl fl doctor"
+        remedy = "spec.client.placement does not select the cluster; for the cause, run kubectl fl doctor"
         return ClusterStatus(name=name, state=ClusterState.LOST.value, reason=NOT_CHOSEN, last_error=remedy)
     if dataset_of(run, site, sent if member else None) is None:
         key = data_key(run.spec.client.placement)
         state = ClusterState.PENDING if member else ClusterState.REFUSED
-        remedy = f"its claim {key} is not the name of a Dataset: set spec.client.dataset, or mend the claim"
+        remedy = f"its claim {key} is not a valid Dataset name: set spec.client.dataset, or fix the ClusterClaim"
         return ClusterStatus(name=name, state=state.value, reason=DATA_UNNAMED, last_error=remedy)
     return ClusterStatus(name=name, state=report.state.value, reason=report.reason, last_error=report.message)
 
@@ -190,7 +190,7 @@ def gathering_message(run: FederatedLearning, clusters: Iterable[ClusterStatus])
     ready = sum(ClusterState(c.state) in _READY for c in known)
     missing = missing_message(known, tuple(c.name for c in known))
     needed = run.spec.server.quorum
-    return f"{ready} of {len(known)} selected sites are ready, {needed} are needed" + (
+    return f"{ready} of {len(known)} selected clusters are ready, {needed} are required" + (
         f": {missing}" if missing else ""
     )
 

@@ -44,7 +44,7 @@ def outcome(
         first = next((c for c in clusters if c.name in members and c.state == ClusterState.FAILED.value), None)
         first = first or next((c for c in clusters if c.state == ClusterState.REFUSED.value), None)
         cause = "" if first is None else f"{first.name}: {first.reason}: {first.last_error}"
-        message = f"No round can have its {needed} updates any more. {cause}"
+        message = f"Too many members have failed or refused: a round needs {needed} updates. {cause}"
         return Outcome(FAILED, RunReason.SITES_FAILED.value, message)
     return None
 
@@ -54,8 +54,9 @@ def _stored(observed: ObservedRun) -> str:
     model, storage = run.status.model, run.spec.server.storage
     where = f"{storage.type} {storage.name or storage.path}"
     if model is None:
-        return f"All rounds are done; the model is in {where}"
-    return f"All rounds are done; the model is in {where}, {model.location} ({model.digest}, {model.size} bytes)"
+        return f"All rounds are complete; the model is stored in {where}"
+    details = f"{model.location} ({model.digest}, {model.size} bytes)"
+    return f"All rounds are complete; the model is stored in {where}, {details}"
 
 
 def _failed(observed: ObservedRun, attempt: int) -> Outcome:
@@ -69,10 +70,10 @@ def _failed(observed: ObservedRun, attempt: int) -> Outcome:
         return Outcome(FAILED, words.reason, words.message)
     job = observed.job_of(attempt)
     found = None if job is None else condition_of(job.status.conditions, "Failed")
-    said = "" if found is None else f" ({found.reason}: {found.message})"
+    cause = "" if found is None else f" ({found.reason}: {found.message})"
     last = "" if words is None else f" {words.message}."
     message = (
-        f"The aggregator ended without a reason of its own{said}.{last} An image that doesn't speak the exchange ends "
-        "so: leave spec.server.image out for the add-on's own, and base spec.client.image on the runtime's"
+        f"The aggregator ended without reporting a reason{cause}.{last} Check that the images support the exchange "
+        "protocol: remove spec.server.image to use the add-on's image, and base spec.client.image on a runtime's image"
     )
     return Outcome(FAILED, RunReason.AGGREGATOR_FAILED.value, message)

@@ -90,9 +90,9 @@ def missing_pod_message(job: Job) -> str:
     """Where to read why a Job gets no pod, and the commonest remedy."""
     name, namespace = job.metadata.name, job.metadata.namespace
     return (
-        f"The Job {name} gets no pod; its Events say why: kubectl describe job {name} --namespace {namespace}. A quota "
-        "or Pod Security may refuse it; on OpenShift the pod's group does, unless the hub's administrator sets "
-        "runs.fsGroup to none. A Job that was made before is then to be deleted, and is made anew"
+        f"The Job {name} has no pod. To find the cause, run: kubectl describe job {name} --namespace {namespace}. A "
+        "quota or Pod Security may reject the pod; OpenShift rejects its group unless the hub's administrator sets "
+        "runs.fsGroup to none. After that change, delete the Job; the hub manager creates it again"
     )
 
 

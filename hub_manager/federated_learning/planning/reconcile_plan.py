@@ -75,10 +75,10 @@ def _reconcile_plan(builder: PlanBuilder) -> ReconcilePlan[RunAction]:
     run = builder.observed.run
     for kind in (SCHEDULED, SERVER_READY, COHORT_READY, PROGRESSING):
         if condition_of(builder.conditions.build(), kind) is None:
-            builder.conditions.set(kind, "Unknown", RunReason.NOT_STARTED.value, "The run has not come to this yet")
+            builder.conditions.set(kind, "Unknown", RunReason.NOT_STARTED.value, "The run has not reached this step")
     for kind in (COMPLETE, FAILED):
         if condition_of(builder.conditions.build(), kind) is None:
-            builder.conditions.set(kind, "False", RunReason.NOT_ENDED.value, "The run is not over")
+            builder.conditions.set(kind, "False", RunReason.NOT_ENDED.value, "The run has not ended")
     if builder.observed.refusals:
         builder.conditions.set(
             SERVER_READY, "False", RunReason.REFUSED_BY_SERVER.value, "; ".join(builder.observed.refusals)

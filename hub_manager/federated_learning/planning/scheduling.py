@@ -55,7 +55,7 @@ def schedule(observed: ObservedRun, settings: RunSettings, training_plan: Traini
         found = (*found, training_plan) if isinstance(training_plan, SpecFault) else found
         return Unscheduled("False", found[0].reason.value, "; ".join(map(str, found)))
     if isinstance(training_plan, UnreadPlan):
-        message = "The ConfigMap that spec.server.plan names is being read"
+        message = "Reading the ConfigMap in spec.server.plan.configMap"
         return Unscheduled("Unknown", RunReason.PLAN_PENDING.value, message, keeps_works=True)
     barred = [
         name
@@ -64,17 +64,17 @@ def schedule(observed: ObservedRun, settings: RunSettings, training_plan: Traini
     ]
     if barred:
         message = (
-            f"spec.client.placement.clusterSets: {', '.join(barred)}: ask whoever has the right to for a "
-            f"ManagedClusterSetBinding of that name in {run.metadata.namespace} (clusteradm clusterset bind)"
+            f"spec.client.placement.clusterSets: {', '.join(barred)}: ask an administrator of the cluster sets to "
+            f"create a ManagedClusterSetBinding in namespace {run.metadata.namespace} (clusteradm clusterset bind)"
         )
         return Unscheduled("False", RunReason.CLUSTER_SET_NOT_BOUND.value, message)
     actions = (*writes.plan_copy(observed, training_plan), *_wanted(observed, settings))
     if not training_plan.copied and not observed.refusals:
-        message = "The plan is being copied for this attempt, before any site is asked"
+        message = "Copying the plan for this attempt"
         return Unscheduled("Unknown", RunReason.PLAN_PENDING.value, message, actions, keeps_works=True)
     quorum = run.spec.server.quorum
     if training_plan.copied and len(observed.selected) >= quorum and is_current(observed.placement, placement(run)):
-        message = f"{len(observed.selected)} clusters are selected, {quorum} are needed"
+        message = f"{len(observed.selected)} clusters are selected, {quorum} are required"
         return Selected(observed.selected, message, actions)
     return _undecided(observed, actions)
 
@@ -86,17 +86,23 @@ def _undecided(observed: ObservedRun, actions: tuple[Action, ...]) -> Unschedule
             "False", RunReason.REFUSED_BY_SERVER.value, "; ".join(observed.refusals), actions, keeps_works=True
         )
     if present is None or not is_current(present, placement(run)) or not present.status.conditions:
-        return Unscheduled("Unknown", RunReason.NOT_DECIDED.value, "OCM has not decided yet", actions, keeps_works=True)
+        return Unscheduled(
+            "Unknown",
+            RunReason.NOT_DECIDED.value,
+            "Waiting for OCM to decide on the Placement",
+            actions,
+            keeps_works=True,
+        )
     misconfigured = condition_of(present.status.conditions, MISCONFIGURED)
     if misconfigured is not None and misconfigured.status == "True":
         message = f"spec.client.placement: {misconfigured.message}"
         return Unscheduled("False", RunReason.TOO_FEW_CLUSTERS.value, message, actions, keeps_works=True)
     why = condition_of(present.status.conditions, SATISFIED)
-    said = f" ({why.message})" if why is not None and why.message else ""
+    detail = f" ({why.message})" if why is not None and why.message else ""
     message = (
-        f"{len(observed.selected)} of at least {run.spec.server.quorum} clusters are selected{said}: widen "
-        "spec.client.placement, lower spec.server.minAvailableClients, or have more sites offer what spec.client asks "
-        "for"
+        f"{len(observed.selected)} of at least {run.spec.server.quorum} clusters are selected{detail}. Widen "
+        "spec.client.placement, lower spec.server.minAvailableClients, or offer the dataset and the resources of "
+        "spec.client on more clusters"
     )
     return Unscheduled("False", RunReason.TOO_FEW_CLUSTERS.value, message, actions, keeps_works=True)
 

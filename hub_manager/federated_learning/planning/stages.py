@@ -75,17 +75,17 @@ def waiting(builder: PlanBuilder) -> None:
     run = observed.run
     conditions.set(SERVER_READY, "False", RunReason.NOT_STARTED.value, "The aggregator starts once the cohort is fixed")
     if run.spec.suspend:
-        message = "Set spec.suspend to false for the run to begin"
+        message = "The run is suspended. Set spec.suspend to false to start it"
         conditions.set(PROGRESSING, "False", RunReason.SUSPENDED.value, message)
         conditions.set(COHORT_READY, "False", RunReason.SUSPENDED.value, message)
         builder.actions += [*writes.removed_works(observed), *writes.stale_job(observed, builder.attempt.attempt)]
         return
-    conditions.set(PROGRESSING, "False", RunReason.NOT_STARTED.value, "The run waits for its sites")
+    conditions.set(PROGRESSING, "False", RunReason.NOT_STARTED.value, "Waiting for enough clusters to accept the run")
     scheduled = schedule(observed, builder.settings, builder.training_plan)
     if isinstance(scheduled, Unscheduled):
         builder.actions += scheduled.actions
         conditions.set(SCHEDULED, scheduled.status, scheduled.reason, scheduled.message)
-        conditions.set(COHORT_READY, "False", RunReason.NOT_STARTED.value, "Sites are asked once enough are selected")
+        conditions.set(COHORT_READY, "False", RunReason.NOT_STARTED.value, "Waiting for enough clusters to be selected")
         builder.clusters = _cluster_statuses(builder, observed.selected, member=False) if scheduled.keeps_works else ()
         keep = frozenset(observed.selected) if scheduled.keeps_works else frozenset[str]()
         name = work_name(run, builder.attempt.attempt)
@@ -119,7 +119,10 @@ def _gathering(builder: PlanBuilder, scheduled: Selected) -> None:
     ]
     if isinstance(gathered, cohorts.FixedCohort):
         conditions.set(
-            COHORT_READY, "False", RunReason.GATHERING.value, "An earlier attempt's aggregator is about to end"
+            COHORT_READY,
+            "False",
+            RunReason.GATHERING.value,
+            "Waiting for the aggregator of the previous attempt to stop",
         )
         return
     refused = cohorts.able_count(builder.clusters, scheduled.clusters) < run.spec.server.quorum
@@ -178,21 +181,21 @@ def _set_running_conditions(builder: PlanBuilder, cohort: tuple[str, ...], *, ch
     enough = builder.ready >= run.spec.server.round_quorum
     missing = cohorts.missing_message(builder.clusters, cohort)
     if enough:
-        message = f"{builder.ready} of {len(cohort)} members take part" + (f"; {missing}" if missing else "")
+        message = f"{builder.ready} of {len(cohort)} members are ready" + (f"; {missing}" if missing else "")
         conditions.set(COHORT_READY, "True", RunReason.COHORT_FIXED.value, message)
     else:
-        message = f"{builder.ready} of {len(cohort)} members take part, a round needs {run.spec.server.round_quorum}"
+        message = f"{builder.ready} of {len(cohort)} members are ready, a round needs {run.spec.server.round_quorum}"
         conditions.set(COHORT_READY, "False", RunReason.QUORUM_LOST.value, f"{message}: {missing}")
     if run.spec.suspend:
-        message = "The run goes on from its last checkpoint once spec.suspend is false"
+        message = "The run is suspended. Set spec.suspend to false to resume it from its last checkpoint"
         conditions.set(PROGRESSING, "False", RunReason.SUSPENDED.value, message)
     elif changed:
-        message = "The changed spec takes effect after this run; set spec.suspend to stop it now"
+        message = "The changed spec takes effect after this attempt. To stop the attempt now, set spec.suspend to true"
         conditions.set(PROGRESSING, "True", RunReason.SPEC_CHANGED.value, message)
     elif conditions.updates[SERVER_READY].reason in {RunReason.SERVING.value, RunReason.FINISHED.value}:
-        conditions.set(PROGRESSING, "True", RunReason.ROUNDS.value, "Rounds are run")
+        conditions.set(PROGRESSING, "True", RunReason.ROUNDS.value, "Rounds are in progress")
     else:
-        message = "Rounds go on once the aggregator is ready; ServerReady says what keeps it"
+        message = "Waiting for the aggregator to become ready; see the condition ServerReady"
         conditions.set(PROGRESSING, "True", RunReason.STARTING.value, message)
 
 
@@ -208,7 +211,7 @@ def end_if_deadline_passed(builder: PlanBuilder) -> bool:
     if builder.observed.now < deadline:
         builder.due.append(deadline)
         return False
-    message = f"The run has not ended within {seconds} s: raise spec.activeDeadlineSeconds to start it anew"
+    message = f"The run did not end within {seconds} s. Raise spec.activeDeadlineSeconds to start a new attempt"
     builder.clusters = builder.observed.run.status.clusters_of_hub
     _end(builder, FAILED, RunReason.DEADLINE_EXCEEDED.value, message)
     return True
@@ -218,7 +221,7 @@ def _end(builder: PlanBuilder, condition: str, reason: str, message: str) -> Non
     """Records how the run has ended. The rest follows from it, with the next pass too."""
     builder.conditions.set(condition, "True", reason, message)
     for kind in (SERVER_READY, PROGRESSING):
-        builder.conditions.set(kind, "False", RunReason.ENDED.value, "The run is over")
+        builder.conditions.set(kind, "False", RunReason.ENDED.value, "The run has ended")
     builder.attempt = msgspec.structs.replace(builder.attempt, completion_time=rfc3339(builder.observed.now))
     builder.clusters = cohorts.after_end(builder.clusters)
     _after(builder)
@@ -279,23 +282,23 @@ def set_server_ready(builder: PlanBuilder) -> None:
     observed, conditions = builder.observed, builder.conditions
     job = observed.job_of(builder.attempt.attempt)
     if observed.authority is None:
-        message = "The hub manager has no certificate authority yet; see its own log and Events"
+        message = "The hub manager has no certificate authority yet. Check its log and Events"
         conditions.set(SERVER_READY, "False", RunReason.NO_AUTHORITY.value, message)
     elif job is None and (fault := builder.spec_fault) is not None:
         conditions.set(SERVER_READY, "False", fault.reason.value, str(fault))
     elif not builder.listeners:
         types = ", ".join(listener.type for listener in observed.run.spec.server.listeners)
-        message = f"No listener ({types}) has an address yet: look at the Services of the run"
+        message = f"No listener ({types}) has an address yet. Check the Services of the run"
         conditions.set(SERVER_READY, "False", RunReason.NO_ADDRESS.value, message)
     elif succeeded(observed.pods, builder.attempt.attempt):
-        message = "The aggregator has ended well; the run is complete once its Job is"
+        message = "The aggregator has finished; the run is complete once its Job is"
         conditions.set(SERVER_READY, "False", RunReason.FINISHED.value, message)
     elif job is None or not job.status.ready:
         conditions.set(SERVER_READY, "False", RunReason.STARTING.value, _not_ready(builder, job))
     else:
         first = builder.listeners[0]
         conditions.set(
-            SERVER_READY, "True", RunReason.SERVING.value, f"The aggregator serves at {first.address}:{first.port}"
+            SERVER_READY, "True", RunReason.SERVING.value, f"The aggregator is ready at {first.address}:{first.port}"
         )
 
 
@@ -303,7 +306,7 @@ def _not_ready(builder: PlanBuilder, job: Job | None) -> str:
     """What keeps the aggregator's pod, as far as Kubernetes says it; a Job without one says it in an Event alone."""
     observed, number = builder.observed, builder.attempt.attempt
     if why := start_problem(observed.pods, number):
-        return f"The aggregator's pod does not start: {why}"
+        return f"The aggregator's pod cannot start: {why}"
     ready = condition_of(builder.conditions.before, SERVER_READY)
     since = timestamps.since(ready if ready is not None and ready.status == "False" else None, observed.now)
     due = pod_due(job, observed.pods, number, since)

@@ -54,7 +54,7 @@ def training_plan(observed: ObservedRun, fixed: str) -> TrainingPlanState:
     if isinstance(source, str):
         if digest_of_text(source) == fixed:
             return KnownPlan(RunPlan(text=source), copied=False)
-        remedy = "its text is another one than this attempt began with: write that again, or change the spec"
+        remedy = "restore the text that this attempt started with, or change the spec to start a new attempt"
         return SpecFault(FaultReason.PLAN_NOT_FOUND, "spec.server.plan.configMap", remedy)
     return source
 
@@ -84,9 +84,9 @@ def _source(observed: ObservedRun) -> str | UnreadPlan | SpecFault:
     named, source = observed.run.spec.server.plan, observed.plan_source
     if named is None or source is None:
         return UnreadPlan()
-    where = f"ConfigMap {named.config_map} of namespace {observed.run.metadata.namespace}"
+    where = f"ConfigMap {named.config_map} in namespace {observed.run.metadata.namespace}"
     if source.config_map is None:
-        remedy = f"make the {where} with the plan under the key {named.key}"
+        remedy = f"create the {where} with the plan under the key {named.key}"
         return SpecFault(FaultReason.PLAN_NOT_FOUND, "spec.server.plan.configMap", remedy)
     text = source.config_map.data.get(named.key, "")
     if not text:
@@ -95,8 +95,8 @@ def _source(observed: ObservedRun) -> str | UnreadPlan | SpecFault:
         return SpecFault(FaultReason.PLAN_NOT_FOUND, "spec.server.plan.key", remedy)
     if (size := len(text.encode())) > PLAN_LIMIT:
         remedy = (
-            f"shorten the plan in the {where} from {size} to {PLAN_LIMIT} bytes, or ship it in the image and name it "
-            "by spec.server.plan.path"
+            f"shorten the plan in the {where} from {size} to {PLAN_LIMIT} bytes, or add it to the image and "
+            "set spec.server.plan.path"
         )
         return SpecFault(FaultReason.PLAN_TOO_LARGE, "spec.server.plan.configMap", remedy)
     return text

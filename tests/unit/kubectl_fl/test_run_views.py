@@ -30,7 +30,7 @@ def under_way(**more: Any) -> FederatedLearning:
     status: Json = (
         {
             "phase": "Running",
-            "message": "Rounds are run",
+            "message": "Rounds are in progress",
             "cohort": ["c1", "c2"],
             "round": 3,
             "rounds": 4,
@@ -81,7 +81,7 @@ def test_conditions_of_a_completed_run_need_no_attention() -> None:
     ended = [
         condition("ServerReady", "False", "Ended"),
         condition("Progressing", "False", "Ended"),
-        condition("Complete", "True", "ModelStored", "All rounds are done"),
+        condition("Complete", "True", "ModelStored", "All rounds are complete"),
         condition("Failed", "False", "NotEnded"),
     ]
 

@@ -150,7 +150,7 @@ async def test_between_the_aggregators_end_and_its_jobs_nothing_looks_like_a_fau
 
     assert world.condition("ServerReady") == ("False", "AggregatorFinished")
     assert world.condition("Progressing") == ("True", "RoundsUnderWay")
-    assert world.run().status.message == "The aggregator has ended well; the run is complete once its Job is"
+    assert world.run().status.message == "The aggregator has finished; the run is complete once its Job is"
     assert world.run().status.phase == "Running"
     assert world.said() == told
 

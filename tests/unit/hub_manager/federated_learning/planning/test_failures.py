@@ -33,7 +33,7 @@ async def test_a_failed_job_without_a_reason_names_the_remedy() -> None:
 
     assert world.condition("Failed") == ("True", "AggregatorFailed")
     assert "backoff limit" in world.run().status.message
-    assert "leave spec.server.image out" in world.run().status.message
+    assert "remove spec.server.image" in world.run().status.message
 
 
 async def test_sites_that_fail_for_good_end_the_run_with_file_and_line() -> None:
@@ -217,10 +217,10 @@ async def test_a_suspended_run_misses_no_pod_and_a_resumed_one_has_its_grace() -
     world.set_job()
     world.later(hours=1)
     await world.settle()
-    assert "gets no pod" not in str(world.run().status.conditions)
+    assert "has no pod" not in str(world.run().status.conditions)
 
     await world.change(suspend=False)
     job = world.one(JOB, SERVER)
     world.api.seed(JOB, job | {"spec": job["spec"] | {"suspend": False}, "status": {"startTime": rfc3339(world.now)}})
     await world.settle()
-    assert "gets no pod" not in str(world.run().status.conditions)
+    assert "has no pod" not in str(world.run().status.conditions)

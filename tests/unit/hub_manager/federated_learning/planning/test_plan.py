@@ -159,7 +159,7 @@ async def test_a_missing_config_map_is_named_with_the_remedy() -> None:
     await world.settle()
 
     assert world.condition("Scheduled") == ("False", "PlanNotFound")
-    said = "spec.server.plan.configMap: make the ConfigMap plans of namespace default"
+    said = "spec.server.plan.configMap: create the ConfigMap plans in namespace default"
     assert world.run().status.message.startswith(said)
 
 
