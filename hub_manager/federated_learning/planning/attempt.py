@@ -1,11 +1,11 @@
-"""Which attempt at the run this is: a change of the spec starts it anew, and nothing else does.
+"""Number the attempts at a run: a changed spec starts another attempt.
 
-An attempt is known by its number, and by the digest of the spec that it was started with, both recorded in the status
-before anything is made for it. While rounds are run a change waits for their end: nobody's training is thrown away
-because a field was edited. Suspending the run, or deleting it, is how to stop it sooner.
+An attempt is identified by its number and by the hash of the spec that it started with. Both are recorded in the status
+before any object is created for the attempt. A change during the rounds waits for their end, so that no training is
+lost through an edit. To stop an attempt sooner, suspend or delete the run.
 
-Of a plan that comes from a ConfigMap the text counts too, until the cohort is fixed (`plans`): its digest is the third
-part of the recipe. From then on the ConfigMap is not asked any more, and is for no run that is over a reason to begin.
+If the plan comes from a ConfigMap, the hash includes the plan's text (`training_plan`). Once the cohort is fixed the
+ConfigMap is not read again, and editing it does not restart a run that has ended.
 """
 
 import hashlib
@@ -60,7 +60,7 @@ class SpecHash:
 
 
 def current_attempt(observed: ObservedRun) -> FederatedLearningStatus:
-    """The attempt's own facts, as they are to be recorded: those that are, or those of a new one."""
+    """Return the number, hash, cohort and times to record: those of the recorded attempt, or of a new one."""
     run, status = observed.run, observed.run.status
     current, recorded = SpecHash.of(run.spec), SpecHash.parse(status.recipe)
     source = source_digest(observed)
@@ -78,12 +78,12 @@ def current_attempt(observed: ObservedRun) -> FederatedLearningStatus:
 
 
 def has_ended(run: FederatedLearning) -> bool:
-    """Whether the recorded attempt is over, well or not."""
+    """Check whether the recorded attempt is complete or has failed."""
     return is_true(run.status.conditions, COMPLETE) or is_true(run.status.conditions, FAILED)
 
 
 def is_under_way(observed: ObservedRun) -> bool:
-    """Whether rounds are run, so that a change of the spec has to wait."""
+    """Check whether rounds are in progress, so that a changed spec has to wait."""
     run = observed.run
     job = observed.job_of(run.status.attempt)
     return bool(run.status.cohort) and not has_ended(run) and not run.spec.suspend and job is not None

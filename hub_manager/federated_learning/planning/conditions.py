@@ -1,7 +1,7 @@
-"""The hub manager's part of a run's status: its conditions, and all that is derived from them.
+"""Build the hub manager's part of a run's status: its conditions, and the fields derived from them.
 
-Written by server-side apply with the version that it was made from: the aggregator's fields are left alone, and a
-status made on an outdated view is made anew. What is equal is not written.
+The status is written by server-side apply with the resourceVersion that it was computed from. The aggregator keeps its
+fields. A status computed from an outdated object is rejected and computed again; an unchanged one is not written.
 """
 
 from collections.abc import Iterable, Mapping
@@ -93,7 +93,7 @@ class RunReason(Enum):
 
 @dataclass(slots=True)
 class ConditionBuilder:
-    """The conditions of one pass, in the making: those that are not told keep what they say, the last word counts."""
+    """Conditions of one reconcile pass; those that are not set keep their recorded value."""
 
     run: FederatedLearning
     now: datetime
@@ -101,7 +101,7 @@ class ConditionBuilder:
     updates: dict[str, Condition] = field(default_factory=dict)
 
     def set(self, kind: str, status: ConditionStatus, reason: str, message: str) -> None:
-        """Sets a condition."""
+        """Set a condition; a later call for the same type replaces it."""
         self.updates[kind] = Condition(
             type=kind,
             status=status,
@@ -111,7 +111,7 @@ class ConditionBuilder:
         )
 
     def build(self) -> tuple[Condition, ...]:
-        """All of them; the time of one moves with its status alone."""
+        """Return all conditions; a transition time changes only if the status of its condition changes."""
         merged = self.before
         for new in self.updates.values():
             merged = merge_condition(merged, new, now=self.now)
@@ -119,7 +119,7 @@ class ConditionBuilder:
 
 
 def status_body(run: FederatedLearning, desired: FederatedLearningStatus) -> Json | None:
-    """What to apply to the status, or None where the hub manager's part of it says that already."""
+    """Return the body to apply to the status, or None if the hub manager's part of the status is current."""
     if all(getattr(run.status, name) == getattr(desired, name) for name in HUB_MANAGERS_OWN) and _same_clusters(
         run, desired
     ):
@@ -148,15 +148,15 @@ def derive_status(
     listeners: tuple[ListenerStatus, ...],
     ready: int,
 ) -> FederatedLearningStatus:
-    """The status that these conditions make.
+    """Derive the status from the conditions.
 
     Args:
-        run: The run, for what the aggregator reports.
+        run: The run, with the aggregator's fields of its status.
         conditions: The conditions.
-        attempt: The attempt's own facts: number, recipe, cohort and times.
-        clusters: Where each cluster stands.
-        listeners: Where the aggregator is reached.
-        ready: How many clusters are ready.
+        attempt: Number, hash, cohort and times of the attempt.
+        clusters: Status of each cluster.
+        listeners: Addresses of the aggregator.
+        ready: Number of ready clusters.
     """
     started = bool(attempt.cohort)
     selected = len(attempt.cohort) if started else len(clusters)
@@ -178,7 +178,7 @@ def derive_status(
 
 
 def event_records(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[EventRecord, ...]:
-    """The Events that the change deserves: one for each condition that says something else than before."""
+    """Return an Event for each condition whose status or reason changed."""
     old = tuple(before)
     events = []
     for condition in after:
@@ -193,7 +193,7 @@ def event_records(before: Iterable[Condition], after: Iterable[Condition]) -> tu
 
 
 def _headline(conditions: tuple[Condition, ...], *, started: bool) -> str:
-    """The message of the condition that a reader wants first."""
+    """Return the message of the condition that matters most to a reader."""
     by_type: Mapping[str, Condition] = {c.type: c for c in conditions}
     for kind in (FAILED, COMPLETE):
         if kind in by_type and by_type[kind].status == "True":

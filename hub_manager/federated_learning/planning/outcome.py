@@ -1,7 +1,6 @@
-"""How a run has ended, if it has: from its Job, the aggregator's last words, and what its sites say.
+"""Determine how a run ended: from its Job, the aggregator's termination message and the reports of its clusters.
 
-A Job that is gone says nothing: an end is recorded as a condition when it is seen, and is never concluded from what is
-no longer there.
+A missing Job does not count as an end: an end is recorded as a condition when it is observed.
 """
 
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from hub_manager.federated_learning.planning.pod_diagnosis import last_failure
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of a run: which condition is true now, and why."""
+    """End of a run: the condition that becomes true, with its reason and message."""
 
     condition: str
     reason: str
@@ -26,12 +25,12 @@ class Outcome:
 def outcome(
     observed: ObservedRun, attempt: int, clusters: tuple[ClusterStatus, ...], members: tuple[str, ...]
 ) -> Outcome | None:
-    """The run's end, or None while it goes on.
+    """Return the run's end, or None while it continues.
 
     Args:
-        observed: What was read.
-        attempt: The attempt whose Job counts.
-        clusters: Where each cluster stands.
+        observed: The observed run.
+        attempt: Number of the current attempt.
+        clusters: Status of each cluster.
         members: The cohort.
     """
     job = observed.job_of(attempt)
@@ -60,7 +59,7 @@ def _stored(observed: ObservedRun) -> str:
 
 
 def _failed(observed: ObservedRun, attempt: int) -> Outcome:
-    """Why the aggregator gave up, in its own words where it left any."""
+    """Return the failure with the reason that the aggregator reported, if any."""
     failure = observed.run.status.failure
     if failure is not None and failure.reason:
         site = f"{failure.cluster}: " if failure.cluster else ""

@@ -1,16 +1,16 @@
-"""What there is to do for one run: everything observed in, the status and the writes out, in their order.
+"""Plan one reconcile pass of a run: from the observed state to the status and the ordered writes.
 
-Pure and level-triggered: the same observation gives the same plan, and one in which it all took effect gives none. The
-status is written first: which attempt this is, and who is in its cohort, is recorded before anything is made on its
-account, so that a manager killed at any point is followed by one that decides the same.
+Pure and level-triggered: an observation always gives the same plan, and a state in which that plan took effect gives an
+empty one. The status is written first: the attempt and its cohort are recorded before any object is created for them.
+A manager that is killed at any point is therefore followed by one that makes the same decisions.
 
-    Waiting: validate -> Placement -> ask the selected sites -> enough have accepted -> fix the cohort
-    Running: certificate, ConfigMap, Job, works with the aggregator's address -> the Job ends, or nobody is left
-    ended:   works removed, the rest kept until the time to live is over
+    Waiting: validate -> Placement -> ask the selected clusters -> enough have accepted -> fix the cohort
+    Running: certificate, ConfigMap, Job, ManifestWorks with the aggregator's address -> the Job ends, or a quorum fails
+    Ended:   ManifestWorks removed; other objects kept until the time to live has passed
 
-No branch reads the phase: it is made of the conditions at the end. What can pass (a lost site, an API server that does
-not answer, a lost quorum) is a condition and never ends a run; what can't (the aggregator gave up, so many sites failed
-for good that no round can close, the deadline) does.
+No branch reads the phase, which is derived from the conditions. Temporary problems (a lost cluster, an API server that
+does not answer, a lost quorum) are conditions and never end a run. Permanent ones do: the aggregator gave up, too many
+clusters failed permanently for a round to close, or the deadline has passed.
 """
 
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ AGGREGATORS_OWN: Final = (
 
 
 def plan_run(observed: ObservedRun, settings: RunSettings) -> ReconcilePlan[RunAction]:
-    """The status and the writes that bring the run nearer to what it has to be."""
+    """Return the status and the writes that bring the run closer to its spec."""
     run = observed.run
     if run.metadata.deleting:
         return ReconcilePlan(actions=tuple(_cleanup(observed)))
@@ -56,7 +56,7 @@ def plan_run(observed: ObservedRun, settings: RunSettings) -> ReconcilePlan[RunA
         return ReconcilePlan(actions=(_finalizers(observed, (*run.metadata.finalizers, FINALIZER)),))
     attempt = current_attempt(observed)
     if not attempt.cohort and _has_rounds(observed):
-        # An earlier attempt's aggregator owns these fields, so that only a patch removes them.
+        # The aggregator of an earlier attempt owns these fields; server-side apply would not remove them.
         cleared: Json = dict.fromkeys(AGGREGATORS_OWN) | {"clusters": None}
         return ReconcilePlan(
             actions=(Patch(FEDERATED_LEARNING, key_of_run(run), {"status": cleared}, subresource="status"),)
@@ -94,7 +94,7 @@ def _reconcile_plan(builder: PlanBuilder) -> ReconcilePlan[RunAction]:
     before: tuple[Condition, ...] = run.status.conditions
     status = status_body(run, desired)
     now = builder.observed.now
-    # Skip what was due by now: this pass has handled it.
+    # Times that have passed are handled by this pass.
     delays = ((moment - now).total_seconds() for moment in builder.due if moment > now)
     return ReconcilePlan(
         actions=tuple(builder.actions),
@@ -105,11 +105,11 @@ def _reconcile_plan(builder: PlanBuilder) -> ReconcilePlan[RunAction]:
 
 
 def _cleanup(observed: ObservedRun) -> Iterator[Action]:
-    """Every work of the run, wherever it is, then its claim where asked, and last the finalizer.
+    """Delete the run's ManifestWorks, its volume claim if the spec asks for that, and the finalizer last.
 
-    The works have no owner, and one that was made a moment ago may not be observed yet: the server is asked for them.
-    A site that can't be reached holds nothing up: its work is on its way out, and goes when the site is back. What is
-    in the run's namespace has the run as its owner.
+    ManifestWorks have no owner, and a recent one may not be observed yet, so the server lists them. An unreachable
+    cluster does not delay the deletion: its work agent removes the ManifestWork once it is back. Objects in the run's
+    namespace are owned by the run and garbage-collected.
     """
     run = observed.run
     if FINALIZER not in run.metadata.finalizers:

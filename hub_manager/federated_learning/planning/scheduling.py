@@ -1,4 +1,4 @@
-"""Whether the run can be scheduled: a sound spec, bound cluster sets, and a placement that selects enough clusters."""
+"""Schedule a run: validate its spec, check the bound cluster sets, and wait for enough selected clusters."""
 
 from dataclasses import dataclass
 
@@ -22,19 +22,19 @@ MISCONFIGURED = "PlacementMisconfigured"
 
 @dataclass(frozen=True, slots=True)
 class Unscheduled:
-    """The run can't be scheduled, or not yet."""
+    """Reason why the run is not scheduled, with the writes that may change that."""
 
     status: ConditionStatus
     reason: str
     message: str
     actions: tuple[Action, ...] = ()
     keeps_works: bool = False
-    """Whether sites that were asked stay so: too few clusters now may be enough in a moment."""
+    """Whether clusters keep their ManifestWorks, because enough clusters may be selected in a moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """Enough clusters are selected, by name."""
+    """Names of the selected clusters, once they are enough."""
 
     clusters: tuple[str, ...]
     message: str
@@ -42,11 +42,11 @@ class Selected:
 
 
 def schedule(observed: ObservedRun, settings: RunSettings, training_plan: TrainingPlanState) -> Unscheduled | Selected:
-    """What keeps the run from being scheduled, or the clusters that are selected; and what there is to apply for it.
+    """Return the selected clusters, or why the run is not scheduled, with the writes for its Placement.
 
     Args:
-        observed: What was read.
-        settings: The hub's.
+        observed: The observed run.
+        settings: Settings for every run.
         training_plan: The plan of this attempt.
     """
     run = observed.run

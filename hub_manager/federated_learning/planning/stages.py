@@ -1,7 +1,7 @@
-"""The stages of a run, as one pass over it goes through them; `plan` says which comes when, and puts it all together.
+"""Plan the stages of a run; `reconcile_plan` chooses the stage and assembles the plan.
 
-Waiting asks the selected sites, and fixes the cohort once enough have accepted. Running has the aggregator and the
-members' works as they have to be. What comes after the end is removal.
+`waiting` asks the selected clusters, and fixes the cohort once enough have accepted. `running` keeps the aggregator and
+the members' ManifestWorks as the spec requires. `ended` removes what the run no longer needs.
 """
 
 from dataclasses import dataclass, field
@@ -43,14 +43,14 @@ from hub_manager.federated_learning.site import report_of
 
 @dataclass(slots=True)
 class PlanBuilder:
-    """What the stages add to: what they find, and what is to be done."""
+    """Inputs of one reconcile pass, and the status fields and writes that the stages add."""
 
     observed: ObservedRun
     settings: RunSettings
     attempt: FederatedLearningStatus
     conditions: ConditionBuilder
     training_plan: TrainingPlanState
-    """By which plan the attempt goes."""
+    """The training plan of the attempt."""
     clusters: tuple[ClusterStatus, ...] = ()
     listeners: tuple[ListenerStatus, ...] = ()
     ready: int = 0
@@ -59,18 +59,18 @@ class PlanBuilder:
 
     @property
     def plan(self) -> RunPlan | None:
-        """What sites are told of the plan; None is the image's own."""
+        """Return the plan to send to clusters; None selects the image's default plan."""
         return self.training_plan.plan if isinstance(self.training_plan, KnownPlan) else None
 
     @property
     def spec_fault(self) -> SpecFault | None:
-        """Why no aggregator is made of this spec; a recorded cohort doesn't prove that the spec has been judged."""
+        """Return the first fault of the spec; a recorded cohort does not prove that the spec was validated."""
         found = faults(self.observed.run, self.settings.limits)
         return self.training_plan if isinstance(self.training_plan, SpecFault) else next(iter(found), None)
 
 
 def waiting(builder: PlanBuilder) -> None:
-    """The cohort is not fixed: asks the sites that the placement selects."""
+    """Ask the clusters that the placement selects, while the cohort is not fixed."""
     observed, conditions = builder.observed, builder.conditions
     run = observed.run
     conditions.set(SERVER_READY, "False", RunReason.NOT_STARTED.value, "The aggregator starts once the cohort is fixed")
@@ -133,7 +133,7 @@ def _gathering(builder: PlanBuilder, scheduled: Selected) -> None:
 
 
 def running(builder: PlanBuilder) -> None:
-    """The cohort is fixed: keeps the aggregator and the members' works as they have to be, until the run ends."""
+    """Keep the aggregator and the members' ManifestWorks current, from the fixed cohort to the end of the run."""
     observed = builder.observed
     run, number, cohort = observed.run, builder.attempt.attempt, builder.attempt.cohort
     changed = not SpecHash.parse(builder.attempt.recipe).is_same_spec(SpecHash.of(run.spec))
@@ -152,7 +152,7 @@ def running(builder: PlanBuilder) -> None:
     if not changed:
         scheduled = schedule(observed, builder.settings, builder.training_plan)
         builder.actions += [*scheduled.actions, *writes.claim(observed), *writes.services(observed)]
-    # The aggregator has to know of a member before that member is told where the aggregator is.
+    # The aggregator must admit a member before the member gets the aggregator's address.
     chosen = observed.chosen(work_name(run, number))
     published = cohorts.published_cohort(cohort, observed.sites, chosen, observed.cohort_text, observed.now)
     builder.actions += writes.prerequisites(observed, builder.attempt, published)
@@ -200,9 +200,9 @@ def _set_running_conditions(builder: PlanBuilder, cohort: tuple[str, ...], *, ch
 
 
 def end_if_deadline_passed(builder: PlanBuilder) -> bool:
-    """Whether the run has come to its deadline; ends it if so.
+    """End the run if its deadline has passed; return whether it has.
 
-    A Job that has ended did so in time, or at least before anybody looked: what came of it counts.
+    The result of a Job that has already ended counts, even if it ended after the deadline.
     """
     seconds, job = builder.observed.run.spec.active_deadline_seconds, builder.observed.job_of(builder.attempt.attempt)
     if seconds is None or (builder.attempt.cohort and job is not None and job.ended):
@@ -218,7 +218,7 @@ def end_if_deadline_passed(builder: PlanBuilder) -> bool:
 
 
 def _end(builder: PlanBuilder, condition: str, reason: str, message: str) -> None:
-    """Records how the run has ended. The rest follows from it, with the next pass too."""
+    """Record the end of the run and plan the removal of its objects."""
     builder.conditions.set(condition, "True", reason, message)
     for kind in (SERVER_READY, PROGRESSING):
         builder.conditions.set(kind, "False", RunReason.ENDED.value, "The run has ended")
@@ -228,7 +228,7 @@ def _end(builder: PlanBuilder, condition: str, reason: str, message: str) -> Non
 
 
 def ended(builder: PlanBuilder) -> None:
-    """The run is over, as an earlier pass has recorded."""
+    """Keep the recorded status of a run that an earlier pass ended, and remove its objects."""
     status = builder.observed.run.status
     builder.clusters, builder.listeners = status.clusters_of_hub, status.listeners
     builder.ready = cohorts.ready_count(builder.clusters, status.cohort)
@@ -236,7 +236,7 @@ def ended(builder: PlanBuilder) -> None:
 
 
 def _after(builder: PlanBuilder) -> None:
-    """Works go at once, an aggregator that still runs is stopped, the rest goes when its time is over."""
+    """Remove ManifestWorks and stop the aggregator now; remove the rest once the time to live has passed."""
     observed, run = builder.observed, builder.observed.run
     builder.actions += writes.removed_works(observed)
     ttl = run.spec.ttl_seconds_after_finished
@@ -278,7 +278,7 @@ def _open_to_all(observed: ObservedRun) -> bool:
 
 
 def set_server_ready(builder: PlanBuilder) -> None:
-    """Says whether the aggregator serves, and what keeps it."""
+    """Set the condition ServerReady, with what the aggregator waits for."""
     observed, conditions = builder.observed, builder.conditions
     job = observed.job_of(builder.attempt.attempt)
     if observed.authority is None:
@@ -303,7 +303,7 @@ def set_server_ready(builder: PlanBuilder) -> None:
 
 
 def _not_ready(builder: PlanBuilder, job: Job | None) -> str:
-    """What keeps the aggregator's pod, as far as Kubernetes says it; a Job without one says it in an Event alone."""
+    """Describe why the aggregator's pod is not ready, from the pod's status or the lack of a pod."""
     observed, number = builder.observed, builder.attempt.attempt
     if why := start_problem(observed.pods, number):
         return f"The aggregator's pod cannot start: {why}"

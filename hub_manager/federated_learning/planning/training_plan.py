@@ -1,9 +1,9 @@
-"""By which plan a run goes, on the hub and at every site: the image's own, another of its files, or a text. Pure.
+"""Resolve the training plan of a run: the image's default, another file of the image, or a text. Pure.
 
-A text is that of a ConfigMap in the run's namespace. It is fixed for an attempt before any site is asked: its digest
-is part of the attempt's recipe, and the text itself is copied into a ConfigMap of the run's own that can't be changed.
-What the hub exports from and what the sites have approved is that copy; who edits the ConfigMap afterwards changes the
-next attempt. Before the cohort is fixed an edit is one of the spec: another attempt is made, the sites are asked anew.
+A text comes from a ConfigMap in the run's namespace, and is fixed for an attempt before any cluster is asked. Its
+digest is part of the attempt's hash, and the text is copied into an immutable ConfigMap of the run. The hub exports
+from that copy, and the clusters approve that copy, so later edits affect only the next attempt. An edit before the
+cohort is fixed counts as a changed spec: it starts another attempt, and the clusters are asked again.
 """
 
 import hashlib
@@ -17,32 +17,32 @@ from hub_manager.federated_learning.planning.validate import FaultReason, SpecFa
 from hub_manager.federated_learning.resources.names import COPIED_KEY, plan_source_key
 
 _NAMED: Final = 5
-"""How many of a ConfigMap's keys a message names."""
+"""Number of keys of a ConfigMap that a message names at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownPlan:
-    """The plan of this attempt; None means the image's own."""
+    """The plan of this attempt; None selects the image's default plan."""
 
     plan: RunPlan | None
     copied: bool = True
-    """Whether the run's own copy of the text is there; until then no site is asked."""
+    """Whether the run's copy of the text exists; no cluster is asked before that."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadPlan:
-    """The ConfigMap has not been looked for yet."""
+    """State of a plan whose ConfigMap has not been read yet."""
 
 
 TrainingPlanState = KnownPlan | UnreadPlan | SpecFault
 
 
 def training_plan(observed: ObservedRun, fixed: str) -> TrainingPlanState:
-    """By which plan this attempt goes, or what keeps that from being known.
+    """Return the plan of this attempt, or why it is not known.
 
     Args:
-        observed: What was read.
-        fixed: The digest of the text that the attempt was started with, `""` where none is fixed.
+        observed: The observed run.
+        fixed: Digest of the text that the attempt started with; `""` if none is fixed.
     """
     named = observed.run.spec.server.plan
     if named is None or not named.config_map:
@@ -60,26 +60,26 @@ def training_plan(observed: ObservedRun, fixed: str) -> TrainingPlanState:
 
 
 def source_digest(observed: ObservedRun) -> str:
-    """The digest of the text that the ConfigMap has now; `""` where the run names none, or it can't be used."""
+    """Return the digest of the current text of the ConfigMap; `""` if it is missing or invalid."""
     source = _source(observed) if plan_source_key(observed.run) is not None else UnreadPlan()
     return digest_of_text(source) if isinstance(source, str) else ""
 
 
 def copied_plan_text(copy: ConfigMap | None) -> str:
-    """The text of the run's own copy; `""` where there is none, or it is on its way out."""
+    """Return the text of the run's copy; `""` if the copy is missing or being deleted."""
     return "" if copy is None or copy.metadata.deleting else copy.data.get(COPIED_KEY, "")
 
 
 def digest_of_text(text: str) -> str:
-    """What names a text in an attempt's recipe; `""` for none."""
+    """Return the digest of a plan's text for `SpecHash.plan`; `""` for an empty text."""
     return hashlib.sha256(text.encode()).hexdigest()[:32] if text else ""
 
 
 def _source(observed: ObservedRun) -> str | UnreadPlan | SpecFault:
-    """The ConfigMap's text, or why it can't be used.
+    """Return the text of the ConfigMap, or why it is unavailable.
 
-    PlanNotFound: there is no such ConfigMap, or it has no text of that key. PlanTooLarge: it has more bytes than a
-    Collaborator carries.
+    PlanNotFound: the ConfigMap is missing, or has no text under the key. PlanTooLarge: the text exceeds the limit of a
+    Collaborator.
     """
     named, source = observed.run.spec.server.plan, observed.plan_source
     if named is None or source is None:

@@ -1,7 +1,7 @@
-"""What of a spec can't be run, beyond what the CRD refuses: each fault names the field and the remedy.
+"""Validate a run's spec beyond the rules of the CRD; each fault names the field and the remedy.
 
-The CRD sees one object at a time; what depends on the hub's settings, on what this version can do, or on reading
-a quantity, is judged here, before anything is made for the run.
+The CRD sees one object at a time. Rules that depend on the hub's settings, on this version's features, or on parsing a
+quantity are checked here, before any object is created for the run.
 """
 
 import ipaddress
@@ -51,7 +51,7 @@ class FaultReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SpecFault:
-    """One thing that can't be run."""
+    """Invalid or unsupported field of a spec."""
 
     reason: FaultReason
     field: str
@@ -62,15 +62,15 @@ class SpecFault:
 
 
 def faults(run: FederatedLearning, limits: RunLimits) -> tuple[SpecFault, ...]:
-    """Everything that keeps the spec from being run, in a fixed order; empty for a sound one.
+    """Return the faults of the spec in a fixed order; empty for a valid spec.
 
-    Of a framework that is not served nothing else is said: its spec is another one, with no rounds or listeners.
+    For an unsupported framework only that fault is returned: its spec has no rounds or listeners to validate.
     """
     return tuple(_framework(run, limits)) or tuple(fault for check in _CHECKS for fault in check(run, limits))
 
 
 def allowed(name: str, patterns: Iterable[str]) -> bool:
-    """Whether one of the administrator's patterns has the name."""
+    """Check whether the name matches one of the administrator's patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
@@ -114,7 +114,7 @@ def _listeners(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
 
 
 def _is_address(text: str) -> bool:
-    """Whether it is an IP address, as the CRD has it: IPv6 in hexadecimal groups alone, and in no zone."""
+    """Check for an IP address as the CRD defines it: IPv6 without a zone or a dotted IPv4 part."""
     try:
         return "%" not in text and not (":" in text and "." in text) and ipaddress.ip_address(text) is not None
     except ValueError:

@@ -1,7 +1,7 @@
-"""From the objects that a run wants and those that are there to the writes between them.
+"""Compare the objects that a run needs with those that exist, and plan the writes between them.
 
-An object is recognised by the digest that it was rendered with: what the server defaults doesn't matter, and a settled
-run writes nothing.
+An object is current if it bears the digest of the body rendered for it. Fields that the server defaults do not matter,
+and a settled run writes nothing.
 """
 
 from collections.abc import Iterator
@@ -48,18 +48,18 @@ from hub_manager.federated_learning.settings import RunSettings
 from hub_manager.federated_learning.site import ObservedSite
 
 CERTIFIED_ANNOTATION: Final = f"{FEDERATION_GROUP}/certified"
-"""On the run's ConfigMap: the digest of what the certificate in its Secret was made of."""
+"""Annotation of the run's ConfigMap: digest of the inputs of the certificate in its Secret."""
 RENEW_ANNOTATION: Final = f"{FEDERATION_GROUP}/renew-certificate-at"
-"""On the run's ConfigMap: when the certificate is to be made anew, RFC 3339. Secrets are not watched: the
-right to list them would be one to read every Secret of the hub."""
+"""Annotation of the run's ConfigMap: when to renew the certificate, RFC 3339. The Secret is not watched, because the
+right to list Secrets would allow reading every Secret of the hub."""
 
 
 SHARED_KINDS: Final = (PERSISTENT_VOLUME_CLAIM, MANIFEST_WORK)
-"""Kinds of which another's object is no obstacle: a claim may be the user's, a work's name is unique to its run."""
+"""Kinds that may have another owner: the user may provide the claim, and a ManifestWork's name is unique to its run."""
 
 
 def ensure(kind: Kind[Any], present: Resource | None, body: Json, fallback: Json | None = None) -> Iterator[Action]:
-    """The write that makes the object what it has to be; one that is on its way out is waited for."""
+    """Apply the body unless the object is current; wait for an object that is being deleted."""
     if present is not None and present.metadata.deleting:
         return
     if not is_current(present, body):
@@ -67,14 +67,14 @@ def ensure(kind: Kind[Any], present: Resource | None, body: Json, fallback: Json
 
 
 def claim(observed: ObservedRun) -> Iterator[Action]:
-    """The volume's claim, where there is none of the name: what is in it is the user's, whoever made it."""
+    """Create the volume claim if it is missing; an existing one is kept, because its data is the user's."""
     if observed.run.spec.server.storage.type == "PersistentVolumeClaim" and observed.claim is None:
         body = aggregator.volume_claim(observed.run)
         yield _apply(PERSISTENT_VOLUME_CLAIM, body)
 
 
 def services(observed: ObservedRun) -> Iterator[Action]:
-    """A Service for each listener; those of listeners that are gone go."""
+    """Apply a Service for each listener, and delete those of removed listeners."""
     run = observed.run
     wanted = set()
     for place in range(len(run.spec.server.listeners)):
@@ -89,10 +89,10 @@ def services(observed: ObservedRun) -> Iterator[Action]:
 
 
 def prerequisites(observed: ObservedRun, attempt: FederatedLearningStatus, cohort: Cohort) -> Iterator[Action]:
-    """Everything that the aggregator's pod refers to, but its certificate."""
+    """Apply everything that the aggregator's pod refers to, except its certificate."""
     run = observed.run
     yield from ensure(SERVICE_ACCOUNT, observed.service_account, aggregator.service_account(run))
-    # The manager may not change Roles, only make them: what they say of a run never changes.
+    # The hub manager may create Roles but not change them; the rules of a run never change.
     for kind, existing, body in (
         (ROLE, observed.role, aggregator.role(run)),
         (ROLE_BINDING, observed.role_binding, aggregator.role_binding(run)),
@@ -107,13 +107,13 @@ def prerequisites(observed: ObservedRun, attempt: FederatedLearningStatus, cohor
         kept = known.data.get(RUN_FILE, "")
     body = aggregator.config_map(run, attempt.attempt, cohort, kept)
     if known is not None:
-        # Two cohorts must not get one generation: what was rendered from an older version than the present is refused.
+        # Two cohorts must not share a generation, so the server rejects a body rendered from an outdated ConfigMap.
         body["metadata"]["resourceVersion"] = known.metadata.resource_version
     yield from ensure(CONFIG_MAP, known, body)
 
 
 def aggregator_writes(observed: ObservedRun, attempt: int, settings: RunSettings) -> Iterator[Action]:
-    """The aggregator's Job: made once, and then only suspended or not; its template never changes."""
+    """Create the aggregator's Job once; afterwards only suspend or resume it, because its template is immutable."""
     run = observed.run
     present = observed.job_of(attempt)
     if present is not None:
@@ -129,9 +129,9 @@ def aggregator_writes(observed: ObservedRun, attempt: int, settings: RunSettings
 
 
 def certificate(observed: ObservedRun, listeners: tuple[ListenerStatus, ...]) -> Iterator[IssueCertificate]:
-    """A new certificate, where there is none for these names from this authority, or it is due.
+    """Issue a certificate if these names have none from this authority, or if its renewal is due.
 
-    It is recorded on the run's ConfigMap, which therefore has to be there, and to be this run's.
+    The issuance is recorded on the run's ConfigMap, which therefore has to exist first.
     """
     authority, existing = observed.authority, observed.config_map
     if authority is None or existing is None:
@@ -145,7 +145,7 @@ def certificate(observed: ObservedRun, listeners: tuple[ListenerStatus, ...]) ->
 
 
 def certificate_digest(observed: ObservedRun, listeners: tuple[ListenerStatus, ...]) -> str:
-    """What the certificate is made of: names, authority and bundle."""
+    """Return the digest of the certificate's inputs: names, authority and trust bundle."""
     authority = observed.authority
     made_of = {
         "names": certificate_names(observed.run, listeners),
@@ -156,7 +156,7 @@ def certificate_digest(observed: ObservedRun, listeners: tuple[ListenerStatus, .
 
 
 def renewal(observed: ObservedRun) -> datetime | None:
-    """When the certificate has to be made anew; None where that is now, or somebody has overwritten it."""
+    """Return when to renew the certificate; None if renewal is due or the annotation is invalid."""
     existing = observed.config_map
     text = "" if existing is None else existing.metadata.annotations.get(RENEW_ANNOTATION, "")
     try:
@@ -167,7 +167,7 @@ def renewal(observed: ObservedRun) -> datetime | None:
 
 
 def plan_copy(observed: ObservedRun, training_plan: TrainingPlanState) -> Iterator[Action]:
-    """The copy of the plan's text that the attempt goes by; that of another text goes first, as none can be changed."""
+    """Create the immutable copy of the plan's text; delete a copy of another text first."""
     existing = observed.plan_copy
     if existing is not None and existing.metadata.deleting:
         return
@@ -191,9 +191,9 @@ def works(
     collaborator_addresses: tuple[Address, ...],
     plan: RunPlan | None,
 ) -> Iterator[Action]:
-    """A work for each of these clusters and for no other, of this attempt and of no other.
+    """Apply a ManifestWork of this attempt for each of the clusters, and delete all others of the run.
 
-    Members alone are told where the aggregator is: it would refuse anybody else for good.
+    Only members get the aggregator's address: it would reject any other cluster permanently.
     """
     run = observed.run
     name = work_name(run, attempt.attempt)
@@ -210,7 +210,7 @@ def works(
 
 
 def removed_works(observed: ObservedRun, *, keep: frozenset[str] = frozenset(), name: str = "") -> Iterator[Action]:
-    """The end of every work of the run but those of this name in these clusters' namespaces."""
+    """Delete every ManifestWork of the run, except those of this name in the namespaces to keep."""
     for found in observed.works:
         wanted = found.metadata.name == name and found.metadata.namespace in keep and _is_accepted(observed, found)
         if not wanted and not found.metadata.deleting:
@@ -218,21 +218,21 @@ def removed_works(observed: ObservedRun, *, keep: frozenset[str] = frozenset(), 
 
 
 def stale_job(observed: ObservedRun, attempt: int) -> Iterator[Action]:
-    """The end of an earlier attempt's Job; the next one's has the same name."""
+    """Delete the Job of an earlier attempt, because the next attempt reuses its name."""
     found = observed.job
     if found is not None and observed.job_of(attempt) is None and not found.metadata.deleting:
         yield Delete(JOB, key_of(found), found.metadata.uid, "Foreground")
 
 
 def stop_aggregator(observed: ObservedRun) -> Iterator[Action]:
-    """An ended run's aggregator runs no more; its Job stays, for whoever looks for the cause."""
+    """Suspend the aggregator of an ended run; its Job is kept for diagnosis."""
     found = observed.job
     if found is not None and not found.ended and not found.spec.suspend and not found.metadata.deleting:
         yield Patch(JOB, key_of(found), {"spec": {"suspend": True}})
 
 
 def remaining_objects(observed: ObservedRun) -> Iterator[Action]:
-    """The end of all that an ended run has on the hub, but the volume, and the Role that nobody has any more."""
+    """Delete the objects of an ended run on the hub, except its volume and its unused Role."""
     run = observed.run
     present: list[tuple[Kind[Any], Resource | None]] = [
         (JOB, observed.job),
@@ -246,19 +246,19 @@ def remaining_objects(observed: ObservedRun) -> Iterator[Action]:
         if resource is not None and not resource.metadata.deleting:
             yield Delete(kind, key_of(resource), resource.metadata.uid, "Foreground" if kind is JOB else "Background")
     if observed.config_map is not None and not observed.config_map.metadata.deleting:
-        # The Secret is not watched: it goes with the ConfigMap that records it.
+        # The Secret is not watched; the ConfigMap records that it exists.
         yield Delete(SECRET, secret_key(run), "")
         yield Delete(CONFIG_MAP, key_of(observed.config_map), observed.config_map.metadata.uid)
 
 
 def listener_services(observed: ObservedRun) -> tuple[Any, ...]:
-    """The Service of each listener, None where it is not there."""
+    """Return the Service of each listener, None for a missing one."""
     run = observed.run
     return tuple(observed.service(server_name(run, place)) for place in range(len(run.spec.server.listeners)))
 
 
 def collaborator_addresses(listeners: tuple[ListenerStatus, ...], *, suspended: bool) -> tuple[Address, ...]:
-    """Where sites dial; nowhere while the run is suspended."""
+    """Return the addresses for collaborators; none while the run is suspended."""
     return () if suspended else addresses(listeners)
 
 
