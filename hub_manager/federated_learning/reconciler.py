@@ -1,9 +1,9 @@
-"""The shell around a run's plan: reads the stores, plans, writes the status, and carries the actions out.
+"""Reconcile runs: read the stores, plan, write the status and perform the actions.
 
-A write that fails for now ends the pass, and the next one plans anew. What the server refuses for good becomes a
-condition of the run: it is remembered until a pass in which nothing is refused, so that the status neither flickers nor
-keeps the controller busy. Objects in the run's namespace may be somebody else's: one of our names that does not bear
-the run's uid is left alone and named.
+A write that fails temporarily ends the pass, and the next pass plans again. If the server rejects a write permanently,
+the error becomes a condition of the run. It is remembered until a pass without a rejection, so that the status does not
+flicker and the controller does not spin. An object in the run's namespace that has one of the run's names but not its
+uid label is left alone, and the condition names it.
 """
 
 from collections.abc import Callable, Iterable
@@ -41,7 +41,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class RunReconciler:
-    """Keeps every run as its plan wants it."""
+    """Reconciler that plans each run and performs the plan."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class RunReconciler:
         self._refused: dict[ObjectKey, tuple[str, ...]] = {}
 
     async def reconcile(self, key: ObjectKey) -> float | None:
-        """Does what there is to do for one run; returns in how many seconds to look again.
+        """Reconcile one run; return the seconds until it has to be reconciled again, or None.
 
         Raises:
-            KubeError: A write failed for now; those after it were not tried.
+            KubeError: A write failed temporarily; later writes were not attempted.
         """
         await self._remove_strays(key)
         observed = self._observe(key)
@@ -80,7 +80,7 @@ class RunReconciler:
         await self._write_status(observed, result)
         refused = await self._perform(observed, result.actions)
         if refused != observed.refusals:
-            # The condition that says so has to be written now: no change of an object will wake this key.
+            # Requeue now to write the condition: no change of an object would requeue this key.
             self._refused[key] = refused
             return 0.0
         self._metrics.observe(observed.run)
@@ -96,7 +96,7 @@ class RunReconciler:
             )
 
     async def _perform(self, observed: ObservedRun, actions: tuple[RunAction, ...]) -> tuple[str, ...]:
-        """Perform the actions in order; return what the server refuses until something changes."""
+        """Perform the actions in order; return the permanent rejections of the server."""
         refused: list[str] = []
         for action in actions:
             try:
@@ -113,12 +113,12 @@ class RunReconciler:
         return tuple(refused)
 
     async def _remove_strays(self, key: ObjectKey) -> None:
-        """Deletes works of a run that is gone: they have no owner, and may have been seen after its end only."""
+        """Delete ManifestWorks of a deleted run: they have no owner, and may be observed only after its deletion."""
         for work in self._strays(key):
             uid = work.metadata.labels.get(RUN_UID_LABEL)
             try:
                 if (await self._api.read(FEDERATED_LEARNING, key)).metadata.uid == uid:
-                    continue  # it is there after all, and its own pass comes
+                    continue  # The run exists; its own pass handles the ManifestWork.
             except NotFound:
                 pass
             await self._api.delete(MANIFEST_WORK, key_of(work), uid=work.metadata.uid)
@@ -140,7 +140,7 @@ class RunReconciler:
         try:
             await self._api.create(SECRET, issued.secret, namespace=action.key.namespace)
         except AlreadyExists:
-            # The manager may read no Secret, and so change none: pods that have it mounted keep it meanwhile.
+            # The hub manager has no right to read or update Secrets. Running pods keep the mounted files meanwhile.
             await self._api.delete(SECRET, action.key)
             await self._api.create(SECRET, issued.secret, namespace=action.key.namespace)
         record = {CERTIFIED_ANNOTATION: action.digest, RENEW_ANNOTATION: rfc3339(issued.renew_at)}

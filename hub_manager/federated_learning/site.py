@@ -1,4 +1,4 @@
-"""Read a cluster's answer to a run from the feedback of its ManifestWork."""
+"""Read a cluster's report on a run from the feedback of its ManifestWork."""
 
 import re
 from collections.abc import Mapping
@@ -43,22 +43,22 @@ _WELL: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ObservedSite:
-    """What the hub knows of a cluster that might take part; all but `install_namespace` is the hub's own."""
+    """Facts about a cluster; the hub sets all of them except `available`, `install_namespace` and `claims`."""
 
     name: str
     accepted: bool
-    """The hub's administrator accepts it, it is not on its way out, and has the add-on."""
+    """Whether the administrator accepts the cluster, and it has the add-on, which is not being deleted."""
     available: bool
-    """Its agent gives signs of life, as the cluster says."""
+    """Whether the add-on reports the condition Available."""
     install_namespace: str
-    """Where its agent is, as the cluster may have changed it: whatever it is, it names a place of that cluster."""
+    """Namespace of the agent. The cluster may change it, but it always refers to a namespace of that cluster."""
     claims: tuple[tuple[str, str], ...] = ()
-    """What the cluster claims, name and value."""
+    """Names and values of the cluster's claims."""
 
 
 @dataclass(frozen=True, slots=True)
 class SiteReport:
-    """What a site says of its part in the run."""
+    """State of the run that a cluster reports."""
 
     state: ClusterState
     reason: str = ""
@@ -66,7 +66,7 @@ class SiteReport:
 
 
 def report_of(work: ManifestWork | None, run_id: str) -> SiteReport:
-    """What the site says of this attempt, as its work's status has it; Pending until it says something."""
+    """Return the report for this run id from the work's feedback; Pending until the cluster reports."""
     if work is None:
         return SiteReport(ClusterState.PENDING)
     applied = condition_of(work.status.conditions, APPLIED)
@@ -90,5 +90,5 @@ def _text(result: ManifestResult, name: str) -> str:
 
 
 def _bounded(text: str) -> str:
-    """A spoke's text as it may stand in a status: printable, and no longer than a reader wants."""
+    """Truncate a spoke's text, and replace unprintable characters, for use in a status."""
     return _UNPRINTABLE.sub("\ufffd", text[: MESSAGE_CHARACTERS + 1])[:MESSAGE_CHARACTERS]
