@@ -103,6 +103,7 @@ PROSE := \
 	examples/digits-openfl/README.md \
 	federation/api \
 	federation/pki \
+	hub_manager/federated_learning \
 	kubectl_fl \
 	reference \
 	tests/contract \
