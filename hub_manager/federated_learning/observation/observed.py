@@ -70,8 +70,8 @@ class ObservedRun:
 
     def job_of(self, attempt: int) -> Job | None:
         """Return the Job of the attempt, or None if it is missing or belongs to another attempt."""
-        found = self.job
-        return found if found is not None and found.metadata.labels.get(ATTEMPT_LABEL) == str(attempt) else None
+        job = self.job
+        return job if job is not None and job.metadata.labels.get(ATTEMPT_LABEL) == str(attempt) else None
 
     def chosen(self, work: str) -> frozenset[str]:
         """Return the clusters that are known to be chosen for the attempt whose ManifestWorks have this name.

@@ -207,8 +207,8 @@ class Observer:
 
 
 def _ours(reflector: Reflector[R], key: ObjectKey, run: FederatedLearning) -> R | None:
-    found = reflector.store.find(key)
-    return found if found is not None and belongs(found, run) else None
+    resource = reflector.store.find(key)
+    return resource if resource is not None and belongs(resource, run) else None
 
 
 def _reached_at(slices: Iterable[EndpointSlice]) -> Iterable[tuple[str, int]]:
@@ -227,8 +227,8 @@ def _uid_of(resource: Resource) -> Iterable[str]:
 
 
 def _run_of(work: ManifestWork) -> Iterable[str]:
-    found = run_of_work(work.metadata.annotations)
-    return () if found is None else (f"{found.namespace}/{found.name}",)
+    key = run_of_work(work.metadata.annotations)
+    return () if key is None else (f"{key.namespace}/{key.name}",)
 
 
 def _namespace_of(resource: Resource) -> Iterable[str]:

@@ -199,11 +199,11 @@ def gathering_message(run: FederatedLearning, clusters: Iterable[ClusterStatus])
 def missing_message(clusters: Iterable[ClusterStatus], members: tuple[str, ...]) -> str:
     """Describe why members are not ready, for the first few of them."""
     missing = [c for c in clusters if c.name in members and ClusterState(c.state) not in _READY]
-    words = [
+    descriptions = [
         f"{c.name} {c.state}" + (f" ({c.reason}: {c.last_error})" if c.last_error else "") for c in missing[:_NAMED]
     ]
     more = [f"and {len(missing) - _NAMED} more"] if len(missing) > _NAMED else []
-    return ", ".join([*words, *more])
+    return ", ".join([*descriptions, *more])
 
 
 def after_end(clusters: Iterable[ClusterStatus]) -> tuple[ClusterStatus, ...]:

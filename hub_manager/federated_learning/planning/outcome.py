@@ -64,15 +64,15 @@ def _failed(observed: ObservedRun, attempt: int) -> Outcome:
     if failure is not None and failure.reason:
         site = f"{failure.cluster}: " if failure.cluster else ""
         return Outcome(FAILED, failure.reason, site + failure.message)
-    words = last_failure(observed.pods, attempt)
-    if words is not None and words.reason:
-        return Outcome(FAILED, words.reason, words.message)
+    last = last_failure(observed.pods, attempt)
+    if last is not None and last.reason:
+        return Outcome(FAILED, last.reason, last.message)
     job = observed.job_of(attempt)
-    found = None if job is None else condition_of(job.status.conditions, "Failed")
-    cause = "" if found is None else f" ({found.reason}: {found.message})"
-    last = "" if words is None else f" {words.message}."
+    failed = None if job is None else condition_of(job.status.conditions, "Failed")
+    cause = "" if failed is None else f" ({failed.reason}: {failed.message})"
+    detail = "" if last is None else f" {last.message}."
     message = (
-        f"The aggregator ended without reporting a reason{cause}.{last} Check that the images support the exchange "
+        f"The aggregator ended without reporting a reason{cause}.{detail} Check that the images support the exchange "
         "protocol: remove spec.server.image to use the add-on's image, and base spec.client.image on a runtime's image"
     )
     return Outcome(FAILED, RunReason.AGGREGATOR_FAILED.value, message)

@@ -50,10 +50,10 @@ def schedule(observed: ObservedRun, settings: RunSettings, training_plan: Traini
         training_plan: The plan of this attempt.
     """
     run = observed.run
-    found = faults(run, settings.limits)
-    if found or isinstance(training_plan, SpecFault):
-        found = (*found, training_plan) if isinstance(training_plan, SpecFault) else found
-        return Unscheduled("False", found[0].reason.value, "; ".join(map(str, found)))
+    plan_faults = (training_plan,) if isinstance(training_plan, SpecFault) else ()
+    all_faults = (*faults(run, settings.limits), *plan_faults)
+    if all_faults or isinstance(training_plan, SpecFault):
+        return Unscheduled("False", all_faults[0].reason.value, "; ".join(map(str, all_faults)))
     if isinstance(training_plan, UnreadPlan):
         message = "Reading the ConfigMap in spec.server.plan.configMap"
         return Unscheduled("Unknown", RunReason.PLAN_PENDING.value, message, keeps_works=True)

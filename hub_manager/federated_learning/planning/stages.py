@@ -65,8 +65,8 @@ class PlanBuilder:
     @property
     def spec_fault(self) -> SpecFault | None:
         """Return the first fault of the spec; a recorded cohort does not prove that the spec was validated."""
-        found = faults(self.observed.run, self.settings.limits)
-        return self.training_plan if isinstance(self.training_plan, SpecFault) else next(iter(found), None)
+        spec_faults = faults(self.observed.run, self.settings.limits)
+        return self.training_plan if isinstance(self.training_plan, SpecFault) else next(iter(spec_faults), None)
 
 
 def waiting(builder: PlanBuilder) -> None:
@@ -92,11 +92,11 @@ def waiting(builder: PlanBuilder) -> None:
         builder.actions += writes.removed_works(observed, keep=keep, name=name)
         return
     conditions.set(SCHEDULED, "True", RunReason.SELECTED.value, scheduled.message)
-    _gathering(builder, scheduled)
+    _gather(builder, scheduled)
 
 
-def _gathering(builder: PlanBuilder, scheduled: Selected) -> None:
-    """Ask the selected sites, or continue with the run's first pass once enough of them have accepted."""
+def _gather(builder: PlanBuilder, scheduled: Selected) -> None:
+    """Ask the selected clusters, or start the run once enough of them have accepted."""
     observed, conditions = builder.observed, builder.conditions
     run, number = observed.run, builder.attempt.attempt
     builder.clusters = _cluster_statuses(builder, scheduled.clusters, member=False)
@@ -118,12 +118,8 @@ def _gathering(builder: PlanBuilder, scheduled: Selected) -> None:
         *writes.works(observed, builder.attempt, scheduled.clusters, (), builder.plan),
     ]
     if isinstance(gathered, cohorts.FixedCohort):
-        conditions.set(
-            COHORT_READY,
-            "False",
-            RunReason.GATHERING.value,
-            "Waiting for the aggregator of the previous attempt to stop",
-        )
+        message = "Waiting for the aggregator of the previous attempt to stop"
+        conditions.set(COHORT_READY, "False", RunReason.GATHERING.value, message)
         return
     refused = cohorts.able_count(builder.clusters, scheduled.clusters) < run.spec.server.quorum
     reason = RunReason.SITES_REFUSED if refused else RunReason.GATHERING
@@ -163,9 +159,8 @@ def running(builder: PlanBuilder) -> None:
     else:
         builder.actions += writes.removed_works(observed, keep=frozenset(known), name=work_name(run, number))
     builder.actions += writes.certificate(observed, builder.listeners)
-    if observed.job_of(number) is not None or (
-        isinstance(builder.training_plan, KnownPlan) and builder.spec_fault is None
-    ):
+    can_start = isinstance(builder.training_plan, KnownPlan) and builder.spec_fault is None
+    if can_start or observed.job_of(number) is not None:
         builder.actions += writes.aggregator_writes(observed, number, builder.settings)
     else:
         builder.actions += writes.stale_job(observed, number)
@@ -224,7 +219,7 @@ def _end(builder: PlanBuilder, condition: str, reason: str, message: str) -> Non
         builder.conditions.set(kind, "False", RunReason.ENDED.value, "The run has ended")
     builder.attempt = msgspec.structs.replace(builder.attempt, completion_time=rfc3339(builder.observed.now))
     builder.clusters = cohorts.after_end(builder.clusters)
-    _after(builder)
+    _clean_up(builder)
 
 
 def ended(builder: PlanBuilder) -> None:
@@ -232,10 +227,10 @@ def ended(builder: PlanBuilder) -> None:
     status = builder.observed.run.status
     builder.clusters, builder.listeners = status.clusters_of_hub, status.listeners
     builder.ready = cohorts.ready_count(builder.clusters, status.cohort)
-    _after(builder)
+    _clean_up(builder)
 
 
-def _after(builder: PlanBuilder) -> None:
+def _clean_up(builder: PlanBuilder) -> None:
     """Remove ManifestWorks and stop the aggregator now; remove the rest once the time to live has passed."""
     observed, run = builder.observed, builder.observed.run
     builder.actions += writes.removed_works(observed)

@@ -16,8 +16,8 @@ NEVER: Final = datetime.max.replace(tzinfo=UTC)
 def moment(text: str, otherwise: datetime) -> datetime:
     """Parse an RFC 3339 time, in UTC if it has no zone; return `otherwise` for invalid text."""
     try:
-        found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        parsed = datetime.fromisoformat(text)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return otherwise
 

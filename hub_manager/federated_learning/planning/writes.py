@@ -211,24 +211,24 @@ def works(
 
 def removed_works(observed: ObservedRun, *, keep: frozenset[str] = frozenset(), name: str = "") -> Iterator[Action]:
     """Delete every ManifestWork of the run, except those of this name in the namespaces to keep."""
-    for found in observed.works:
-        wanted = found.metadata.name == name and found.metadata.namespace in keep and _is_accepted(observed, found)
-        if not wanted and not found.metadata.deleting:
-            yield Delete(MANIFEST_WORK, key_of(found), found.metadata.uid)
+    for sent in observed.works:
+        wanted = sent.metadata.name == name and sent.metadata.namespace in keep and _is_accepted(observed, sent)
+        if not wanted and not sent.metadata.deleting:
+            yield Delete(MANIFEST_WORK, key_of(sent), sent.metadata.uid)
 
 
 def stale_job(observed: ObservedRun, attempt: int) -> Iterator[Action]:
     """Delete the Job of an earlier attempt, because the next attempt reuses its name."""
-    found = observed.job
-    if found is not None and observed.job_of(attempt) is None and not found.metadata.deleting:
-        yield Delete(JOB, key_of(found), found.metadata.uid, "Foreground")
+    present = observed.job
+    if present is not None and observed.job_of(attempt) is None and not present.metadata.deleting:
+        yield Delete(JOB, key_of(present), present.metadata.uid, "Foreground")
 
 
 def stop_aggregator(observed: ObservedRun) -> Iterator[Action]:
     """Suspend the aggregator of an ended run; its Job is kept for diagnosis."""
-    found = observed.job
-    if found is not None and not found.ended and not found.spec.suspend and not found.metadata.deleting:
-        yield Patch(JOB, key_of(found), {"spec": {"suspend": True}})
+    present = observed.job
+    if present is not None and not present.ended and not present.spec.suspend and not present.metadata.deleting:
+        yield Patch(JOB, key_of(present), {"spec": {"suspend": True}})
 
 
 def remaining_objects(observed: ObservedRun) -> Iterator[Action]:
@@ -262,8 +262,8 @@ def collaborator_addresses(listeners: tuple[ListenerStatus, ...], *, suspended: 
     return () if suspended else addresses(listeners)
 
 
-def _is_accepted(observed: ObservedRun, found: Resource) -> bool:
-    site: ObservedSite | None = observed.sites.get(found.metadata.namespace)
+def _is_accepted(observed: ObservedRun, sent: Resource) -> bool:
+    site: ObservedSite | None = observed.sites.get(sent.metadata.namespace)
     return site is not None and site.accepted
 
 

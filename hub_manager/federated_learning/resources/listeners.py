@@ -21,7 +21,7 @@ def listener_statuses(
         services: Service of each listener, None for a missing one.
         nodes: The hub's nodes, by name.
     """
-    found = []
+    statuses = []
     for place, (listener, service) in enumerate(zip(run.spec.server.listeners, services, strict=True)):
         if service is None or service.spec.type != listener.type or not service.spec.ports:
             continue
@@ -29,8 +29,8 @@ def listener_statuses(
         port = service.spec.ports[0].node_port if listener.type == "NodePort" else service.spec.ports[0].port
         if host and port:
             name = listener_name(listener, place)
-            found.append(ListenerStatus(name=name, type=listener.type, address=host, port=port))
-    return tuple(found)
+            statuses.append(ListenerStatus(name=name, type=listener.type, address=host, port=port))
+    return tuple(statuses)
 
 
 def addresses(listeners: Sequence[ListenerStatus]) -> tuple[Address, ...]:
