@@ -114,6 +114,7 @@ PROSE := \
 	tests/support/fakes \
 	tests/support/fleet \
 	tests/unit/federation/api \
+	tests/unit/hub_manager/federated_learning \
 	tests/unit/reference
 
 .tools/vale: tools/go.mod tools/go.sum
