@@ -182,9 +182,7 @@ def shape(value: Any, path: str = "") -> frozenset[str]:
 
 
 @given(st.text(min_size=1, max_size=40), st.text(min_size=1, max_size=40), st.integers(1, 99), st.integers(1, 99))
-def test_works_of_different_runs_or_attempts_have_different_names(
-    one: str, other: str, first: int, second: int
-) -> None:
+def test_works_of_runs_and_attempts_have_different_names(one: str, other: str, first: int, second: int) -> None:
     names = {
         work_name(run_of({**run_json(), "metadata": {"name": "mnist", "uid": uid}}), attempt)
         for uid in {one, other}
