@@ -112,6 +112,7 @@ PROSE := \
 	hub_manager/app.py \
 	hub_manager/certificates \
 	hub_manager/config.py \
+	hub_manager/federated_learning \
 	kubectl_fl \
 	proto \
 	reference \
@@ -125,6 +126,7 @@ PROSE := \
 	tests/support/fakes \
 	tests/support/fleet \
 	tests/unit/federation/api \
+	tests/unit/hub_manager/federated_learning \
 	tests/unit/reference
 
 .tools/vale: tools/go.mod tools/go.sum

@@ -51,10 +51,10 @@ async def completed(runs: int) -> Hub:
     """Runs that were trained to the end."""
     hub = await hub_of(runs, selected=("c1", "c2"))
     for key in hub.keys:
-        hub.world.job_says(key=key, ready=1, active=1)
+        hub.world.set_job(key=key, ready=1, active=1)
     await hub.world.settle(*hub.keys)
     for key in hub.keys:
-        hub.world.job_says("Complete", key=key, succeeded=1)
+        hub.world.set_job("Complete", key=key, succeeded=1)
     await hub.world.settle(*hub.keys)
     return hub
 

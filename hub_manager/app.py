@@ -28,8 +28,8 @@ from hub_manager.certificates.settings import CertificateSettings, schedule_for
 from hub_manager.certificates.trust import Trust
 from hub_manager.config import SHORTEST_CERTIFICATE, HubManagerConfig
 from hub_manager.federated_learning import controllers as runs
-from hub_manager.federated_learning.dependencies import World
-from hub_manager.federated_learning.observation.observer import Surroundings
+from hub_manager.federated_learning.dependencies import RunDependencies
+from hub_manager.federated_learning.observation.observer import SharedReflectors
 from hub_manager.federated_learning.resources.certificate import Authority
 
 SILENCE_LIMIT: Final = 900.0
@@ -81,8 +81,8 @@ def further_parts(
             is_rolled_out=lambda bundle: is_bundle_rolled_out(watched, bundle),
         )
         certificate_parts = certificates.certificate_parts(api, shared, settings, metrics, clock=_now)
-        run_reflectors = Surroundings(clusters=watched.clusters, addons=watched.addons, bundles=watched.bundles)
-        dependencies = _dependencies(certificate_parts.trust, settings.lifetime.longest)
+        run_reflectors = SharedReflectors(clusters=watched.clusters, addons=watched.addons, bundles=watched.bundles)
+        dependencies = _run_dependencies(certificate_parts.trust, settings.lifetime.longest)
         run_parts = runs.run_parts(
             api, run_reflectors, config.runs, dependencies, registry, authority_known=certificate_parts.trust.subscribe
         )
@@ -91,14 +91,14 @@ def further_parts(
     return parts
 
 
-def _dependencies(trust: Trust, longest: timedelta) -> World:
+def _run_dependencies(trust: Trust, longest: timedelta) -> RunDependencies:
     """Return the dependencies of the runs; the authority of the sites also certifies aggregators."""
 
     def authority() -> Authority | None:
         state = trust.authority()
         return None if state is None else Authority(state.current, trust.bundle(), longest)
 
-    return World(
+    return RunDependencies(
         now=_now,
         serial=certificates.RANDOM.serial,
         authority=authority,

@@ -9,7 +9,7 @@ from typing import Final
 
 from federation.environment import LABEL, NAME, Environment
 from federation.logging import LogLevel
-from hub_manager.federated_learning.settings import Images, Limits, RunSettings
+from hub_manager.federated_learning.settings import RunImages, RunLimits, RunSettings
 
 _IMAGE: Final = re.compile(r"[\w./:-]+?(?P<tag>:[\w][\w.-]{0,127})?(?P<digest>@sha256:[0-9a-f]{64})?", re.ASCII)
 _FOLDERS: Final = re.compile(r"(/[^/,]+)+")
@@ -79,11 +79,11 @@ def _runs(environment: Environment) -> RunSettings:
     folders = "set folders of the hub's nodes, separated by commas; * matches any characters"
     sets = "set names of ManagedClusterSets, separated by commas; * matches any characters"
     return RunSettings(
-        images=Images(
+        images=RunImages(
             aggregator=_image(environment, "AGGREGATOR_IMAGE"),
             fs_group=int(group) if group.isdecimal() else None,
         ),
-        limits=Limits(
+        limits=RunLimits(
             host_paths=environment.words("RUN_HOST_PATHS", "", _FOLDERS, folders),
             cluster_sets=environment.words("RUN_CLUSTER_SETS", "global", _SETS, sets),
         ),

@@ -67,7 +67,7 @@ def _run() -> Iterator[str]:
     yield "## FederatedLearning"
     yield paragraph("`status.phase`, derived from the conditions; no controller reads it:")
     yield _reasons("phase", member_meanings(run_status.Phase))
-    own = by_condition(conditions.Reason)
+    own = by_condition(conditions.RunReason)
     own[run_status.SCHEDULED] |= member_meanings(FaultReason)
     own[run_status.FAILED] |= _ends()
     for name in run_status.CONDITIONS:

@@ -1,6 +1,6 @@
-"""A federated run's life on the hub: from a FederatedLearning to its Placement, cohort, aggregator and status.
+"""Run the life cycle of a FederatedLearning on the hub: its Placement, cohort, aggregator and status.
 
-Data passes one way: `reconciler` reads the stores into an `Observed`, `plan` turns it into the status to write and the
-actions to carry out, in their order; `render`, `aggregator_job` and `works` build the objects as structures. Nothing
-here reads what is trained, and nothing is decided on what a spoke can write, but for what that spoke itself gets.
+Data flows one way: `reconciler` reads the stores into an `ObservedRun`, `planning` turns that into the status to write
+and an ordered list of actions, and `resources` builds the objects as structures. No module reads training data. A value
+that a spoke can write affects only what that spoke receives.
 """

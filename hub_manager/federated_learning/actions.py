@@ -1,4 +1,4 @@
-"""The actions of a run's plan: those of every controller, and the one that only a run has."""
+"""Actions of a run's plan: the shared ones, and the issuance of the aggregator's certificate."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which changes concern which run: the runs' part of the hub manager, put together."""
+"""Assemble the runs' part of the hub manager, and map each changed object to the runs that it affects."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from federation.kube.controller import Controller, Source
 from federation.kube.events import Recorder
 from federation.kube.resource import ObjectKey, Resource
 from federation.kube.store import Store
-from hub_manager.federated_learning.dependencies import World
+from hub_manager.federated_learning.dependencies import RunDependencies
 from hub_manager.federated_learning.metrics import RunMetrics
 from hub_manager.federated_learning.observation.observer import (
     BY_CLUSTER,
     BY_NAMESPACE,
     Observer,
     RunReflectors,
-    Surroundings,
+    SharedReflectors,
     watch_runs,
 )
 from hub_manager.federated_learning.observation.plan_config_maps import PlanSources
@@ -36,51 +36,51 @@ from hub_manager.federated_learning.settings import RunSettings
 
 
 class Part(Protocol):
-    """Something that runs for ever: a reflector or the controller."""
+    """Long-running task: a reflector or the controller."""
 
     async def run(self) -> None:
-        """Runs until cancelled."""
+        """Run until cancelled."""
         ...
 
 
 def run_parts(
     api: Api,
-    around: Surroundings,
+    around: SharedReflectors,
     settings: RunSettings,
-    world: World,
+    dependencies: RunDependencies,
     registry: CollectorRegistry,
     *,
     authority_known: Callable[[Callable[[], None]], None] = lambda _: None,
 ) -> Sequence[Part]:
-    """The runs' part of the hub manager, not running yet; the parts around it are run by whoever made them.
+    """Return the runs' part of the hub manager, not started; the caller starts the shared reflectors.
 
     Args:
         api: The hub's API server.
-        around: What is watched already.
-        settings: What is the same for every run.
-        world: Time, keys, serial numbers and the authority.
-        registry: Takes the part's metrics.
-        authority_known: Has what it is given called when there is an authority where there was none.
+        around: Reflectors of other parts of the hub manager.
+        settings: Settings for every run.
+        dependencies: Time, keys, serial numbers and the authority.
+        registry: Registry for the part's metrics.
+        authority_known: Registers a callback for the time when an authority becomes available.
     """
     watched = watch_runs(api)
-    recorder = Recorder(api, "federated-learning-hub-manager", now=world.now)
+    recorder = Recorder(api, "federated-learning-hub-manager", now=dependencies.now)
     plans = PlanSources(api, watched.runs)
-    observer = Observer(watched, around, world, plans.find)
-    reconciler = RunReconciler(api, observer, observer.strays, settings, world, recorder, RunMetrics(registry))
+    observer = Observer(watched, around, dependencies, plans.find)
+    reconciler = RunReconciler(api, observer, observer.strays, settings, dependencies, recorder, RunMetrics(registry))
     controller = Controller("run", reconciler.reconcile, _sources(watched, around))
     plans.subscribe(controller.enqueue)
 
-    def all_look_again() -> None:
+    def requeue_all() -> None:
         for run in watched.runs.store.values():
             controller.enqueue(_key(run))
 
-    authority_known(all_look_again)
+    authority_known(requeue_all)
     return (*watched.parts(), plans, controller)
 
 
 @dataclass(frozen=True, slots=True)
-class _Concerned:
-    """Which runs a change concerns, where what has changed names none."""
+class _AffectedRuns:
+    """Look-up of the runs that a changed object affects without naming them."""
 
     runs: Store[FederatedLearning]
 
@@ -95,12 +95,12 @@ class _Concerned:
     def of_cluster(self, name: str) -> Iterable[ObjectKey]:
         return [_key(run) for run in self.runs.by_index(BY_CLUSTER, name)]
 
-    def everyone(self, _changed: Resource) -> Iterable[ObjectKey]:
+    def all_with_cohort(self, _changed: Resource) -> Iterable[ObjectKey]:
         return [_key(run) for run in self.runs.values() if run.status.cohort and not run.status.completion_time]
 
 
-def _sources(watched: RunReflectors, around: Surroundings) -> tuple[Source[Any], ...]:
-    concerned = _Concerned(watched.runs.store)
+def _sources(watched: RunReflectors, around: SharedReflectors) -> tuple[Source[Any], ...]:
+    affected = _AffectedRuns(watched.runs.store)
     owned = (
         watched.placements,
         watched.jobs,
@@ -115,15 +115,15 @@ def _sources(watched: RunReflectors, around: Surroundings) -> tuple[Source[Any],
     return (
         Source(watched.runs, _itself),
         Source(watched.decisions, _of_placement),
-        Source(watched.bindings, concerned.of_namespace),
+        Source(watched.bindings, affected.of_namespace),
         Source(watched.works, _of_work),
-        Source(watched.claims, concerned.of_claim),
-        Source(watched.nodes, _nobody),
-        Source(watched.api_server, concerned.everyone),
+        Source(watched.claims, affected.of_claim),
+        Source(watched.nodes, _none),
+        Source(watched.api_server, affected.all_with_cohort),
         *(Source(reflector, _of_owned) for reflector in owned),
-        Source(around.clusters, lambda cluster: concerned.of_cluster(cluster.name)),
-        Source(around.addons, lambda addon: concerned.of_cluster(addon.metadata.namespace)),
-        Source(around.bundles, concerned.everyone),
+        Source(around.clusters, lambda cluster: affected.of_cluster(cluster.name)),
+        Source(around.addons, lambda addon: affected.of_cluster(addon.metadata.namespace)),
+        Source(around.bundles, affected.all_with_cohort),
     )
 
 
@@ -136,12 +136,12 @@ def _of_placement(decision: PlacementDecision) -> Iterable[ObjectKey]:
 
 
 def _of_work(work: ManifestWork) -> Iterable[ObjectKey]:
-    found = run_of_work(work.metadata.annotations)
-    return () if found is None else (found,)
+    run = run_of_work(work.metadata.annotations)
+    return () if run is None else (run,)
 
 
-def _nobody(_node: NodeAddresses) -> Iterable[ObjectKey]:
-    # Addresses seldom change, nodes' status often does: the next sweep is soon enough.
+def _none(_node: NodeAddresses) -> Iterable[ObjectKey]:
+    # Addresses seldom change, but a node's status often does; the next resync is soon enough.
     return ()
 
 

@@ -1,4 +1,4 @@
-"""The adapters that the run's shell uses, constructed in `hub_manager.app`."""
+"""External dependencies of the run reconciler, constructed in `hub_manager.app`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from hub_manager.federated_learning.resources.certificate import Authority, Seri
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """What comes from outside: time, keys, numbers, and the authority."""
+class RunDependencies:
+    """Clock, serial numbers, certificate authority and key generator."""
 
     now: Callable[[], datetime]
     serial: Serials

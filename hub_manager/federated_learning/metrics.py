@@ -1,4 +1,4 @@
-"""The metrics of the runs, as the hub manager sees them; those of the rounds are the aggregator's own."""
+"""Export metrics of the runs from the hub manager; the aggregator exports the metrics of rounds."""
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -8,7 +8,7 @@ from federation.kube.resource import ObjectKey
 
 
 class RunMetrics:
-    """One series for each run and phase: 1 in the phase that it is in."""
+    """Gauges of the runs: one series for each run and phase, 1 for the current phase, and the size of each cohort."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         names = ("namespace", "name")
@@ -21,7 +21,7 @@ class RunMetrics:
         )
 
     def observe(self, run: FederatedLearning) -> None:
-        """Takes the run's figures."""
+        """Set the series of a run."""
         where = (run.metadata.namespace, run.metadata.name)
         self._known.add(where)
         for phase in Phase:
@@ -29,7 +29,7 @@ class RunMetrics:
         self._cohort.labels(*where).set(len(run.status.cohort))
 
     def forget(self, key: ObjectKey) -> None:
-        """Drops the series of a run that is gone."""
+        """Remove the series of a deleted run."""
         if (key.namespace, key.name) not in self._known:
             return
         self._known.discard((key.namespace, key.name))

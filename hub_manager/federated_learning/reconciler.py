@@ -1,9 +1,9 @@
-"""The shell around a run's plan: reads the stores, plans, writes the status, and carries the actions out.
+"""Reconcile runs: read the stores, plan, write the status and perform the actions.
 
-A write that fails for now ends the pass, and the next one plans anew. What the server refuses for good becomes a
-condition of the run: it is remembered until a pass in which nothing is refused, so that the status neither flickers nor
-keeps the controller busy. Objects in the run's namespace may be somebody else's: one of our names that does not bear
-the run's uid is left alone and named.
+A write that fails temporarily ends the pass, and the next pass plans again. If the server rejects a write permanently,
+the error becomes a condition of the run. It is remembered until a pass without a rejection, so that the status does not
+flicker and the controller does not spin. An object in the run's namespace that has one of the run's names but not its
+uid label is left alone, and the condition names it.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,12 +26,12 @@ from federation.kube.kinds import (
 )
 from federation.kube.resource import ObjectKey, key_of
 from hub_manager.federated_learning.actions import IssueCertificate, RunAction
-from hub_manager.federated_learning.dependencies import World
+from hub_manager.federated_learning.dependencies import RunDependencies
 from hub_manager.federated_learning.metrics import RunMetrics
-from hub_manager.federated_learning.observation.observed import Observed
-from hub_manager.federated_learning.planning.reconcile_plan import plan
+from hub_manager.federated_learning.observation.observed import ObservedRun
+from hub_manager.federated_learning.planning.reconcile_plan import plan_run
 from hub_manager.federated_learning.planning.writes import CERTIFIED_ANNOTATION, RENEW_ANNOTATION
-from hub_manager.federated_learning.resources.certificate import certified
+from hub_manager.federated_learning.resources.certificate import issue_certificate
 from hub_manager.federated_learning.resources.names import RUN_UID_LABEL
 from hub_manager.federated_learning.settings import RunSettings
 
@@ -41,15 +41,15 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class RunReconciler:
-    """Keeps every run as its plan wants it."""
+    """Reconciler that plans each run and performs the plan."""
 
     def __init__(
         self,
         api: Api,
-        observe: Callable[[ObjectKey], Observed | None],
+        observe: Callable[[ObjectKey], ObservedRun | None],
         strays: Callable[[ObjectKey], Iterable[ManifestWork]],
         settings: RunSettings,
-        world: World,
+        dependencies: RunDependencies,
         recorder: Recorder,
         metrics: RunMetrics,
     ) -> None:
@@ -58,16 +58,16 @@ class RunReconciler:
         self._observe = observe
         self._strays = strays
         self._settings = settings
-        self._world = world
+        self._dependencies = dependencies
         self._recorder = recorder
         self._metrics = metrics
         self._refused: dict[ObjectKey, tuple[str, ...]] = {}
 
     async def reconcile(self, key: ObjectKey) -> float | None:
-        """Does what there is to do for one run; returns in how many seconds to look again.
+        """Reconcile one run; return the seconds until it has to be reconciled again, or None.
 
         Raises:
-            KubeError: A write failed for now; those after it were not tried.
+            KubeError: A write failed temporarily; later writes were not attempted.
         """
         await self._remove_strays(key)
         observed = self._observe(key)
@@ -76,27 +76,27 @@ class RunReconciler:
             self._metrics.forget(key)
             return None
         observed = replace(observed, refusals=self._refused.get(key, ()))
-        planned = plan(observed, self._settings)
-        await self._write_status(observed, planned)
-        refused = await self._perform(observed, planned.actions)
+        result = plan_run(observed, self._settings)
+        await self._write_status(observed, result)
+        refused = await self._perform(observed, result.actions)
         if refused != observed.refusals:
-            # The condition that says so has to be written now: no change of an object will wake this key.
+            # Requeue now to write the condition: no change of an object would requeue this key.
             self._refused[key] = refused
             return 0.0
         self._metrics.observe(observed.run)
-        return planned.requeue_after
+        return result.requeue_after
 
-    async def _write_status(self, observed: Observed, planned: ReconcilePlan[RunAction]) -> None:
-        if planned.status is not None:
-            phase = planned.status.body["status"].get("phase") if isinstance(planned.status, Apply) else None
-            await self._executor.perform(planned.status, _log_of(observed).bind(phase=phase))
-        for event in planned.events:
+    async def _write_status(self, observed: ObservedRun, result: ReconcilePlan[RunAction]) -> None:
+        if result.status is not None:
+            phase = result.status.body["status"].get("phase") if isinstance(result.status, Apply) else None
+            await self._executor.perform(result.status, _log_of(observed).bind(phase=phase))
+        for event in result.events:
             await self._recorder.record(
                 FEDERATED_LEARNING, observed.run, severity=event.severity, reason=event.reason, message=event.message
             )
 
-    async def _perform(self, observed: Observed, actions: tuple[RunAction, ...]) -> tuple[str, ...]:
-        """Perform the actions in order; return what the server refuses until something changes."""
+    async def _perform(self, observed: ObservedRun, actions: tuple[RunAction, ...]) -> tuple[str, ...]:
+        """Perform the actions in order; return the permanent rejections of the server."""
         refused: list[str] = []
         for action in actions:
             try:
@@ -113,37 +113,37 @@ class RunReconciler:
         return tuple(refused)
 
     async def _remove_strays(self, key: ObjectKey) -> None:
-        """Deletes works of a run that is gone: they have no owner, and may have been seen after its end only."""
+        """Delete ManifestWorks of a deleted run: they have no owner, and may be observed only after its deletion."""
         for work in self._strays(key):
             uid = work.metadata.labels.get(RUN_UID_LABEL)
             try:
                 if (await self._api.read(FEDERATED_LEARNING, key)).metadata.uid == uid:
-                    continue  # it is there after all, and its own pass comes
+                    continue  # The run exists; its own pass handles the ManifestWork.
             except NotFound:
                 pass
             await self._api.delete(MANIFEST_WORK, key_of(work), uid=work.metadata.uid)
             _log.info("stray_work_deleted", run=str(key), object=str(key_of(work)))
 
-    async def _issue(self, observed: Observed, action: IssueCertificate) -> None:
-        authority = self._world.authority()
+    async def _issue(self, observed: ObservedRun, action: IssueCertificate) -> None:
+        authority = self._dependencies.authority()
         if authority is None:
             return
-        now = self._world.now()
-        made = certified(
+        now = self._dependencies.now()
+        issued = issue_certificate(
             authority,
             action.names,
             action.metadata,
-            key=self._world.new_key(),
-            serial=self._world.serial(),
+            key=self._dependencies.new_key(),
+            serial=self._dependencies.serial(),
             now=now,
         )
         try:
-            await self._api.create(SECRET, made.secret, namespace=action.key.namespace)
+            await self._api.create(SECRET, issued.secret, namespace=action.key.namespace)
         except AlreadyExists:
-            # The manager may read no Secret, and so change none: pods that have it mounted keep it meanwhile.
+            # The hub manager has no right to read or update Secrets. Running pods keep the mounted files meanwhile.
             await self._api.delete(SECRET, action.key)
-            await self._api.create(SECRET, made.secret, namespace=action.key.namespace)
-        record = {CERTIFIED_ANNOTATION: action.digest, RENEW_ANNOTATION: rfc3339(made.renew_at)}
+            await self._api.create(SECRET, issued.secret, namespace=action.key.namespace)
+        record = {CERTIFIED_ANNOTATION: action.digest, RENEW_ANNOTATION: rfc3339(issued.renew_at)}
         await self._api.merge_patch(CONFIG_MAP, action.record, {"metadata": {"annotations": record}})
         _log_of(observed).info(
             "aggregator_certified",
@@ -154,6 +154,6 @@ class RunReconciler:
         )
 
 
-def _log_of(observed: Observed) -> structlog.stdlib.BoundLogger:
+def _log_of(observed: ObservedRun) -> structlog.stdlib.BoundLogger:
     run = observed.run.metadata
     return _log.bind(run=f"{run.namespace}/{run.name}")

@@ -6,27 +6,27 @@ from federation.api.run_names import FS_GROUP
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What the hub's administrator allows runs to use; patterns in which `*` stands for any characters."""
+class RunLimits:
+    """Resources that the hub's administrator allows runs to use, as patterns; `*` matches any characters."""
 
     host_paths: tuple[str, ...] = ()
-    """Folders of the hub's nodes. None by default: whoever may make a run could otherwise read and write there."""
+    """Folders of the hub's nodes. Empty by default, because every user who can create a run could write to them."""
     cluster_sets: tuple[str, ...] = ("global",)
-    """The sets that a run's namespace is bound to when it asks. Others are bound by who has the right to."""
+    """Cluster sets to which the hub manager binds a run's namespace on request; administrators bind all others."""
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
-    """What the aggregator's pod is made of, beside what the run says."""
+class RunImages:
+    """Image and volume group of the aggregator's pod."""
 
     aggregator: str
     fs_group: int | None = FS_GROUP
-    """The group that a volume is given to; None where the cluster gives one, as OpenShift does."""
+    """Group that owns the volume; None if the cluster assigns one, as OpenShift does."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What is the same for every run."""
+    """Settings for every run."""
 
-    images: Images
-    limits: Limits = field(default_factory=Limits)
+    images: RunImages
+    limits: RunLimits = field(default_factory=RunLimits)

@@ -1,4 +1,4 @@
-"""Read a cluster's answer to a run from the feedback of its ManifestWork."""
+"""Read a cluster's report on a run from the feedback of its ManifestWork."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from federation.kube.kinds import COLLABORATOR
 
 MESSAGE_CHARACTERS: Final = 1024
 NOT_APPLIED: Final = "NotApplied"
-"""The cluster's work agent can't apply the work."""
+"""The cluster's work agent can't apply the ManifestWork."""
 _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _UNPRINTABLE: Final = re.compile(r"[^\n\t -~\u00a0-\ud7ff\ue000-\ufffd]")
 
@@ -42,46 +42,46 @@ _WELL: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """What the hub knows of a cluster that might take part; all but `install_namespace` is the hub's own."""
+class ObservedSite:
+    """Facts about a cluster; the hub sets all of them except `available`, `install_namespace` and `claims`."""
 
     name: str
     accepted: bool
-    """The hub's administrator accepts it, it is not on its way out, and has the add-on."""
+    """Whether the administrator accepts the cluster, and it has the add-on, which is not being deleted."""
     available: bool
-    """Its agent gives signs of life, as the cluster says."""
+    """Whether the add-on reports the condition Available."""
     install_namespace: str
-    """Where its agent is, as the cluster may have changed it: whatever it is, it names a place of that cluster."""
+    """Namespace of the agent. The cluster may change it, but it always refers to a namespace of that cluster."""
     claims: tuple[tuple[str, str], ...] = ()
-    """What the cluster claims, name and value."""
+    """Names and values of the cluster's claims."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a site says of its part in the run."""
+class SiteReport:
+    """State of the run that a cluster reports."""
 
     state: ClusterState
     reason: str = ""
     message: str = ""
 
 
-def answer(found: ManifestWork | None, run_id: str) -> Answer:
-    """What the site says of this attempt, as its work's status has it; Pending until it says something."""
-    if found is None:
-        return Answer(ClusterState.PENDING)
-    applied = condition_of(found.status.conditions, APPLIED)
+def report_of(work: ManifestWork | None, run_id: str) -> SiteReport:
+    """Return the report for this run id from the work's feedback; Pending until the cluster reports."""
+    if work is None:
+        return SiteReport(ClusterState.PENDING)
+    applied = condition_of(work.status.conditions, APPLIED)
     if applied is not None and applied.status == "False":
-        return Answer(ClusterState.PENDING, NOT_APPLIED, _bounded(applied.message))
+        return SiteReport(ClusterState.PENDING, NOT_APPLIED, _bounded(applied.message))
     result = next(
-        (r for r in found.status.resource_status.manifests if r.resource_meta.kind == COLLABORATOR.kind),
+        (r for r in work.status.resource_status.manifests if r.resource_meta.kind == COLLABORATOR.kind),
         ManifestResult(),
     )
     if _text(result, "runId") != run_id:
-        return Answer(ClusterState.PENDING)
-    said, reason = _text(result, "state"), _text(result, "reason")
-    state = _STATES.get(said, ClusterState.PENDING)
-    words = "" if said in _WELL else _text(result, "message") or _text(result, "log")
-    return Answer(state, reason if _REASON.fullmatch(reason) else "", _bounded(words))
+        return SiteReport(ClusterState.PENDING)
+    state_text, reason = _text(result, "state"), _text(result, "reason")
+    state = _STATES.get(state_text, ClusterState.PENDING)
+    message = "" if state_text in _WELL else _text(result, "message") or _text(result, "log")
+    return SiteReport(state, reason if _REASON.fullmatch(reason) else "", _bounded(message))
 
 
 def _text(result: ManifestResult, name: str) -> str:
@@ -90,5 +90,5 @@ def _text(result: ManifestResult, name: str) -> str:
 
 
 def _bounded(text: str) -> str:
-    """A spoke's text as it may stand in a status: printable, and no longer than a reader wants."""
+    """Truncate a spoke's text, and replace unprintable characters, for use in a status."""
     return _UNPRINTABLE.sub("\ufffd", text[: MESSAGE_CHARACTERS + 1])[:MESSAGE_CHARACTERS]

@@ -20,7 +20,7 @@ from federation.kube.errors import Invalid, NotFound
 from federation.kube.kinds import FEDERATED_LEARNING
 from federation.kube.resource import Json, Kind, ObjectKey
 from hub_manager.federated_learning.planning.validate import faults
-from hub_manager.federated_learning.settings import Limits
+from hub_manager.federated_learning.settings import RunLimits
 from tests.support.api_server.apiserver import loopback_api_server
 from tests.support.builders.controllers_manifests import FLOWER, OPENFL, README_VARIANT
 from tests.support.builders.run_objects import run_json, run_of
@@ -172,7 +172,7 @@ async def test_every_address_of_a_node_is_taken(api: Client, text: str) -> None:
     taken = await _apply(api, run_json(server={"listeners": [{"type": "NodePort", "ip": text}]}))
 
     assert taken.spec.server.listeners[0].ip == text
-    assert faults(taken, Limits()) == ()
+    assert faults(taken, RunLimits()) == ()
 
 
 async def test_as_many_variables_as_there_may_be_are_taken(api: Client) -> None:

@@ -37,11 +37,11 @@ from federation.kube.kinds import (
 from federation.kube.reflector import Reflector
 from federation.kube.resource import Json, Kind, ObjectKey, key_of
 from hub_manager.federated_learning.controllers import run_parts
-from hub_manager.federated_learning.dependencies import World
-from hub_manager.federated_learning.observation.observer import Surroundings
+from hub_manager.federated_learning.dependencies import RunDependencies
+from hub_manager.federated_learning.observation.observer import SharedReflectors
 from hub_manager.federated_learning.resources.certificate import Authority
 from hub_manager.federated_learning.resources.names import secret_key
-from hub_manager.federated_learning.settings import Images, RunSettings
+from hub_manager.federated_learning.settings import RunImages, RunSettings
 from tests.support.api_server.apiserver import loopback_api_server
 from tests.support.builders.authorities import authority
 from tests.support.builders.run_objects import run_json
@@ -108,10 +108,12 @@ async def _until(admin: Client, kind: Kind[Any]) -> None:
 
 async def _manage(api: Client) -> None:
     signer = Authority(authority(begin=datetime.now(UTC)), "bundle\n", timedelta(hours=24))
-    world = World(lambda: datetime.now(UTC), lambda: 7, lambda: signer, lambda: ec.generate_private_key(ec.SECP256R1()))
+    world = RunDependencies(
+        lambda: datetime.now(UTC), lambda: 7, lambda: signer, lambda: ec.generate_private_key(ec.SECP256R1())
+    )
     bundles = Reflector(api, CONFIG_MAP, namespace="default")
-    around = Surroundings(Reflector(api, MANAGED_CLUSTER), Reflector(api, MANAGED_CLUSTER_ADD_ON), bundles)
-    settings = RunSettings(Images("aggregator:1"))
+    around = SharedReflectors(Reflector(api, MANAGED_CLUSTER), Reflector(api, MANAGED_CLUSTER_ADD_ON), bundles)
+    settings = RunSettings(RunImages("aggregator:1"))
     parts: tuple[Any, ...] = tuple(run_parts(api, around, settings, world, CollectorRegistry()))
     async with asyncio.TaskGroup() as tasks:
         for part in (around.clusters, around.addons, around.bundles, *parts):

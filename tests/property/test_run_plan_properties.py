@@ -1,4 +1,4 @@
-"""A run's plan: a fix-point from wherever it starts, the same end wherever it is cut off, and no text becomes a key."""
+"""Test properties of run planning: it reaches a fixed point, survives crashes, and never turns text into a key."""
 
 import asyncio
 import contextlib
@@ -25,8 +25,8 @@ from hub_manager.federated_learning.resources.aggregator_job import job
 from hub_manager.federated_learning.resources.manifest_work import Address, work
 from hub_manager.federated_learning.resources.names import work_name
 from hub_manager.federated_learning.resources.placement import placement
-from hub_manager.federated_learning.settings import Images
-from hub_manager.federated_learning.site import Site
+from hub_manager.federated_learning.settings import RunImages
+from hub_manager.federated_learning.site import ObservedSite
 from tests.support.builders.run_objects import run_json, run_of
 from tests.support.fakes.fake_api import Crash
 from tests.support.fakes.run_world import RunWorld, clusters
@@ -40,7 +40,7 @@ hostile = st.text(min_size=1, max_size=30) | st.sampled_from(PASTED)
 
 @st.composite
 def histories(draw: st.DrawFn) -> tuple[RunWorld, Json, list[Json]]:
-    """A world, a run, and what people change one after the other."""
+    """Draw a world, a run, and a sequence of changes by users."""
     chosen = tuple(sorted(draw(st.sets(st.sampled_from(NAMES), min_size=1))))
     world = clusters(RunWorld(selected={"default/mnist": chosen}), *draw(st.sets(st.sampled_from(NAMES), min_size=2)))
     world.sites = draw(st.dictionaries(st.sampled_from(NAMES), st.sampled_from(STATES), max_size=1))
@@ -69,7 +69,7 @@ def histories(draw: st.DrawFn) -> tuple[RunWorld, Json, list[Json]]:
 
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(histories())
-def test_a_run_comes_to_rest_and_then_nothing_is_written(history: tuple[RunWorld, Json, list[Json]]) -> None:
+def test_a_run_settles_and_is_not_written_again(history: tuple[RunWorld, Json, list[Json]]) -> None:
     world, body, changes = history
 
     async def live() -> int:
@@ -86,7 +86,7 @@ def test_a_run_comes_to_rest_and_then_nothing_is_written(history: tuple[RunWorld
 
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(histories(), st.lists(st.integers(1, 12), min_size=1, max_size=4))
-def test_killed_after_any_writes_a_new_manager_reaches_the_same_state(
+def test_a_manager_killed_after_any_write_is_followed_by_one_that_reaches_the_same_state(
     history: tuple[RunWorld, Json, list[Json]], crashes: list[int]
 ) -> None:
     world, body, changes = history
@@ -111,7 +111,7 @@ def test_killed_after_any_writes_a_new_manager_reaches_the_same_state(
 
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(hostile, hostile, hostile)
-def test_no_users_text_reaches_a_key_or_another_object(first: str, second: str, third: str) -> None:
+def test_a_users_text_never_becomes_a_key_or_another_object(first: str, second: str, third: str) -> None:
     body = run_json()
     usual = rendered(body)
     body["spec"]["client"] |= {"image": first, "args": [second], "env": [{"name": "A", "value": third}]}
@@ -126,7 +126,7 @@ def test_no_users_text_reaches_a_key_or_another_object(first: str, second: str, 
 
 
 async def make(world: RunWorld, change: Json) -> None:
-    """What somebody changes: the plan's ConfigMap, or the spec."""
+    """Apply a change by a user to the plan's ConfigMap, or to the spec."""
     match change:
         case {"text of the plan": text}:
             metadata = {"name": "plans", "namespace": "default"}
@@ -136,7 +136,7 @@ async def make(world: RunWorld, change: Json) -> None:
 
 
 def assert_one_plan(world: RunWorld) -> None:
-    """Whatever the user has written meanwhile: the sites go by the text that the hub's export is given."""
+    """Assert that the clusters get the text that the hub's export reads, after any edit by the user."""
     sent = [spec.get("plan", {}).get("text") for spec in world.collaborators().values()]
     copies = [o["data"]["plan"] for o in world.api.objects(CONFIG_MAP) if o["metadata"]["name"] == "mnist-server-plan"]
     assert {text for text in sent if text} <= set(copies)
@@ -155,9 +155,9 @@ ALLOWED: list[frozenset[str]] = [
 def rendered(body: Json) -> list[Json]:
     body = {**body, "metadata": {**body["metadata"], "uid": "0123"}}
     run = run_of(body)
-    site = Site("c1", accepted=True, available=True, install_namespace="agent")
+    site = ObservedSite("c1", accepted=True, available=True, install_namespace="agent")
     return [
-        job(run, 1, Images("aggregator:1")),
+        job(run, 1, RunImages("aggregator:1")),
         config_map(run, 1, Cohort(generation=1, members=("c1",))),
         service(run, 0),
         volume_claim(run),
@@ -170,7 +170,7 @@ def rendered(body: Json) -> list[Json]:
 
 
 def shape(value: Any, path: str = "") -> frozenset[str]:
-    """The paths of all keys."""
+    """Return the paths of all keys."""
     match value:
         case dict():
             names = frozenset(f"{path}{name}" for name in value)
@@ -182,7 +182,7 @@ def shape(value: Any, path: str = "") -> frozenset[str]:
 
 
 @given(st.text(min_size=1, max_size=40), st.text(min_size=1, max_size=40), st.integers(1, 99), st.integers(1, 99))
-def test_no_two_runs_or_attempts_share_the_name_of_a_work(one: str, other: str, first: int, second: int) -> None:
+def test_works_of_runs_and_attempts_have_different_names(one: str, other: str, first: int, second: int) -> None:
     names = {
         work_name(run_of({**run_json(), "metadata": {"name": "mnist", "uid": uid}}), attempt)
         for uid in {one, other}

@@ -1,4 +1,4 @@
-"""Whatever spec the CRD admits, no pass over the run fails: it goes on, or says what of it can't be run."""
+"""Test that no spec admitted by the CRD fails a reconcile pass: the run continues, or reports a fault."""
 
 import asyncio
 import copy
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from federation.kube.kinds import JOB
 from federation.kube.resource import Json
-from hub_manager.federated_learning.settings import Limits
+from hub_manager.federated_learning.settings import RunLimits
 from tests.support.builders.run_objects import run_json
 from tests.support.fakes.run_world import RunWorld, clusters
 
@@ -41,7 +41,7 @@ NAMES = ("cpu", "memory", "nvidia.com/gpu", "a")
 
 
 def values(schema: Json) -> st.SearchStrategy[Any]:
-    """What the schema admits; of its rules in CEL, those that name a pattern."""
+    """Draw values that the schema admits, including CEL rules that contain a pattern."""
     if schema.get("x-kubernetes-int-or-string"):
         return st.integers(-INT64, INT64) | st.sampled_from([word for word in WORDS if word])
     match schema:
@@ -77,7 +77,7 @@ def scalars(schema: Json) -> st.SearchStrategy[Any]:
 
 
 def patterns(schema: Json) -> list[str]:
-    """The patterns that the rules of a string name; each admits the empty text where the rule does."""
+    """Return the patterns in the rules of a string; each admits the empty string if its rule does."""
     rules = [rule["rule"] for rule in schema.get("x-kubernetes-validations", [])]
     found = [(rule.startswith("self == ''"), PATTERN.search(rule)) for rule in rules]
     return [f"^$|{match[1]}" if empty else match[1] for empty, match in found if match is not None]
@@ -94,7 +94,7 @@ FIELDS: list[tuple[tuple[str, ...], st.SearchStrategy[Any]]] = [
 
 @st.composite
 def runs(draw: st.DrawFn) -> Json:
-    """A run that works, with some of its fields as somebody else might have written them."""
+    """Draw a valid run with some of its fields replaced by other admitted values."""
     body = copy.deepcopy(run_json())
     for path, strategy in draw(st.lists(st.sampled_from(FIELDS), max_size=4, unique_by=lambda field: field[0])):
         place = body["spec"]
@@ -106,14 +106,14 @@ def runs(draw: st.DrawFn) -> Json:
 
 @hypothesis_settings(max_examples=50, deadline=None)
 @given(runs())
-def test_no_spec_that_the_crd_admits_makes_a_pass_fail(body: Json) -> None:
-    world = clusters(RunWorld(limits=Limits(host_paths=("*",))), "c1", "c2")
+def test_no_spec_that_the_crd_admits_fails_a_pass(body: Json) -> None:
+    world = clusters(RunWorld(limits=RunLimits(host_paths=("*",))), "c1", "c2")
 
     async def live() -> None:
         await world.submit(body)
         await world.settle()
         if world.api.objects(JOB):
-            world.job_says("Complete", succeeded=1)
+            world.set_job("Complete", succeeded=1)
             await world.settle()
             assert world.run().status.phase == "Completed" or body["spec"].get("suspend")
         world.later(days=1)

@@ -11,7 +11,7 @@ from federation.kube.kinds import EVENT
 from hub_manager.addon.cluster_management_addon import BODY
 from hub_manager.addon.hub_permissions import NAME, RULES
 from hub_manager.config import config_from
-from hub_manager.federated_learning.settings import Limits
+from hub_manager.federated_learning.settings import RunLimits
 
 HUB = Path(__file__).parents[2] / "manifests" / "hub"
 CHART = HUB.parent / "chart"
@@ -89,7 +89,7 @@ def test_of_cluster_sets_the_manager_may_bind_the_one_that_runs_may_use_by_defau
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     bound = [rule["resourceNames"] for rule in RULES_OF_MANAGER if "managedclustersets/bind" in rule["resources"]]
 
-    assert bound == [values["runs"]["clusterSets"]] == [list(Limits().cluster_sets)]
+    assert bound == [values["runs"]["clusterSets"]] == [list(RunLimits().cluster_sets)]
 
 
 def test_the_manager_starts_with_the_environment_it_is_given() -> None:

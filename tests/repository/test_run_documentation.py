@@ -19,10 +19,10 @@ from federation.kube.resource import Json
 from federation.model import DType, TensorSpec, manifest_of
 from hub_manager.aggregator.storage.checkpoint import CheckpointStore
 from hub_manager.federated_learning.planning.cohort import dataset_of
-from hub_manager.federated_learning.planning.validate import SERVED_LISTENERS, Fault, faults
+from hub_manager.federated_learning.planning.validate import SERVED_LISTENERS, SpecFault, faults
 from hub_manager.federated_learning.resources.aggregator import NODE_PORTS, service
-from hub_manager.federated_learning.settings import Limits
-from hub_manager.federated_learning.site import Site
+from hub_manager.federated_learning.settings import RunLimits
+from hub_manager.federated_learning.site import ObservedSite
 from reference.resources import RESOURCES
 from runtimes.openfl import plan_settings
 from spoke_agent.claims.validation import dataset_refusal
@@ -53,7 +53,7 @@ def test_every_documented_resource_matches_its_schema(resource: Json) -> None:
 @pytest.mark.parametrize("resource", [*_documented()])
 def test_every_documented_resource_passes_validation(resource: Json) -> None:
     if resource["kind"] == "FederatedLearning":
-        assert faults(run_of(resource), Limits()) == ()
+        assert faults(run_of(resource), RunLimits()) == ()
     else:
         assert dataset_refusal(msgspec.convert(resource, Dataset), datetime(2030, 1, 1, tzinfo=UTC)) is None
 
@@ -89,8 +89,8 @@ def test_every_supported_listener_is_documented() -> None:
     assert {str(NODE_PORTS[0]), str(NODE_PORTS[-1])} <= set(re.findall(r"\d+", text("runs.md")))
 
 
-def _faults(spec: Json) -> tuple[Fault, ...]:
-    return faults(run_of(run_json(**spec)), Limits())
+def _faults(spec: Json) -> tuple[SpecFault, ...]:
+    return faults(run_of(run_json(**spec)), RunLimits())
 
 
 def test_the_documented_computation_yields_the_models_digest(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_every_required_section_and_treatment_is_documented() -> None:
 @pytest.mark.parametrize("manifest", [README, BY_PORT, FLOWERS], ids=["readme", "by-port", "flower"])
 def test_the_existing_controllers_manifests_are_accepted_or_have_a_documented_reason(manifest: Json) -> None:
     assert list(errors_of(manifest, SCHEMAS["FederatedLearning"])) == []
-    assert {fault.reason.value for fault in faults(_named(manifest), Limits())} <= set(code(text("migrate.md")))
+    assert {fault.reason.value for fault in faults(_named(manifest), RunLimits())} <= set(code(text("migrate.md")))
 
 
 def test_node_ports_of_the_existing_controllers_manifests_are_as_documented() -> None:
@@ -151,7 +151,7 @@ def test_node_ports_of_the_existing_controllers_manifests_are_as_documented() ->
 def test_claims_of_the_existing_convention_name_datasets(claim: str, dataset: str | None) -> None:
     run = _named(BY_PORT)
     key = data_key(run.spec.client.placement)
-    site = Site("c1", accepted=True, available=True, install_namespace="x", claims=((key, claim),))
+    site = ObservedSite("c1", accepted=True, available=True, install_namespace="x", claims=((key, claim),))
 
     assert (key, dataset_of(run, site)) == ("federated-learning-sample.client-data", dataset)
 

@@ -1,4 +1,4 @@
-"""Everything that was read of one run, in one frozen value; and what is the same for every run."""
+"""Hold everything that was read about one run in one frozen value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,36 +20,36 @@ from federation.api.kubernetes.run_objects import (
 from federation.api.ocm.work import ManifestWork
 from hub_manager.federated_learning.resources.certificate import AuthorityFacts
 from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL
-from hub_manager.federated_learning.site import Site
+from hub_manager.federated_learning.site import ObservedSite
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What there is of a ConfigMap that was looked for by its name."""
+class ConfigMapLookup:
+    """Result of reading a ConfigMap by name; None if it does not exist."""
 
     config_map: ConfigMap | None
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
-    """What was read of one run. Objects of the run's namespace count only when they bear the run's uid."""
+class ObservedRun:
+    """Observed state of one run; objects in its namespace are included only if they bear the run's uid."""
 
     now: datetime
     run: FederatedLearning
     placement: Placement | None
     selected: tuple[str, ...]
-    """The clusters that the placement has chosen, by name."""
+    """Names of the clusters that the Placement selects."""
     bindings: frozenset[str]
-    """The cluster sets that the run's namespace is bound to."""
-    sites: Mapping[str, Site]
-    """The selected clusters, and those of the cohort, as far as the hub knows them."""
+    """Cluster sets to which the run's namespace is bound."""
+    sites: Mapping[str, ObservedSite]
+    """Selected clusters and cohort members that the hub knows, by name."""
     works: tuple[ManifestWork, ...]
-    """Every work with the run's uid, of whatever attempt, in whatever cluster's namespace."""
+    """ManifestWorks with the run's uid, of all attempts and clusters."""
     job: Job | None
     services: tuple[Service, ...]
-    """Those with the run's uid, by name."""
+    """Services with the run's uid, sorted by name."""
     claim: PersistentVolumeClaim | None
-    """The volume's claim, whoever made it."""
+    """Volume claim of the run; the user may have created it."""
     config_map: ConfigMap | None
     service_account: ServiceAccount | None
     role: Role | None
@@ -58,35 +58,35 @@ class Observed:
     nodes: tuple[NodeAddresses, ...]
     authority: AuthorityFacts | None
     api_server: frozenset[tuple[str, int]] = frozenset()
-    """Addresses and ports behind the hub's API server's Service; empty when unknown."""
+    """Addresses and ports of the hub's API server; empty if unknown."""
     pods: tuple[AggregatorPod, ...] = ()
-    """The aggregator's, of whatever attempt."""
-    plan_source: Found | None = None
-    """The ConfigMap that the run names as its plan, whoever made it; None while it has not been looked for."""
+    """Pods of the aggregator, of all attempts."""
+    plan_source: ConfigMapLookup | None = None
+    """ConfigMap that the run names as its plan; None while it has not been read."""
     plan_copy: ConfigMap | None = None
-    """The run's own copy of the plan, of whatever attempt."""
+    """The run's copy of the plan, of any attempt."""
     refusals: tuple[str, ...] = ()
-    """What the server has refused of this run's objects since they were last planned otherwise, in its words."""
+    """Errors of the server for objects of this run that it rejected in the previous pass."""
 
     def job_of(self, attempt: int) -> Job | None:
-        """The attempt's Job, or None: another attempt's is not it."""
-        found = self.job
-        return found if found is not None and found.metadata.labels.get(ATTEMPT_LABEL) == str(attempt) else None
+        """Return the Job of the attempt, or None if it is missing or belongs to another attempt."""
+        job = self.job
+        return job if job is not None and job.metadata.labels.get(ATTEMPT_LABEL) == str(attempt) else None
 
     def chosen(self, work: str) -> frozenset[str]:
-        """The clusters that the hub manager itself knows to have been chosen for the attempt whose works bear the name.
+        """Return the clusters that are known to be chosen for the attempt whose ManifestWorks have this name.
 
-        Either the Placement chooses them now, or their work is there: it is in the cluster's own namespace, where
-        neither the user nor the aggregator's token can write. `status.cohort` alone proves nothing, as that token may
+        Either the Placement selects them now, or their ManifestWork exists in the cluster's namespace, where neither
+        the user nor the aggregator can write. `status.cohort` is not sufficient, because the aggregator's token can
         patch the status.
         """
         return frozenset(self.selected) | {w.metadata.namespace for w in self.works if w.metadata.name == work}
 
     @property
-    def told(self) -> str:
-        """The `cohort.json` of the run's ConfigMap, of whatever attempt; `""` where there is none."""
+    def cohort_text(self) -> str:
+        """Return the `cohort.json` of the run's ConfigMap, of any attempt, or `""`."""
         return "" if self.config_map is None else self.config_map.data.get(COHORT_FILE, "")
 
     def service(self, name: str) -> Service | None:
-        """The run's Service of that name."""
+        """Return the run's Service of this name, or None."""
         return next((service for service in self.services if service.metadata.name == name), None)

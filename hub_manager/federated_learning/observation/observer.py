@@ -1,7 +1,7 @@
-"""What the runs' part watches, and what it observes of each run.
+"""Watch the objects of runs, and read each run from the stores.
 
-Only what belongs to some run is watched of the kinds that a hub is full of (`names.OURS`). Claims and nodes have no
-such label; a claim may be the user's own, and of nodes only the addresses are kept.
+For kinds with many unrelated objects the reflectors select the run label (`names.OURS`). Claims and nodes have no such
+label: a claim may be the user's, and only the addresses of nodes are kept.
 """
 
 from collections.abc import Callable, Iterable
@@ -51,8 +51,8 @@ from federation.kube.kinds import (
 )
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource
-from hub_manager.federated_learning.dependencies import World
-from hub_manager.federated_learning.observation.observed import Found, Observed
+from hub_manager.federated_learning.dependencies import RunDependencies
+from hub_manager.federated_learning.observation.observed import ConfigMapLookup, ObservedRun
 from hub_manager.federated_learning.resources.names import (
     OURS,
     RUN_UID_LABEL,
@@ -62,7 +62,7 @@ from hub_manager.federated_learning.resources.names import (
     server_key,
 )
 from hub_manager.federated_learning.resources.placement import selected
-from hub_manager.federated_learning.site import Site
+from hub_manager.federated_learning.site import ObservedSite
 
 BY_CLUSTER: Final = "cluster"
 BY_UID: Final = "uid"
@@ -71,23 +71,23 @@ BY_PLACEMENT: Final = "placement"
 BY_NAMESPACE: Final = "namespace"
 AVAILABLE: Final = "Available"
 API_SERVER_SLICES: Final = "kubernetes.io/service-name=kubernetes"
-"""What the API server publishes of itself in the namespace `default` (k8s `pkg/controlplane/reconcilers`)."""
+"""EndpointSlices that the API server publishes in namespace `default` (Kubernetes `pkg/controlplane/reconcilers`)."""
 R = TypeVar("R", bound=Resource)
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What other parts of the hub manager watch already."""
+class SharedReflectors:
+    """Reflectors of other parts of the hub manager."""
 
     clusters: Reflector[ManagedCluster]
     addons: Reflector[ManagedClusterAddOn]
     bundles: Reflector[ConfigMap]
-    """Whatever changes with the authority: the trust bundle's ConfigMap is published with it."""
+    """ConfigMap of the trust bundle, which changes together with the certificate authority."""
 
 
 @dataclass(frozen=True)
 class RunReflectors:
-    """What the runs' part watches itself."""
+    """Reflectors that the runs' part starts."""
 
     runs: Reflector[FederatedLearning]
     placements: Reflector[Placement]
@@ -107,12 +107,12 @@ class RunReflectors:
     pods: Reflector[AggregatorPod]
 
     def parts(self) -> tuple[Reflector[Any], ...]:
-        """Every one of them."""
+        """Return all reflectors."""
         return tuple(getattr(self, name) for name in self.__dataclass_fields__)
 
 
 def watch_runs(api: Api) -> RunReflectors:
-    """The reflectors, not running yet."""
+    """Create the reflectors without starting them."""
     by_uid = {BY_UID: _uid_of}
     return RunReflectors(
         runs=Reflector(api, FEDERATED_LEARNING, indexes={BY_CLUSTER: _clusters_of, BY_NAMESPACE: _namespace_of}),
@@ -135,22 +135,22 @@ def watch_runs(api: Api) -> RunReflectors:
 
 
 class Observer:
-    """Reads one run out of the stores."""
+    """Reader of one run from the stores."""
 
     def __init__(
         self,
         watched: RunReflectors,
-        around: Surroundings,
-        world: World,
-        plan_source: Callable[[FederatedLearning], Found | None],
+        around: SharedReflectors,
+        dependencies: RunDependencies,
+        plan_source: Callable[[FederatedLearning], ConfigMapLookup | None],
     ) -> None:
         self._watched = watched
         self._around = around
-        self._world = world
+        self._dependencies = dependencies
         self._plan_source = plan_source
 
-    def __call__(self, key: ObjectKey) -> Observed | None:
-        """Everything that is known of the run now, or None where there is none of the key."""
+    def __call__(self, key: ObjectKey) -> ObservedRun | None:
+        """Return the observed state of the run, or None if it does not exist."""
         watched = self._watched
         run = watched.runs.store.find(key)
         if run is None:
@@ -158,9 +158,9 @@ class Observer:
         server = server_key(run)
         chosen = selected(run, watched.decisions.store.by_index(BY_PLACEMENT, f"{key.namespace}/{key.name}"))
         claim = ObjectKey(key.namespace, run.spec.server.storage.name)
-        authority = self._world.authority()
-        return Observed(
-            now=self._world.now(),
+        authority = self._dependencies.authority()
+        return ObservedRun(
+            now=self._dependencies.now(),
             run=run,
             placement=_ours(watched.placements, key, run),
             selected=chosen,
@@ -186,18 +186,18 @@ class Observer:
         )
 
     def strays(self, key: ObjectKey) -> tuple[ManifestWork, ...]:
-        """Works that say they are of a run of that key, and are of none that is known."""
+        """Return ManifestWorks that refer to a run of this key, but not to the existing run."""
         run = self._watched.runs.store.find(key)
         works = self._watched.works.store.by_index(BY_RUN, f"{key.namespace}/{key.name}")
         return tuple(w for w in works if not w.metadata.deleting and (run is None or not belongs(w, run)))
 
-    def _site(self, name: str) -> Site | None:
+    def _site(self, name: str) -> ObservedSite | None:
         cluster = self._around.clusters.store.find(ObjectKey("", name))
         addon = self._around.addons.store.find(ObjectKey(name, ADDON_NAME))
         if cluster is None:
             return None
         namespace = "" if addon is None else addon.status.namespace
-        return Site(
+        return ObservedSite(
             name=name,
             accepted=cluster.accepted and addon is not None and not addon.metadata.deleting,
             available=addon is not None and is_true(addon.status.conditions, AVAILABLE),
@@ -207,8 +207,8 @@ class Observer:
 
 
 def _ours(reflector: Reflector[R], key: ObjectKey, run: FederatedLearning) -> R | None:
-    found = reflector.store.find(key)
-    return found if found is not None and belongs(found, run) else None
+    resource = reflector.store.find(key)
+    return resource if resource is not None and belongs(resource, run) else None
 
 
 def _reached_at(slices: Iterable[EndpointSlice]) -> Iterable[tuple[str, int]]:
@@ -227,8 +227,8 @@ def _uid_of(resource: Resource) -> Iterable[str]:
 
 
 def _run_of(work: ManifestWork) -> Iterable[str]:
-    found = run_of_work(work.metadata.annotations)
-    return () if found is None else (f"{found.namespace}/{found.name}",)
+    key = run_of_work(work.metadata.annotations)
+    return () if key is None else (f"{key.namespace}/{key.name}",)
 
 
 def _namespace_of(resource: Resource) -> Iterable[str]:
@@ -240,7 +240,7 @@ def _placement_of(decision: PlacementDecision) -> Iterable[str]:
 
 
 def _clusters_of(run: FederatedLearning) -> Iterable[str]:
-    """The clusters whose change concerns the run: none once it is over."""
+    """Index a run by its clusters; a run that has ended has none."""
     if run.status.completion_time:
         return ()
     return {*run.status.cohort, *(cluster.name for cluster in run.status.clusters)}

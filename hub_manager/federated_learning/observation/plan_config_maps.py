@@ -1,7 +1,7 @@
-"""The ConfigMaps that runs name as their plans, each watched by its name alone, for as long as a run names it.
+"""Watch the ConfigMaps that runs name as their plans, each by name, while a run refers to it.
 
-A run's user may name any ConfigMap of the run's namespace, and no other is read: a list of them all would be one of
-everything that people keep there. Whatever one says, and that it isn't there, wakes the runs that name it.
+A user may name any ConfigMap in the run's namespace, and the hub manager reads no others: a list would include
+unrelated data. A change of a ConfigMap, or the discovery that it is missing, requeues the runs that name it.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from federation.kube.api import Api
 from federation.kube.kinds import CONFIG_MAP
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey
-from hub_manager.federated_learning.observation.observed import Found
-from hub_manager.federated_learning.resources.names import key_of_run, source_key
+from hub_manager.federated_learning.observation.observed import ConfigMapLookup
+from hub_manager.federated_learning.resources.names import key_of_run, plan_source_key
 
 
 class PlanSources:
-    """What the named ConfigMaps say."""
+    """Source of the ConfigMaps that runs name as their plans."""
 
     def __init__(self, api: Api, runs: Reflector[FederatedLearning]) -> None:
-        """Watches nothing before `run`; the runs' reflector must not have begun yet."""
+        """Subscribe to the runs, whose reflector must not have started; `run` starts the watches."""
         self._api = api
         self._runs = runs
         self._watched: dict[ObjectKey, Reflector[ConfigMap]] = {}
@@ -30,19 +30,19 @@ class PlanSources:
         runs.subscribe(lambda _old, _new: self._changed.set())
 
     def subscribe(self, wake: Callable[[ObjectKey], None]) -> None:
-        """Calls back with the key of each run whose ConfigMap says something else, or is known not to be there."""
+        """Set the callback for the key of each run whose ConfigMap changed or was found missing."""
         self._wake = wake
 
-    def find(self, run: FederatedLearning) -> Found | None:
-        """What there is of the ConfigMap that the run names; None where that isn't known, or none is named."""
-        key = source_key(run)
+    def find(self, run: FederatedLearning) -> ConfigMapLookup | None:
+        """Return the ConfigMap that the run names; None if it has not been read, or if the run names none."""
+        key = plan_source_key(run)
         watched = None if key is None else self._watched.get(key)
         if key is None or watched is None or not watched.synced:
             return None
-        return Found(watched.store.find(key))
+        return ConfigMapLookup(watched.store.find(key))
 
     async def run(self) -> None:
-        """Watches what runs name, until cancelled."""
+        """Watch the named ConfigMaps until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             watching: dict[ObjectKey, asyncio.Task[None]] = {}
             while True:
@@ -57,18 +57,18 @@ class PlanSources:
                 await self._changed.wait()
 
     async def _watch(self, key: ObjectKey, reflector: Reflector[ConfigMap]) -> None:
-        reflector.subscribe(lambda _old, _new: self._tell(key))
+        reflector.subscribe(lambda _old, _new: self._notify(key))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(reflector.run())
             await reflector.wait_synced()
-            self._tell(key)
+            self._notify(key)
 
-    def _tell(self, key: ObjectKey) -> None:
+    def _notify(self, key: ObjectKey) -> None:
         for run in self._runs.store.values():
-            if source_key(run) == key:
+            if plan_source_key(run) == key:
                 self._wake(key_of_run(run))
 
 
 def _wanted(run: FederatedLearning) -> ObjectKey | None:
-    """A run that is over asks for nothing until it starts anew."""
-    return None if run.status.completion_time or run.metadata.deleting else source_key(run)
+    """Return the ConfigMap to watch for a run; None once the run has ended or is being deleted."""
+    return None if run.status.completion_time or run.metadata.deleting else plan_source_key(run)

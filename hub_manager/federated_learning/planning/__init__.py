@@ -1,4 +1,4 @@
-"""Decide what a run needs: pure functions from an observation to a reconcile plan.
+"""Pure functions from the observed state of a run to its reconcile plan.
 
 Imports `observation.observed`, `resources`, `site` and `settings`; never `federation.kube.client`.
 """

@@ -1,15 +1,16 @@
-"""Which attempt at the run this is: a change of the spec starts it anew, and nothing else does.
+"""Number the attempts at a run: a changed spec starts another attempt.
 
-An attempt is known by its number, and by the digest of the spec that it was started with, both recorded in the status
-before anything is made for it. While rounds are run a change waits for their end: nobody's training is thrown away
-because a field was edited. Suspending the run, or deleting it, is how to stop it sooner.
+An attempt is identified by its number and by the hash of the spec that it started with. Both are recorded in the status
+before any object is created for the attempt. A change during the rounds waits for their end, so that no training is
+lost through an edit. To stop an attempt sooner, suspend or delete the run.
 
-Of a plan that comes from a ConfigMap the text counts too, until the cohort is fixed (`plans`): its digest is the third
-part of the recipe. From then on the ConfigMap is not asked any more, and is for no run that is over a reason to begin.
+If the plan comes from a ConfigMap, the hash includes the plan's text (`training_plan`). Once the cohort is fixed the
+ConfigMap is not read again, and editing it does not restart a run that has ended.
 """
 
 import hashlib
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import msgspec
 
@@ -17,65 +18,78 @@ from federation.api.federated_learning import FederatedLearning, FederatedLearni
 from federation.api.meta import is_true
 from federation.api.run_status import COMPLETE, FAILED, FederatedLearningStatus
 from federation.kube.conditions import rfc3339
-from hub_manager.federated_learning.observation.observed import Observed
+from hub_manager.federated_learning.observation.observed import ObservedRun
 from hub_manager.federated_learning.planning.training_plan import source_digest
 
 
-def recipe_of(spec: FederatedLearningSpec) -> str:
-    """Two digests with a dash between: of what shapes the training, and of all that a change of can start a run anew.
+@dataclass(frozen=True, slots=True)
+class SpecHash:
+    """The digests by which an attempt is identified, written to `status.recipe` with dashes between them."""
 
-    Suspension and the time to live are in neither; who is asked and until when is in the second alone.
-    """
-    whole: dict[str, Any] = msgspec.to_builtins(spec)
-    whole.pop("suspend", None)
-    whole.pop("ttlSecondsAfterFinished", None)
-    second = _digest(whole)
-    whole.pop("activeDeadlineSeconds", None)
-    whole["client"] = {name: value for name, value in whole.get("client", {}).items() if name != "placement"}
-    whole["server"] = {name: value for name, value in whole.get("server", {}).items() if name != "joinPolicy"}
-    return f"{_digest(whole)}-{second}"
+    training: str
+    """Digest of the fields that shape the training; excludes the placement, the join policy and the deadline."""
+    spec: str
+    """Digest of every field of which a change can start another attempt; excludes suspension and the time to live."""
+    plan: str = ""
+    """Digest of the plan's text; `""` if the attempt has no text from a ConfigMap."""
+
+    @classmethod
+    def of(cls, spec: FederatedLearningSpec) -> Self:
+        """Hash a spec; the plan's digest stays empty."""
+        fields: dict[str, Any] = msgspec.to_builtins(spec)
+        fields.pop("suspend", None)
+        fields.pop("ttlSecondsAfterFinished", None)
+        all_fields = _digest(fields)
+        fields.pop("activeDeadlineSeconds", None)
+        fields["client"] = {name: value for name, value in fields.get("client", {}).items() if name != "placement"}
+        fields["server"] = {name: value for name, value in fields.get("server", {}).items() if name != "joinPolicy"}
+        return cls(_digest(fields), all_fields)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse a recorded hash; any text is accepted, because others may overwrite the status."""
+        training, spec, plan, *_ = [*text.split("-"), "", ""]
+        return cls(training, spec, plan)
+
+    def __str__(self) -> str:
+        return "-".join((self.training, self.spec, self.plan) if self.plan else (self.training, self.spec))
+
+    def is_same_spec(self, other: "SpecHash") -> bool:
+        """Check whether both come from equal specs, whatever the plan's text."""
+        return (self.training, self.spec) == (other.training, other.spec)
 
 
-def current_attempt(observed: Observed) -> FederatedLearningStatus:
-    """The attempt's own facts, as they are to be recorded: those that are, or those of a new one."""
+def current_attempt(observed: ObservedRun) -> FederatedLearningStatus:
+    """Return the number, hash, cohort and times to record: those of the recorded attempt, or of a new one."""
     run, status = observed.run, observed.run.status
-    recipe, recorded, fixed = recipe_of(run.spec), of_spec(status.recipe), plan_digest(status.recipe)
-    text = source_digest(observed)
-    same = recorded == recipe or (not has_ended(run) and _same_training(recorded, recipe))
-    if status.attempt and same:
-        if status.cohort or has_ended(run) or text in {"", fixed}:
-            return _facts(status, _with_plan(recipe, fixed))
-        if not fixed:
-            return _facts(status, _with_plan(recipe, text))
+    current, recorded = SpecHash.of(run.spec), SpecHash.parse(status.recipe)
+    source = source_digest(observed)
+    is_same_training = not has_ended(run) and recorded.training == current.training
+    if status.attempt and (recorded.is_same_spec(current) or is_same_training):
+        if status.cohort or has_ended(run) or source in {"", recorded.plan}:
+            return _recorded_attempt(status, str(replace(current, plan=recorded.plan)))
+        if not recorded.plan:
+            return _recorded_attempt(status, str(replace(current, plan=source)))
     elif is_under_way(observed):
-        return _facts(status, status.recipe)
-    started = rfc3339(observed.now)
-    return FederatedLearningStatus(attempt=status.attempt + 1, recipe=_with_plan(recipe, text), start_time=started)
-
-
-def of_spec(recipe: str) -> str:
-    """The part of a recorded recipe that `recipe_of` makes."""
-    return "-".join(recipe.split("-")[:2])
-
-
-def plan_digest(recipe: str) -> str:
-    """The part of a recorded recipe that names the plan's text; `""` where none is fixed."""
-    return recipe.split("-")[2] if recipe.count("-") > 1 else ""
+        return _recorded_attempt(status, status.recipe)
+    return FederatedLearningStatus(
+        attempt=status.attempt + 1, recipe=str(replace(current, plan=source)), start_time=rfc3339(observed.now)
+    )
 
 
 def has_ended(run: FederatedLearning) -> bool:
-    """Whether the recorded attempt is over, well or not."""
+    """Check whether the recorded attempt is complete or has failed."""
     return is_true(run.status.conditions, COMPLETE) or is_true(run.status.conditions, FAILED)
 
 
-def is_under_way(observed: Observed) -> bool:
-    """Whether rounds are run, so that a change of the spec has to wait."""
+def is_under_way(observed: ObservedRun) -> bool:
+    """Check whether rounds are in progress, so that a changed spec has to wait."""
     run = observed.run
     job = observed.job_of(run.status.attempt)
     return bool(run.status.cohort) and not has_ended(run) and not run.spec.suspend and job is not None
 
 
-def _facts(status: FederatedLearningStatus, recipe: str) -> FederatedLearningStatus:
+def _recorded_attempt(status: FederatedLearningStatus, recipe: str) -> FederatedLearningStatus:
     return FederatedLearningStatus(
         attempt=status.attempt,
         recipe=recipe,
@@ -83,14 +97,6 @@ def _facts(status: FederatedLearningStatus, recipe: str) -> FederatedLearningSta
         start_time=status.start_time,
         completion_time=status.completion_time,
     )
-
-
-def _with_plan(recipe: str, digest: str) -> str:
-    return f"{recipe}-{digest}" if digest else recipe
-
-
-def _same_training(recorded: str, recipe: str) -> bool:
-    return recorded.partition("-")[0] == recipe.partition("-")[0]
 
 
 def _digest(value: dict[str, Any]) -> str:

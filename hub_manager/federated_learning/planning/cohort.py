@@ -1,16 +1,16 @@
-"""Who takes part: which sites are asked, when their number is enough, and what becomes of the chosen.
+"""Choose the clusters that train in a run, and track them once they are chosen.
 
-The cohort is fixed once, by name, and recorded in the run's status before anything is started on its account. From then
-on it changes only as the joinPolicy says; a Placement that moves restarts nothing. A member that the hub no longer
-accepts stays a member and is revoked: it comes back once it is accepted again, and its name keeps its place in the
-order of folding.
+The cohort is fixed once, by name, and recorded in the run's status before the aggregator starts. After that it changes
+only as `joinPolicy` allows; a changed Placement restarts nothing. A member that the hub no longer accepts stays a
+member and is revoked. It returns once the hub accepts it again, and keeps its position in the order of aggregation.
 
-Of a recorded member that is not known to have been chosen (`Observed.chosen`) nothing is asked, and the aggregator is
-told nothing: whoever holds the aggregator's token can write any name there. So a member that has lost its work, because
-the hub accepted it no longer, is a member again once it is accepted and the Placement chooses it.
+A holder of the aggregator's token can write any name into the recorded cohort. A recorded member therefore gets no
+ManifestWork, and is revoked for the aggregator, unless the hub manager knows that it was chosen (`ObservedRun.chosen`).
+A member that lost its ManifestWork because the hub stopped accepting it returns once it is accepted and selected again.
 
-What the aggregator is told is numbered: it hears of it in two ways, and the older word may come last. A number comes
-from the time, and is in any case above the one before, so that a ConfigMap that was deleted and made anew goes on.
+The cohort reaches the aggregator by two ways, and the older version may arrive last, so each version has a generation.
+A generation is the current time in seconds, or one more than the previous generation if that is greater. It therefore
+keeps increasing after the ConfigMap was deleted and created again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,50 +26,51 @@ from federation.api.ocm.claims import data_key, dataset_name
 from federation.api.ocm.work import ManifestWork
 from federation.api.run_status import ClusterState, ClusterStatus
 from hub_manager.federated_learning.resources.manifest_work import DATASET_ANNOTATION
-from hub_manager.federated_learning.site import Answer, Site
+from hub_manager.federated_learning.site import ObservedSite, SiteReport
 
 GATHERING: Final = timedelta(seconds=30)
-"""How long the run waits, with enough sites ready, for those that have not answered yet."""
+"""How long a run with enough ready clusters waits for those that have not answered."""
 NEXT_ROUND: Final = "NextRound"
 DATA_UNNAMED: Final = "DataClaimUnusable"
-"""The cluster's claim, in the existing convention, is no Dataset's name."""
+"""The cluster's claim is not a valid Dataset name."""
 NOT_ACCEPTED: Final = "ClusterNotAccepted"
-"""The hub does not accept the cluster, or it has no federated-learning add-on."""
+"""The hub does not accept the cluster, or the cluster has no federated-learning add-on."""
 NOT_CHOSEN: Final = "ClusterNotChosen"
-"""A member that the run's Placement doesn't choose, and that has no work of this attempt: it can't be told from a name
-that somebody has written into `status.cohort`."""
+"""The Placement does not select the member, and the member has no ManifestWork of this attempt. Without either, the
+hub manager can't trust that `status.cohort` names it."""
 _NAMED: Final = 5
-"""How many sites a message names."""
+"""Number of clusters that a message names at most."""
 _READY: Final = frozenset({ClusterState.ACCEPTED, ClusterState.RUNNING, ClusterState.SUCCEEDED, ClusterState.ENDED})
 _GONE_FOR_GOOD: Final = frozenset({ClusterState.REFUSED, ClusterState.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
 class Gathering:
-    """The run waits for sites; `until` is when it starts with those that are ready, None while they are too few."""
+    """Clusters that are ready while the run waits for more."""
 
     ready: tuple[str, ...]
     until: datetime | None
+    """When the run starts with the ready clusters; None while they are too few."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
-    """Who takes part, by name."""
+class FixedCohort:
+    """Names of the members, sorted."""
 
     members: tuple[str, ...]
 
 
-def dataset_of(run: FederatedLearning, site: Site, sent: ManifestWork | None = None) -> str | None:
-    """The Dataset that the site shall use, or None where its claim names none.
+def dataset_of(run: FederatedLearning, site: ObservedSite, sent: ManifestWork | None = None) -> str | None:
+    """Return the Dataset that the cluster uses, or None if its claim has no valid Dataset name.
 
-    With the existing convention the site's claim says it: hostile text, which goes back to that site alone, and only
-    when it can be a Dataset's name (D17, D18).
+    Without `spec.client.dataset` the cluster's claim names the Dataset. The claim is untrusted text: it is sent back to
+    that cluster only, and only if it is a valid Dataset name.
 
     Args:
         run: The run.
         site: The cluster.
-        sent: The work of a member. It keeps the Dataset that it names: the site has answered for that one, and a claim
-            that changes, or isn't there for a moment, is no reason to train on other data in mid-run.
+        sent: The ManifestWork of a member. Its Dataset is kept even if the claim changes or disappears, so that the
+            cluster never trains on other data in the middle of a run.
     """
     if run.spec.client.dataset:
         return run.spec.client.dataset
@@ -82,44 +83,46 @@ def dataset_of(run: FederatedLearning, site: Site, sent: ManifestWork | None = N
     return None
 
 
-def stand(
+def cluster_status(
     name: str,
-    site: Site | None,
+    site: ObservedSite | None,
     sent: ManifestWork | None,
-    said: Answer,
+    report: SiteReport,
     run: FederatedLearning,
     *,
     member: bool,
     chosen: bool,
 ) -> ClusterStatus:
-    """Where one cluster stands, in the fields that are the hub manager's.
+    """Return the status of one cluster, in the fields that the hub manager owns.
 
-    A claim keeps out of a cohort that is not fixed. A member whose claim is unusable is not told so for good: while it
-    has its work its own answer counts, and without one it can't be asked until the claim is mended.
+    Before the cohort is fixed, a cluster with an invalid claim is refused. A member with an invalid claim is not: its
+    report counts while it has a ManifestWork, and without one it is pending until the claim is fixed.
     """
     if site is None or not site.accepted:
         state = ClusterState.LOST if member else ClusterState.PENDING
-        remedy = "accept the cluster, and enable the add-on federated-learning on it"
+        remedy = "accept the cluster and enable the federated-learning add-on on it"
         return ClusterStatus(name=name, state=state.value, reason=NOT_ACCEPTED, last_error=remedy)
     if not chosen:
-        remedy = "it takes part once spec.client.placement chooses it: see kubectl fl doctor"
+        remedy = "spec.client.placement does not select the cluster; for the cause, run kubectl fl doctor"
         return ClusterStatus(name=name, state=ClusterState.LOST.value, reason=NOT_CHOSEN, last_error=remedy)
     if dataset_of(run, site, sent if member else None) is None:
         key = data_key(run.spec.client.placement)
         state = ClusterState.PENDING if member else ClusterState.REFUSED
-        remedy = f"its claim {key} is not the name of a Dataset: set spec.client.dataset, or mend the claim"
+        remedy = f"its claim {key} is not a valid Dataset name: set spec.client.dataset, or fix the ClusterClaim"
         return ClusterStatus(name=name, state=state.value, reason=DATA_UNNAMED, last_error=remedy)
-    return ClusterStatus(name=name, state=said.state.value, reason=said.reason, last_error=said.message)
+    return ClusterStatus(name=name, state=report.state.value, reason=report.reason, last_error=report.message)
 
 
-def gather(clusters: Iterable[ClusterStatus], quorum: int, *, since: datetime, now: datetime) -> Fixed | Gathering:
-    """Whether the cohort can be fixed.
+def gather(
+    clusters: Iterable[ClusterStatus], quorum: int, *, since: datetime, now: datetime
+) -> FixedCohort | Gathering:
+    """Return the fixed cohort, or the clusters that are ready so far.
 
     Args:
         clusters: Every selected cluster.
-        quorum: How many have to be ready.
-        since: When enough clusters were selected.
-        now: The time.
+        quorum: Number of clusters that have to be ready.
+        since: Time since which enough clusters are selected.
+        now: Current time.
     """
     known = tuple(clusters)
     ready = tuple(sorted(c.name for c in known if ClusterState(c.state) in _READY))
@@ -128,16 +131,16 @@ def gather(clusters: Iterable[ClusterStatus], quorum: int, *, since: datetime, n
         return Gathering(ready, None)
     if unanswered and now < since + GATHERING:
         return Gathering(ready, since + GATHERING)
-    return Fixed(ready)
+    return FixedCohort(ready)
 
 
-def members_now(
+def current_members(
     run: FederatedLearning, recorded: tuple[str, ...], selected: tuple[str, ...], clusters: Iterable[ClusterStatus]
 ) -> tuple[str, ...]:
-    """The cohort after what the Placement and the sites have changed since it was recorded.
+    """Return the cohort after the changes of the Placement and the clusters since it was recorded.
 
-    With NextRound, selected sites that are ready join and deselected ones leave, but never below the quorum: a
-    Placement that selects nobody for a moment must not end a run.
+    With NextRound, selected clusters that are ready join and deselected ones leave. Members never leave below the
+    quorum: a Placement that selects too few clusters for a moment must not end a run.
     """
     if run.spec.server.join_policy != NEXT_ROUND:
         return recorded
@@ -147,19 +150,19 @@ def members_now(
     return after if len(after) >= run.spec.server.quorum else tuple(sorted(set(recorded) | ready))
 
 
-def told(
-    members: tuple[str, ...], sites: Mapping[str, Site], chosen: frozenset[str], before: str, now: datetime
+def published_cohort(
+    members: tuple[str, ...], sites: Mapping[str, ObservedSite], chosen: frozenset[str], before: str, now: datetime
 ) -> Cohort:
-    """What the aggregator is told of its cohort.
+    """Return the cohort to publish to the aggregator.
 
-    Whoever is kept out is told of as revoked: one who was only left out could never come back to a frozen cohort.
+    Members without access are published as revoked: a member that was left out could not return to a frozen cohort.
 
     Args:
         members: The cohort.
-        sites: The clusters, as far as the hub knows them.
-        chosen: Those that are known to have been chosen; any other is kept out, until it is chosen again.
-        before: The `cohort.json` that is there, `""` where none is; the same cohort keeps its generation.
-        now: The time.
+        sites: The clusters that the hub knows.
+        chosen: Clusters that the hub manager knows to be chosen; other members are revoked until they are chosen again.
+        before: The published `cohort.json`, or `""`; an unchanged cohort keeps its generation.
+        now: Current time.
     """
     revoked = tuple(n for n in members if n not in chosen or n not in sites or not sites[n].accepted)
     try:
@@ -171,40 +174,40 @@ def told(
     return Cohort(generation=max(known.generation + 1, int(now.timestamp())), members=members, revoked=revoked)
 
 
-def still_able(clusters: Iterable[ClusterStatus], members: tuple[str, ...]) -> int:
-    """How many members may still contribute: all but those that have refused or failed for good."""
+def able_count(clusters: Iterable[ClusterStatus], members: tuple[str, ...]) -> int:
+    """Count the members that can still contribute: those that have neither refused nor failed permanently."""
     gone = {c.name for c in clusters if ClusterState(c.state) in _GONE_FOR_GOOD}
     return sum(name not in gone for name in members)
 
 
 def ready_count(clusters: Iterable[ClusterStatus], members: tuple[str, ...]) -> int:
-    """How many members take part now."""
+    """Count the members that are ready now."""
     return sum(c.name in members and ClusterState(c.state) in _READY for c in clusters)
 
 
 def gathering_message(run: FederatedLearning, clusters: Iterable[ClusterStatus]) -> str:
-    """How far the gathering is, with each site's reason."""
+    """Describe how many selected clusters are ready, and why the others are not."""
     known = tuple(clusters)
     ready = sum(ClusterState(c.state) in _READY for c in known)
     missing = missing_message(known, tuple(c.name for c in known))
     needed = run.spec.server.quorum
-    return f"{ready} of {len(known)} selected sites are ready, {needed} are needed" + (
+    return f"{ready} of {len(known)} selected clusters are ready, {needed} are required" + (
         f": {missing}" if missing else ""
     )
 
 
 def missing_message(clusters: Iterable[ClusterStatus], members: tuple[str, ...]) -> str:
-    """Why members don't take part, the first few of them in words."""
+    """Describe why members are not ready, for the first few of them."""
     missing = [c for c in clusters if c.name in members and ClusterState(c.state) not in _READY]
-    words = [
+    descriptions = [
         f"{c.name} {c.state}" + (f" ({c.reason}: {c.last_error})" if c.last_error else "") for c in missing[:_NAMED]
     ]
     more = [f"and {len(missing) - _NAMED} more"] if len(missing) > _NAMED else []
-    return ", ".join([*words, *more])
+    return ", ".join([*descriptions, *more])
 
 
 def after_end(clusters: Iterable[ClusterStatus]) -> tuple[ClusterStatus, ...]:
-    """Where clusters stand once the run is over and their works are removed: nobody reports any more."""
+    """Return the cluster statuses after the end of the run, when no cluster reports any longer."""
     over = {ClusterState.PENDING, ClusterState.ACCEPTED, ClusterState.RUNNING}
     return tuple(
         msgspec.structs.replace(c, state=ClusterState.ENDED.value) if ClusterState(c.state) in over else c

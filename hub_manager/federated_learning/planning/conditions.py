@@ -1,7 +1,7 @@
-"""The hub manager's part of a run's status: its conditions, and all that is derived from them.
+"""Build the hub manager's part of a run's status: its conditions, and the fields derived from them.
 
-Written by server-side apply with the version that it was made from: the aggregator's fields are left alone, and a
-status made on an outdated view is made anew. What is equal is not written.
+The status is written by server-side apply with the resourceVersion that it was computed from. The aggregator keeps its
+fields. A status computed from an outdated object is rejected and computed again; an unchanged one is not written.
 """
 
 from collections.abc import Iterable, Mapping
@@ -36,8 +36,8 @@ from federation.kube.resource import Json
 MESSAGE_LIMIT: Final = 4096
 
 
-class Reason(Enum):
-    """The reasons of a run's conditions, beside those of `validate.FaultReason`."""
+class RunReason(Enum):
+    """Reasons of a run's conditions, in addition to those of `validate.FaultReason`."""
 
     SELECTED = "ClustersSelected"
     """Scheduled: enough clusters are selected."""
@@ -46,19 +46,19 @@ class Reason(Enum):
     NOT_DECIDED = "PlacementNotDecided"
     """Scheduled: OCM has not decided on the placement yet."""
     PLAN_PENDING = "PlanPending"
-    """Scheduled: the ConfigMap with the plan is being read, or copied for this attempt."""
+    """Scheduled: the hub manager is reading the ConfigMap with the plan, or copying it for this attempt."""
     CLUSTER_SET_NOT_BOUND = "ClusterSetNotBound"
-    """Scheduled: the namespace may not select from a set that the placement names."""
+    """Scheduled: the namespace is not bound to a cluster set that the placement names."""
     REFUSED_BY_SERVER = "RefusedByServer"
-    """Scheduled, ServerReady: the hub's API server refuses an object of the run; the message has its words."""
+    """Scheduled, ServerReady: the hub's API server rejected an object of the run; the message has the error."""
     GATHERING = "GatheringSites"
-    """CohortReady: sites are asked, and fewer than needed have accepted, or some have not answered yet."""
+    """CohortReady: too few selected clusters have accepted the run, or some have not answered yet."""
     SITES_REFUSED = "SitesRefused"
-    """CohortReady: so many sites refuse that the run can't start; the message has their reasons."""
+    """CohortReady: too many clusters refused for the run to start; the message has their reasons."""
     COHORT_FIXED = "CohortFixed"
-    """CohortReady: enough members take part."""
+    """CohortReady: enough members are ready for a round."""
     QUORUM_LOST = "QuorumLost"
-    """CohortReady: fewer members take part than a round needs; rounds stand still until one comes back."""
+    """CohortReady: fewer members are ready than a round needs; rounds wait until enough are ready again."""
     NO_AUTHORITY = "NoAuthority"
     """ServerReady: the hub manager has no certificate authority yet."""
     NO_ADDRESS = "NoAddress"
@@ -66,43 +66,43 @@ class Reason(Enum):
     STARTING = "AggregatorStarting"
     """ServerReady, Progressing: the aggregator is not ready."""
     SERVING = "AggregatorServing"
-    """ServerReady: the aggregator is ready, and has an address."""
+    """ServerReady: the aggregator is ready and has an address."""
     FINISHED = "AggregatorFinished"
-    """ServerReady: the aggregator has ended well, and serves no more; the run is complete once its Job is."""
+    """ServerReady: the aggregator has finished; the run is complete once its Job is."""
     NOT_STARTED = "NotStarted"
-    """Scheduled, ServerReady, CohortReady, Progressing: the run has not come to this yet."""
+    """Scheduled, ServerReady, CohortReady, Progressing: the run has not reached this step."""
     ROUNDS = "RoundsUnderWay"
-    """Progressing: rounds are run."""
+    """Progressing: rounds are in progress."""
     SUSPENDED = "Suspended"
     """CohortReady, Progressing: `spec.suspend` is set."""
     SPEC_CHANGED = "SpecChanged"
-    """Progressing: the spec was changed while rounds are run; the change takes effect afterwards."""
+    """Progressing: the spec changed during the rounds; the change takes effect after this attempt."""
     ENDED = "Ended"
-    """ServerReady, Progressing: the run is over."""
+    """ServerReady, Progressing: the run has ended."""
     MODEL_STORED = "ModelStored"
-    """Complete: all rounds are done."""
+    """Complete: all rounds are complete."""
     NOT_ENDED = "NotEnded"
-    """Complete, Failed: the run is not over."""
+    """Complete, Failed: the run has not ended."""
     DEADLINE_EXCEEDED = "DeadlineExceeded"
     """Failed: `spec.activeDeadlineSeconds` has passed."""
     SITES_FAILED = "SitesFailed"
-    """Failed: so many members have failed or refused that no round can close; the message has the first's error."""
+    """Failed: too many members have failed or refused for a round to close; the message has the first error."""
     AGGREGATOR_FAILED = "AggregatorFailed"
-    """Failed: the aggregator ended without saying why, again and again."""
+    """Failed: the aggregator ended repeatedly without reporting a reason."""
 
 
 @dataclass(slots=True)
-class Told:
-    """The conditions of one pass, in the making: those that are not told keep what they say, the last word counts."""
+class ConditionBuilder:
+    """Conditions of one reconcile pass; those that are not set keep their recorded value."""
 
     run: FederatedLearning
     now: datetime
     before: tuple[Condition, ...] = ()
-    said: dict[str, Condition] = field(default_factory=dict)
+    updates: dict[str, Condition] = field(default_factory=dict)
 
-    def say(self, kind: str, status: ConditionStatus, reason: str, message: str) -> None:
-        """Sets a condition."""
-        self.said[kind] = Condition(
+    def set(self, kind: str, status: ConditionStatus, reason: str, message: str) -> None:
+        """Set a condition; a later call for the same type replaces it."""
+        self.updates[kind] = Condition(
             type=kind,
             status=status,
             reason=reason,
@@ -110,17 +110,16 @@ class Told:
             observed_generation=self.run.metadata.generation,
         )
 
-    @property
-    def conditions(self) -> tuple[Condition, ...]:
-        """All of them; the time of one moves with its status alone."""
+    def build(self) -> tuple[Condition, ...]:
+        """Return all conditions; a transition time changes only if the status of its condition changes."""
         merged = self.before
-        for new in self.said.values():
+        for new in self.updates.values():
             merged = merge_condition(merged, new, now=self.now)
         return merged
 
 
 def status_body(run: FederatedLearning, desired: FederatedLearningStatus) -> Json | None:
-    """What to apply to the status, or None where the hub manager's part of it says that already."""
+    """Return the body to apply to the status, or None if the hub manager's part of the status is current."""
     if all(getattr(run.status, name) == getattr(desired, name) for name in HUB_MANAGERS_OWN) and _same_clusters(
         run, desired
     ):
@@ -140,34 +139,34 @@ def status_body(run: FederatedLearning, desired: FederatedLearningStatus) -> Jso
     }
 
 
-def derived(
+def derive_status(
     run: FederatedLearning,
-    told: Told,
+    conditions: tuple[Condition, ...],
     *,
     attempt: FederatedLearningStatus,
     clusters: tuple[ClusterStatus, ...],
     listeners: tuple[ListenerStatus, ...],
     ready: int,
 ) -> FederatedLearningStatus:
-    """The status that these conditions make.
+    """Derive the status from the conditions.
 
     Args:
-        run: The run, for what the aggregator reports.
-        told: The conditions.
-        attempt: The attempt's own facts: number, recipe, cohort and times.
-        clusters: Where each cluster stands.
-        listeners: Where the aggregator is reached.
-        ready: How many clusters are ready.
+        run: The run, with the aggregator's fields of its status.
+        conditions: The conditions.
+        attempt: Number, hash, cohort and times of the attempt.
+        clusters: Status of each cluster.
+        listeners: Addresses of the aggregator.
+        ready: Number of ready clusters.
     """
     started = bool(attempt.cohort)
     selected = len(attempt.cohort) if started else len(clusters)
     current = run.status.attempt == attempt.attempt
     return msgspec.structs.replace(
         attempt,
-        phase=phase_of(told.conditions, started=started).value,
-        message=_headline(told.conditions, started=started),
+        phase=phase_of(conditions, started=started).value,
+        message=_headline(conditions, started=started),
         listeners=listeners,
-        conditions=told.conditions,
+        conditions=conditions,
         observed_generation=run.metadata.generation,
         clusters=clusters,
         summary=Summary(
@@ -178,28 +177,28 @@ def derived(
     )
 
 
-def statements(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[EventRecord, ...]:
-    """The Events that the change deserves: one for each condition that says something else than before."""
+def event_records(before: Iterable[Condition], after: Iterable[Condition]) -> tuple[EventRecord, ...]:
+    """Return an Event for each condition whose status or reason changed."""
     old = tuple(before)
-    said = []
+    events = []
     for condition in after:
-        was = condition_of(old, condition.type)
-        if was is not None and (was.status, was.reason) == (condition.status, condition.reason):
+        previous = condition_of(old, condition.type)
+        if previous is not None and (previous.status, previous.reason) == (condition.status, condition.reason):
             continue
         if condition.reason in _QUIET:
             continue
         bad = condition.type == FAILED or (condition.status == "False" and condition.reason not in _MILD)
-        said.append(EventRecord("Warning" if bad else "Normal", condition.reason, condition.message))
-    return tuple(said)
+        events.append(EventRecord("Warning" if bad else "Normal", condition.reason, condition.message))
+    return tuple(events)
 
 
 def _headline(conditions: tuple[Condition, ...], *, started: bool) -> str:
-    """The message of the condition that a reader wants first."""
+    """Return the message of the condition that matters most to a reader."""
     by_type: Mapping[str, Condition] = {c.type: c for c in conditions}
     for kind in (FAILED, COMPLETE):
         if kind in by_type and by_type[kind].status == "True":
             return by_type[kind].message
-    if (refused := by_type.get(SERVER_READY)) is not None and refused.reason == Reason.REFUSED_BY_SERVER.value:
+    if (refused := by_type.get(SERVER_READY)) is not None and refused.reason == RunReason.REFUSED_BY_SERVER.value:
         return refused.message
     order = (COHORT_READY, SERVER_READY, PROGRESSING) if started else (SCHEDULED, COHORT_READY, SERVER_READY)
     wrong = (by_type[kind] for kind in order if kind in by_type and by_type[kind].status != "True")
@@ -251,16 +250,17 @@ HUB_MANAGERS_OWN: Final = (
 )
 _WIRE: Final = {f.name: f.encode_name for f in msgspec.structs.fields(FederatedLearningStatus)}
 _QUIET: Final = frozenset(
-    reason.value for reason in (Reason.NOT_ENDED, Reason.NOT_STARTED, Reason.FINISHED, Reason.ENDED, Reason.ROUNDS)
+    reason.value
+    for reason in (RunReason.NOT_ENDED, RunReason.NOT_STARTED, RunReason.FINISHED, RunReason.ENDED, RunReason.ROUNDS)
 )
 _MILD: Final = frozenset(
     reason.value
     for reason in (
-        Reason.GATHERING,
-        Reason.NOT_DECIDED,
-        Reason.PLAN_PENDING,
-        Reason.STARTING,
-        Reason.NO_ADDRESS,
-        Reason.SUSPENDED,
+        RunReason.GATHERING,
+        RunReason.NOT_DECIDED,
+        RunReason.PLAN_PENDING,
+        RunReason.STARTING,
+        RunReason.NO_ADDRESS,
+        RunReason.SUSPENDED,
     )
 )

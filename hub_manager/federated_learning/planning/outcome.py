@@ -1,22 +1,21 @@
-"""How a run has ended, if it has: from its Job, the aggregator's last words, and what its sites say.
+"""Determine how a run ended: from its Job, the aggregator's termination message and the reports of its clusters.
 
-A Job that is gone says nothing: an end is recorded as a condition when it is seen, and is never concluded from what is
-no longer there.
+A missing Job does not count as an end: an end is recorded as a condition when it is observed.
 """
 
 from dataclasses import dataclass
 
 from federation.api.meta import condition_of, is_true
 from federation.api.run_status import COMPLETE, FAILED, ClusterState, ClusterStatus
-from hub_manager.federated_learning.observation.observed import Observed
-from hub_manager.federated_learning.planning.cohort import still_able
-from hub_manager.federated_learning.planning.conditions import Reason
-from hub_manager.federated_learning.planning.pod_diagnosis import last_words
+from hub_manager.federated_learning.observation.observed import ObservedRun
+from hub_manager.federated_learning.planning.cohort import able_count
+from hub_manager.federated_learning.planning.conditions import RunReason
+from hub_manager.federated_learning.planning.pod_diagnosis import last_failure
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of a run: which condition is true now, and why."""
+    """End of a run: the condition that becomes true, with its reason and message."""
 
     condition: str
     reason: str
@@ -24,55 +23,56 @@ class Outcome:
 
 
 def outcome(
-    observed: Observed, attempt: int, clusters: tuple[ClusterStatus, ...], members: tuple[str, ...]
+    observed: ObservedRun, attempt: int, clusters: tuple[ClusterStatus, ...], members: tuple[str, ...]
 ) -> Outcome | None:
-    """The run's end, or None while it goes on.
+    """Return the run's end, or None while it continues.
 
     Args:
-        observed: What was read.
-        attempt: The attempt whose Job counts.
-        clusters: Where each cluster stands.
+        observed: The observed run.
+        attempt: Number of the current attempt.
+        clusters: Status of each cluster.
         members: The cohort.
     """
     job = observed.job_of(attempt)
     if job is not None and is_true(job.status.conditions, "Complete"):
-        return Outcome(COMPLETE, Reason.MODEL_STORED.value, _stored(observed))
+        return Outcome(COMPLETE, RunReason.MODEL_STORED.value, _stored(observed))
     if job is not None and is_true(job.status.conditions, "Failed"):
         return _failed(observed, attempt)
     needed = observed.run.spec.server.round_quorum
-    if still_able(clusters, members) < needed:
+    if able_count(clusters, members) < needed:
         first = next((c for c in clusters if c.name in members and c.state == ClusterState.FAILED.value), None)
         first = first or next((c for c in clusters if c.state == ClusterState.REFUSED.value), None)
         cause = "" if first is None else f"{first.name}: {first.reason}: {first.last_error}"
-        message = f"No round can have its {needed} updates any more. {cause}"
-        return Outcome(FAILED, Reason.SITES_FAILED.value, message)
+        message = f"Too many members have failed or refused: a round needs {needed} updates. {cause}"
+        return Outcome(FAILED, RunReason.SITES_FAILED.value, message)
     return None
 
 
-def _stored(observed: Observed) -> str:
+def _stored(observed: ObservedRun) -> str:
     run = observed.run
     model, storage = run.status.model, run.spec.server.storage
     where = f"{storage.type} {storage.name or storage.path}"
     if model is None:
-        return f"All rounds are done; the model is in {where}"
-    return f"All rounds are done; the model is in {where}, {model.location} ({model.digest}, {model.size} bytes)"
+        return f"All rounds are complete; the model is stored in {where}"
+    details = f"{model.location} ({model.digest}, {model.size} bytes)"
+    return f"All rounds are complete; the model is stored in {where}, {details}"
 
 
-def _failed(observed: Observed, attempt: int) -> Outcome:
-    """Why the aggregator gave up, in its own words where it left any."""
+def _failed(observed: ObservedRun, attempt: int) -> Outcome:
+    """Return the failure with the reason that the aggregator reported, if any."""
     failure = observed.run.status.failure
     if failure is not None and failure.reason:
         site = f"{failure.cluster}: " if failure.cluster else ""
         return Outcome(FAILED, failure.reason, site + failure.message)
-    words = last_words(observed.pods, attempt)
-    if words is not None and words.reason:
-        return Outcome(FAILED, words.reason, words.message)
+    last = last_failure(observed.pods, attempt)
+    if last is not None and last.reason:
+        return Outcome(FAILED, last.reason, last.message)
     job = observed.job_of(attempt)
-    found = None if job is None else condition_of(job.status.conditions, "Failed")
-    said = "" if found is None else f" ({found.reason}: {found.message})"
-    last = "" if words is None else f" {words.message}."
+    failed = None if job is None else condition_of(job.status.conditions, "Failed")
+    cause = "" if failed is None else f" ({failed.reason}: {failed.message})"
+    detail = "" if last is None else f" {last.message}."
     message = (
-        f"The aggregator ended without a reason of its own{said}.{last} An image that doesn't speak the exchange ends "
-        "so: leave spec.server.image out for the add-on's own, and base spec.client.image on the runtime's"
+        f"The aggregator ended without reporting a reason{cause}.{detail} Check that the images support the exchange "
+        "protocol: remove spec.server.image to use the add-on's image, and base spec.client.image on a runtime's image"
     )
-    return Outcome(FAILED, Reason.AGGREGATOR_FAILED.value, message)
+    return Outcome(FAILED, RunReason.AGGREGATOR_FAILED.value, message)

@@ -1,8 +1,8 @@
-"""What the aggregator's pods say: why one has not started, and how the last one ended.
+"""Diagnose the aggregator's pods: why one has not started, and how the last one ended.
 
-A container's last words are a small JSON document where it speaks the image contract, or else the end of its log
-(`terminationMessagePolicy: FallbackToLogsOnError`). The init container is the user's image: its words are bounded, and
-decide nothing but the reason that a reader sees.
+A container's termination message is a small JSON document if its image follows the runtime contract, and otherwise the
+end of its log (`terminationMessagePolicy: FallbackToLogsOnError`). The init container runs the user's image. Its
+message is truncated, and decides nothing except the reason in the condition.
 """
 
 import re
@@ -18,17 +18,17 @@ from hub_manager.federated_learning.planning.timestamps import moment
 from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL
 
 LONGEST: Final = 2048
-"""Characters of a container's words that reach the status; the kubelet keeps at most 4,096 bytes."""
+"""Maximum characters of a termination message in the status; the kubelet keeps at most 4,096 bytes."""
 POD_GRACE: Final = timedelta(seconds=30)
-"""How long a Job that can make its pod takes for it at the most."""
+"""Maximum time that a Job needs to create its pod."""
 _REASON: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 _UNPRINTABLE: Final = re.compile(r"[^\n\t -~\u00a0-\ud7ff\ue000-\ufffd]")
 _PENDING: Final = frozenset({"", "ContainerCreating", "PodInitializing"})
 
 
 @dataclass(frozen=True, slots=True)
-class LastWords:
-    """How a container ended: a reason of its own where it left one, and what it said."""
+class ContainerFailure:
+    """Reported reason of a failed container, or `""`, and its message."""
 
     reason: str
     message: str
@@ -41,8 +41,8 @@ class _Failure(msgspec.Struct, frozen=True):
     line: int = 0
 
 
-def last_words(pods: Sequence[AggregatorPod], attempt: int) -> LastWords | None:
-    """How the attempt's newest failed container ended, or None where none has failed."""
+def last_failure(pods: Sequence[AggregatorPod], attempt: int) -> ContainerFailure | None:
+    """Return the failure of the attempt's newest failed container, or None."""
     for pod in _newest_first(pods, attempt):
         for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):
             ended = container.state.terminated
@@ -51,8 +51,8 @@ def last_words(pods: Sequence[AggregatorPod], attempt: int) -> LastWords | None:
     return None
 
 
-def not_started(pods: Sequence[AggregatorPod], attempt: int) -> str:
-    """Why the attempt's newest pod has not started, as Kubernetes says it; `""` where it just takes its time."""
+def start_problem(pods: Sequence[AggregatorPod], attempt: int) -> str:
+    """Return the reason that Kubernetes reports for a pod that can't start, or `""`."""
     pod = next(_newest_first(pods, attempt), None)
     if pod is None:
         return ""
@@ -67,16 +67,16 @@ def not_started(pods: Sequence[AggregatorPod], attempt: int) -> str:
 
 
 def pod_due(job: Job | None, pods: Sequence[AggregatorPod], attempt: int, not_ready: datetime) -> datetime | None:
-    """When the Job ought to have its pod at the latest; None where it has one, or is to have none.
+    """Return the time by which the Job should have a pod, or None if it has one or needs none.
 
-    That none can be made is told by an Event of the Job alone (k8s `pkg/controller/controller_utils.go`, FailedCreate):
-    a quota, Pod Security, or OpenShift's security context constraints refuse it.
+    If a quota, Pod Security or OpenShift's security context constraints reject the pod, only an Event of the Job
+    reports it (Kubernetes `pkg/controller/controller_utils.go`, FailedCreate).
 
     Args:
-        job: The attempt's.
-        pods: As they are known; a fresh Job's is on its way.
-        attempt: Which.
-        not_ready: Since when the aggregator has not been ready; a pod may have been there until then.
+        job: The attempt's Job.
+        pods: The observed pods; the pod of a new Job may not be observed yet.
+        attempt: Number of the attempt.
+        not_ready: Time since which the aggregator is not ready; it may have had a pod until then.
     """
     if job is None or job.ended or job.metadata.deleting or job.spec.suspend or job.status.active:
         return None
@@ -86,18 +86,18 @@ def pod_due(job: Job | None, pods: Sequence[AggregatorPod], attempt: int, not_re
     return max(not_ready, *begun) + POD_GRACE
 
 
-def without_pod(job: Job) -> str:
-    """Where to read why a Job gets no pod, and the commonest remedy."""
+def missing_pod_message(job: Job) -> str:
+    """Describe how to find out why a Job has no pod, and the most common fix."""
     name, namespace = job.metadata.name, job.metadata.namespace
     return (
-        f"The Job {name} gets no pod; its Events say why: kubectl describe job {name} --namespace {namespace}. A quota "
-        "or Pod Security may refuse it; on OpenShift the pod's group does, unless the hub's administrator sets "
-        "runs.fsGroup to none. A Job that was made before is then to be deleted, and is made anew"
+        f"The Job {name} has no pod. To find the cause, run: kubectl describe job {name} --namespace {namespace}. A "
+        "quota or Pod Security may reject the pod; OpenShift rejects its group unless the hub's administrator sets "
+        "runs.fsGroup to none. After that change, delete the Job; the hub manager creates it again"
     )
 
 
 def succeeded(pods: Sequence[AggregatorPod], attempt: int) -> bool:
-    """Whether the attempt's newest pod has ended well, as it does once its run is completed; the Job says so later."""
+    """Check whether the attempt's newest pod has succeeded, which precedes the completion of its Job."""
     pod = next(_newest_first(pods, attempt), None)
     return pod is not None and pod.status.phase == "Succeeded"
 
@@ -107,15 +107,15 @@ def _newest_first(pods: Sequence[AggregatorPod], attempt: int) -> Iterator[Aggre
     return iter(sorted(own, key=lambda pod: (pod.metadata.creation_timestamp, pod.metadata.name), reverse=True))
 
 
-def _words(container: str, message: str, how: str) -> LastWords:
+def _words(container: str, message: str, how: str) -> ContainerFailure:
     try:
         failure = msgspec.json.decode(message, type=_Failure)
     except msgspec.MsgspecError:
         failure = _Failure()
     if not _REASON.fullmatch(failure.reason):
-        return LastWords("", _bounded(f"container {container} ended ({how}): {message}"))
+        return ContainerFailure("", _bounded(f"container {container} ended ({how}): {message}"))
     place = f" ({failure.file}:{failure.line})" if failure.file else ""
-    return LastWords(failure.reason, _bounded(f"{failure.message}{place}"))
+    return ContainerFailure(failure.reason, _bounded(f"{failure.message}{place}"))
 
 
 def _bounded(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Moments of a run out of its status and spec: whatever others have written there, each is one that can be compared.
+"""Parse times of a run's status and spec; malformed values have a fallback and never raise.
 
-The times in a status are the hub manager's, and yet the aggregator's token may overwrite them; the spans in a spec are
-the user's. Neither may bring a pass to its end.
+The hub manager writes the times in a status, but a holder of the aggregator's token can overwrite them. The durations
+in a spec come from the user.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -14,16 +14,16 @@ NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def moment(text: str, otherwise: datetime) -> datetime:
-    """The moment that the text names, in UTC where it says nothing of a zone; `otherwise` where it names none."""
+    """Parse an RFC 3339 time, in UTC if it has no zone; return `otherwise` for invalid text."""
     try:
-        found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        parsed = datetime.fromisoformat(text)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return otherwise
 
 
 def later(begin: datetime, seconds: int) -> datetime:
-    """So many seconds after the beginning; a span above the longest that the CRD admits counts as that."""
+    """Add seconds to a time, at most the longest span that the CRD admits."""
     try:
         return begin + timedelta(seconds=min(seconds, LONGEST_SPAN))
     except OverflowError:
@@ -31,5 +31,5 @@ def later(begin: datetime, seconds: int) -> datetime:
 
 
 def since(condition: Condition | None, otherwise: datetime) -> datetime:
-    """Since when the condition has its status."""
+    """Return the time since which the condition has its status; `otherwise` if that is unknown."""
     return otherwise if condition is None else moment(condition.last_transition_time, otherwise)

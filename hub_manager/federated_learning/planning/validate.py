@@ -1,7 +1,7 @@
-"""What of a spec can't be run, beyond what the CRD refuses: each fault names the field and the remedy.
+"""Validate a run's spec beyond the rules of the CRD; each fault names the field and the remedy.
 
-The CRD sees one object at a time; what depends on the hub's settings, on what this version can do, or on reading
-a quantity, is judged here, before anything is made for the run.
+The CRD sees one object at a time. Rules that depend on the hub's settings, on this version's features, or on parsing a
+quantity are checked here, before any object is created for the run.
 """
 
 import ipaddress
@@ -15,43 +15,43 @@ from federation.api.federated_learning import FederatedLearning
 from federation.api.kubernetes.quantity import parse_quantity
 from federation.api.ocm.claims import data_key
 from federation.pki.names import NameRefused, aggregator_dns
-from hub_manager.federated_learning.settings import Limits
+from hub_manager.federated_learning.settings import RunLimits
 
 SERVED_LISTENERS: Final = ("LoadBalancer", "NodePort", "ClusterIP")
 
 
 class FaultReason(Enum):
-    """Why a spec can't be run; the reason of the condition Scheduled."""
+    """Reasons for which a spec can't be run; set as the reason of the condition Scheduled."""
 
     NAME_UNUSABLE = "NameUnusable"
-    """The run's name can't be that of a Service or in a certificate."""
+    """The run's name is invalid as the name of a Service or in a certificate."""
     FRAMEWORK_NOT_SERVED = "FrameworkNotServed"
-    """This version has no runtime for the framework."""
+    """The framework is unsupported in this version."""
     LISTENER_NOT_SERVED = "ListenerNotServed"
-    """This version makes no listener of the type, or there is none at all."""
+    """The listener type is unsupported in this version, or the run has no listener."""
     ADDRESS_UNUSABLE = "AddressUnusable"
-    """A listener's `ip` is no IP address."""
+    """The `ip` of a listener is not an IP address."""
     STORAGE_NOT_SERVED = "StorageNotServed"
-    """This version can't keep a model there."""
+    """The storage type is unsupported in this version."""
     HOST_PATH_NOT_ALLOWED = "HostPathNotAllowed"
-    """The hub's administrator has not opened the folder to runs."""
+    """The hub's administrator has not allowed runs to use the folder."""
     ROUNDS_MISSING = "RoundsMissing"
-    """The run has no number of rounds."""
+    """The number of rounds is missing."""
     QUORUM_UNREACHABLE = "QuorumUnreachable"
-    """A round wants more updates than the start wants sites."""
+    """A round needs more updates than the run needs clusters to start."""
     PLAN_NOT_FOUND = "PlanNotFound"
-    """The ConfigMap that is named as the plan is missing, or has no text under the key."""
+    """The ConfigMap with the plan is missing, or has no text under the key."""
     PLAN_TOO_LARGE = "PlanTooLarge"
-    """The plan in the ConfigMap has more than 128 KiB, and can't be sent to the sites."""
+    """The plan in the ConfigMap exceeds 128 KiB, the limit for sending it to clusters."""
     DATA_UNNAMED = "DataUnnamed"
-    """Nothing says which data a site shall use."""
+    """The spec names no dataset, and the placement requires no claim that names one."""
     QUANTITY_UNREADABLE = "QuantityUnreadable"
-    """An amount of a resource is no quantity."""
+    """An amount of a resource is not a valid quantity."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that can't be run."""
+class SpecFault:
+    """Invalid or unsupported field of a spec."""
 
     reason: FaultReason
     field: str
@@ -61,104 +61,108 @@ class Fault:
         return f"{self.field}: {self.remedy}"
 
 
-def faults(run: FederatedLearning, limits: Limits) -> tuple[Fault, ...]:
-    """Everything that keeps the spec from being run, in a fixed order; empty for a sound one.
+def faults(run: FederatedLearning, limits: RunLimits) -> tuple[SpecFault, ...]:
+    """Return the faults of the spec in a fixed order; empty for a valid spec.
 
-    Of a framework that is not served nothing else is said: its spec is another one, with no rounds or listeners.
+    For an unsupported framework only that fault is returned: its spec has no rounds or listeners to validate.
     """
     return tuple(_framework(run, limits)) or tuple(fault for check in _CHECKS for fault in check(run, limits))
 
 
 def allowed(name: str, patterns: Iterable[str]) -> bool:
-    """Whether one of the administrator's patterns has the name."""
+    """Check whether the name matches one of the administrator's patterns."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _name(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+def _name(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
     try:
         aggregator_dns(run.metadata.name, run.metadata.namespace)
     except NameRefused as error:
-        yield Fault(FaultReason.NAME_UNUSABLE, "metadata.name", f"rename the FederatedLearning: {error}")
+        yield SpecFault(FaultReason.NAME_UNUSABLE, "metadata.name", f"rename the FederatedLearning: {error}")
 
 
-def _framework(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+def _framework(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
     if run.spec.framework == "flower":
-        remedy = "use openfl, or other with an image that speaks the exchange: this version doesn't run Flower"
-        yield Fault(FaultReason.FRAMEWORK_NOT_SERVED, "spec.framework", remedy)
+        remedy = (
+            "set it to openfl, or to other with an image that supports the exchange protocol: Flower is unsupported"
+        )
+        yield SpecFault(FaultReason.FRAMEWORK_NOT_SERVED, "spec.framework", remedy)
 
 
-def _rounds(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+def _rounds(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
     server = run.spec.server
     if server.rounds < 1:
-        yield Fault(FaultReason.ROUNDS_MISSING, "spec.server.rounds", "set the number of rounds, 1 or more")
+        yield SpecFault(FaultReason.ROUNDS_MISSING, "spec.server.rounds", "set the number of rounds to 1 or more")
     if server.round_quorum > server.quorum:
-        remedy = f"set it to at most minAvailableClients, {server.quorum}: the run may start with that many sites"
-        yield Fault(FaultReason.QUORUM_UNREACHABLE, "spec.server.minClientsPerRound", remedy)
+        remedy = f"set it to at most minAvailableClients ({server.quorum}): the run may start with that many clusters"
+        yield SpecFault(FaultReason.QUORUM_UNREACHABLE, "spec.server.minClientsPerRound", remedy)
 
 
-def _listeners(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+def _listeners(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
     if not run.spec.server.listeners:
-        remedy = "add one, for example {name: main, type: LoadBalancer, port: 8080}: sites reach the aggregator by it"
-        yield Fault(FaultReason.LISTENER_NOT_SERVED, "spec.server.listeners", remedy)
+        remedy = (
+            "add a listener for collaborators to connect to, for example {name: main, type: LoadBalancer, port: 8080}"
+        )
+        yield SpecFault(FaultReason.LISTENER_NOT_SERVED, "spec.server.listeners", remedy)
     for place, listener in enumerate(run.spec.server.listeners):
         if listener.type not in SERVED_LISTENERS:
-            remedy = f"use one of {', '.join(SERVED_LISTENERS)}: this version doesn't make the type {listener.type}"
-            yield Fault(FaultReason.LISTENER_NOT_SERVED, f"spec.server.listeners[{place}].type", remedy)
+            remedy = f"set it to one of {', '.join(SERVED_LISTENERS)}: {listener.type} is unsupported"
+            yield SpecFault(FaultReason.LISTENER_NOT_SERVED, f"spec.server.listeners[{place}].type", remedy)
         if listener.ip and not _is_address(listener.ip):
-            remedy = "write an IP address of a node, or use hostname for a DNS name"
-            yield Fault(FaultReason.ADDRESS_UNUSABLE, f"spec.server.listeners[{place}].ip", remedy)
+            remedy = "set it to an IP address, or set hostname to a DNS name"
+            yield SpecFault(FaultReason.ADDRESS_UNUSABLE, f"spec.server.listeners[{place}].ip", remedy)
 
 
 def _is_address(text: str) -> bool:
-    """Whether it is an IP address, as the CRD has it: IPv6 in hexadecimal groups alone, and in no zone."""
+    """Check for an IP address as the CRD defines it: IPv6 without a zone or a dotted IPv4 part."""
     try:
         return "%" not in text and not (":" in text and "." in text) and ipaddress.ip_address(text) is not None
     except ValueError:
         return False
 
 
-def _storage(run: FederatedLearning, limits: Limits) -> Iterator[Fault]:
+def _storage(run: FederatedLearning, limits: RunLimits) -> Iterator[SpecFault]:
     storage = run.spec.server.storage
     match storage.type:
         case "PersistentVolumeClaim":
             if not storage.name:
-                remedy = "set the name of a PersistentVolumeClaim; it is made where there is none"
-                yield Fault(FaultReason.STORAGE_NOT_SERVED, "spec.server.storage.name", remedy)
+                remedy = "set it to the name of a PersistentVolumeClaim, which is created if it is missing"
+                yield SpecFault(FaultReason.STORAGE_NOT_SERVED, "spec.server.storage.name", remedy)
         case "HostPath":
             if ".." in storage.path.split("/") or not allowed(storage.path, limits.host_paths):
-                remedy = "use a PersistentVolumeClaim, or ask the hub's administrator to allow runs this folder"
-                yield Fault(FaultReason.HOST_PATH_NOT_ALLOWED, "spec.server.storage.path", remedy)
+                remedy = "set type to PersistentVolumeClaim, or ask the hub's administrator to allow this folder"
+                yield SpecFault(FaultReason.HOST_PATH_NOT_ALLOWED, "spec.server.storage.path", remedy)
         case other:
-            remedy = f"use PersistentVolumeClaim: this version doesn't keep models in {other or 'nothing'}"
-            yield Fault(FaultReason.STORAGE_NOT_SERVED, "spec.server.storage.type", remedy)
+            remedy = f"set it to PersistentVolumeClaim: {other or 'an empty type'} is unsupported"
+            yield SpecFault(FaultReason.STORAGE_NOT_SERVED, "spec.server.storage.type", remedy)
     if storage.size:
         yield from _quantity("spec.server.storage.size", storage.size)
 
 
-def _data(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+def _data(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
     if not run.spec.client.dataset and not data_key(run.spec.client.placement):
-        remedy = "set the name of a Dataset that sites offer, or let the placement ask for a claim with operator Exists"
-        yield Fault(FaultReason.DATA_UNNAMED, "spec.client.dataset", remedy)
+        remedy = "set it to the name of a Dataset, or require a claim with operator Exists in spec.client.placement"
+        yield SpecFault(FaultReason.DATA_UNNAMED, "spec.client.dataset", remedy)
 
 
-def _amounts(run: FederatedLearning, _: Limits) -> Iterator[Fault]:
+def _amounts(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
     for side, resources in (("server", run.spec.server.resources), ("client", run.spec.client.resources)):
         for part, amounts in (("requests", resources.requests), ("limits", resources.limits)):
             for name, amount in amounts.items():
                 yield from _quantity(f"spec.{side}.resources.{part}[{name}]", str(amount))
 
 
-def _quantity(field: str, text: str) -> Iterator[Fault]:
+def _quantity(field: str, text: str) -> Iterator[SpecFault]:
     try:
         amount = parse_quantity(text)
     except ValueError as error:
-        yield Fault(FaultReason.QUANTITY_UNREADABLE, field, str(error))
+        yield SpecFault(FaultReason.QUANTITY_UNREADABLE, field, str(error))
         return
     if amount < 0:
-        yield Fault(FaultReason.QUANTITY_UNREADABLE, field, "write an amount that is not negative")
+        yield SpecFault(FaultReason.QUANTITY_UNREADABLE, field, "set it to an amount of 0 or more")
 
 
-_CHECKS: Final[tuple[Callable[[FederatedLearning, Limits], Iterator[Fault]], ...]] = (
+_CHECKS: Final[tuple[Callable[[FederatedLearning, RunLimits], Iterator[SpecFault]], ...]] = (
     _name,
     _rounds,
     _listeners,

@@ -1,7 +1,7 @@
-"""From the objects that a run wants and those that are there to the writes between them.
+"""Compare the objects that a run needs with those that exist, and plan the writes between them.
 
-An object is recognised by the digest that it was rendered with: what the server defaults doesn't matter, and a settled
-run writes nothing.
+An object is current if it bears the digest of the body rendered for it. Fields that the server defaults do not matter,
+and a settled run writes nothing.
 """
 
 from collections.abc import Iterator
@@ -28,9 +28,9 @@ from federation.kube.kinds import (
 )
 from federation.kube.resource import Json, Kind, ObjectKey, Resource, key_of
 from hub_manager.federated_learning.actions import IssueCertificate
-from hub_manager.federated_learning.observation.observed import Observed
+from hub_manager.federated_learning.observation.observed import ObservedRun
 from hub_manager.federated_learning.planning.cohort import dataset_of
-from hub_manager.federated_learning.planning.training_plan import Known, Planned
+from hub_manager.federated_learning.planning.training_plan import KnownPlan, TrainingPlanState
 from hub_manager.federated_learning.resources import aggregator
 from hub_manager.federated_learning.resources.aggregator_job import job
 from hub_manager.federated_learning.resources.listeners import addresses, certificate_names
@@ -39,42 +39,42 @@ from hub_manager.federated_learning.resources.names import (
     ATTEMPT_LABEL,
     RUN_UID_LABEL,
     digest_of,
-    says,
+    is_current,
     secret_key,
     server_name,
     work_name,
 )
 from hub_manager.federated_learning.settings import RunSettings
-from hub_manager.federated_learning.site import Site
+from hub_manager.federated_learning.site import ObservedSite
 
 CERTIFIED_ANNOTATION: Final = f"{FEDERATION_GROUP}/certified"
-"""On the run's ConfigMap: the digest of what the certificate in its Secret was made of."""
+"""Annotation of the run's ConfigMap: digest of the inputs of the certificate in its Secret."""
 RENEW_ANNOTATION: Final = f"{FEDERATION_GROUP}/renew-certificate-at"
-"""On the run's ConfigMap: when the certificate is to be made anew, RFC 3339. Secrets are not watched: the
-right to list them would be one to read every Secret of the hub."""
+"""Annotation of the run's ConfigMap: when to renew the certificate, RFC 3339. The Secret is not watched, because the
+right to list Secrets would allow reading every Secret of the hub."""
 
 
 SHARED_KINDS: Final = (PERSISTENT_VOLUME_CLAIM, MANIFEST_WORK)
-"""Kinds of which another's object is no obstacle: a claim may be the user's, a work's name is unique to its run."""
+"""Kinds that may have another owner: the user may provide the claim, and a ManifestWork's name is unique to its run."""
 
 
 def ensure(kind: Kind[Any], present: Resource | None, body: Json, fallback: Json | None = None) -> Iterator[Action]:
-    """The write that makes the object what it has to be; one that is on its way out is waited for."""
+    """Apply the body unless the object is current; wait for an object that is being deleted."""
     if present is not None and present.metadata.deleting:
         return
-    if not says(present, body):
+    if not is_current(present, body):
         yield _apply(kind, body, fallback)
 
 
-def claim(observed: Observed) -> Iterator[Action]:
-    """The volume's claim, where there is none of the name: what is in it is the user's, whoever made it."""
+def claim(observed: ObservedRun) -> Iterator[Action]:
+    """Create the volume claim if it is missing; an existing one is kept, because its data is the user's."""
     if observed.run.spec.server.storage.type == "PersistentVolumeClaim" and observed.claim is None:
         body = aggregator.volume_claim(observed.run)
         yield _apply(PERSISTENT_VOLUME_CLAIM, body)
 
 
-def services(observed: Observed) -> Iterator[Action]:
-    """A Service for each listener; those of listeners that are gone go."""
+def services(observed: ObservedRun) -> Iterator[Action]:
+    """Apply a Service for each listener, and delete those of removed listeners."""
     run = observed.run
     wanted = set()
     for place in range(len(run.spec.server.listeners)):
@@ -88,16 +88,16 @@ def services(observed: Observed) -> Iterator[Action]:
             yield Delete(SERVICE, key_of(service), service.metadata.uid)
 
 
-def surroundings(observed: Observed, attempt: FederatedLearningStatus, cohort: Cohort) -> Iterator[Action]:
-    """Everything that the aggregator's pod refers to, but its certificate."""
+def prerequisites(observed: ObservedRun, attempt: FederatedLearningStatus, cohort: Cohort) -> Iterator[Action]:
+    """Apply everything that the aggregator's pod refers to, except its certificate."""
     run = observed.run
     yield from ensure(SERVICE_ACCOUNT, observed.service_account, aggregator.service_account(run))
-    # The manager may not change Roles, only make them: what they say of a run never changes.
-    for kind, there, body in (
+    # The hub manager may create Roles but not change them; the rules of a run never change.
+    for kind, existing, body in (
         (ROLE, observed.role, aggregator.role(run)),
         (ROLE_BINDING, observed.role_binding, aggregator.role_binding(run)),
     ):
-        if there is None:
+        if existing is None:
             yield Create(kind, _key(body), body, _owner(body))
     policy = aggregator.network_policy(run, observed.api_server)
     yield from ensure(NETWORK_POLICY, observed.network_policy, policy)
@@ -107,13 +107,13 @@ def surroundings(observed: Observed, attempt: FederatedLearningStatus, cohort: C
         kept = known.data.get(RUN_FILE, "")
     body = aggregator.config_map(run, attempt.attempt, cohort, kept)
     if known is not None:
-        # Two cohorts must not get one generation: what was rendered from an older version than the present is refused.
+        # Two cohorts must not share a generation, so the server rejects a body rendered from an outdated ConfigMap.
         body["metadata"]["resourceVersion"] = known.metadata.resource_version
     yield from ensure(CONFIG_MAP, known, body)
 
 
-def aggregator_writes(observed: Observed, attempt: int, settings: RunSettings) -> Iterator[Action]:
-    """The aggregator's Job: made once, and then only suspended or not; its template never changes."""
+def aggregator_writes(observed: ObservedRun, attempt: int, settings: RunSettings) -> Iterator[Action]:
+    """Create the aggregator's Job once; afterwards only suspend or resume it, because its template is immutable."""
     run = observed.run
     present = observed.job_of(attempt)
     if present is not None:
@@ -121,31 +121,31 @@ def aggregator_writes(observed: Observed, attempt: int, settings: RunSettings) -
             yield Patch(JOB, key_of(present), {"spec": {"suspend": run.spec.suspend}})
         return
     yield from stale_job(observed, attempt)
-    there = observed.config_map
-    certified = there is not None and CERTIFIED_ANNOTATION in there.metadata.annotations
-    if observed.job is None and not run.spec.suspend and certified:
+    existing = observed.config_map
+    has_certificate = existing is not None and CERTIFIED_ANNOTATION in existing.metadata.annotations
+    if observed.job is None and not run.spec.suspend and has_certificate:
         body = job(run, attempt, settings.images)
         yield _apply(JOB, body)
 
 
-def certificate(observed: Observed, listeners: tuple[ListenerStatus, ...]) -> Iterator[IssueCertificate]:
-    """A new certificate, where there is none for these names from this authority, or it is due.
+def certificate(observed: ObservedRun, listeners: tuple[ListenerStatus, ...]) -> Iterator[IssueCertificate]:
+    """Issue a certificate if these names have none from this authority, or if its renewal is due.
 
-    It is recorded on the run's ConfigMap, which therefore has to be there, and to be this run's.
+    The issuance is recorded on the run's ConfigMap, which therefore has to exist first.
     """
-    authority, there = observed.authority, observed.config_map
-    if authority is None or there is None:
+    authority, existing = observed.authority, observed.config_map
+    if authority is None or existing is None:
         return
     names = certificate_names(observed.run, listeners)
     digest = certificate_digest(observed, listeners)
-    if there.metadata.annotations.get(CERTIFIED_ANNOTATION) == digest and renewal(observed) is not None:
+    if existing.metadata.annotations.get(CERTIFIED_ANNOTATION) == digest and renewal(observed) is not None:
         return
     metadata = aggregator.certificate_metadata(observed.run)
-    yield IssueCertificate(secret_key(observed.run), key_of(there), names, metadata, digest)
+    yield IssueCertificate(secret_key(observed.run), key_of(existing), names, metadata, digest)
 
 
-def certificate_digest(observed: Observed, listeners: tuple[ListenerStatus, ...]) -> str:
-    """What the certificate is made of: names, authority and bundle."""
+def certificate_digest(observed: ObservedRun, listeners: tuple[ListenerStatus, ...]) -> str:
+    """Return the digest of the certificate's inputs: names, authority and trust bundle."""
     authority = observed.authority
     made_of = {
         "names": certificate_names(observed.run, listeners),
@@ -155,10 +155,10 @@ def certificate_digest(observed: Observed, listeners: tuple[ListenerStatus, ...]
     return digest_of(made_of)
 
 
-def renewal(observed: Observed) -> datetime | None:
-    """When the certificate has to be made anew; None where that is now, or somebody has overwritten it."""
-    there = observed.config_map
-    text = "" if there is None else there.metadata.annotations.get(RENEW_ANNOTATION, "")
+def renewal(observed: ObservedRun) -> datetime | None:
+    """Return when to renew the certificate; None if renewal is due or the annotation is invalid."""
+    existing = observed.config_map
+    text = "" if existing is None else existing.metadata.annotations.get(RENEW_ANNOTATION, "")
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -166,73 +166,73 @@ def renewal(observed: Observed) -> datetime | None:
     return moment if moment.tzinfo is not None and moment > observed.now else None
 
 
-def plan_copy(observed: Observed, planned: Planned) -> Iterator[Action]:
-    """The copy of the plan's text that the attempt goes by; that of another text goes first, as none can be changed."""
-    there = observed.plan_copy
-    if there is not None and there.metadata.deleting:
+def plan_copy(observed: ObservedRun, training_plan: TrainingPlanState) -> Iterator[Action]:
+    """Create the immutable copy of the plan's text; delete a copy of another text first."""
+    existing = observed.plan_copy
+    if existing is not None and existing.metadata.deleting:
         return
-    match planned:
-        case Known(plan=RunPlan(text=text)) if text:
-            if there is None:
+    match training_plan:
+        case KnownPlan(plan=RunPlan(text=text)) if text:
+            if existing is None:
                 body = aggregator.plan_copy(observed.run, text)
                 yield _apply(CONFIG_MAP, body)
-            elif not planned.copied:
-                yield Delete(CONFIG_MAP, key_of(there), there.metadata.uid)
-        case Known() if there is not None:
-            yield Delete(CONFIG_MAP, key_of(there), there.metadata.uid)
+            elif not training_plan.copied:
+                yield Delete(CONFIG_MAP, key_of(existing), existing.metadata.uid)
+        case KnownPlan() if existing is not None:
+            yield Delete(CONFIG_MAP, key_of(existing), existing.metadata.uid)
         case _:
             pass
 
 
 def works(
-    observed: Observed,
+    observed: ObservedRun,
     attempt: FederatedLearningStatus,
-    asked: tuple[str, ...],
-    dialled: tuple[Address, ...],
+    clusters: tuple[str, ...],
+    collaborator_addresses: tuple[Address, ...],
     plan: RunPlan | None,
 ) -> Iterator[Action]:
-    """A work for each of these clusters and for no other, of this attempt and of no other.
+    """Apply a ManifestWork of this attempt for each of the clusters, and delete all others of the run.
 
-    Members alone are told where the aggregator is: it would refuse anybody else for good.
+    Only members get the aggregator's address: it would reject any other cluster permanently.
     """
     run = observed.run
     name = work_name(run, attempt.attempt)
     present = {w.metadata.namespace: w for w in observed.works if w.metadata.name == name}
-    for cluster in asked:
+    for cluster in clusters:
         site, sent, member = observed.sites.get(cluster), present.get(cluster), cluster in attempt.cohort
         if site is None or not site.accepted:
             continue
         dataset = dataset_of(run, site, sent if member else None)
         if dataset is not None:
-            body = work(run, attempt.attempt, site, dataset, dialled if member else (), plan)
+            body = work(run, attempt.attempt, site, dataset, collaborator_addresses if member else (), plan)
             yield from ensure(MANIFEST_WORK, sent, body)
-    yield from removed_works(observed, keep=frozenset(asked), name=name)
+    yield from removed_works(observed, keep=frozenset(clusters), name=name)
 
 
-def removed_works(observed: Observed, *, keep: frozenset[str] = frozenset(), name: str = "") -> Iterator[Action]:
-    """The end of every work of the run but those of this name in these clusters' namespaces."""
-    for found in observed.works:
-        wanted = found.metadata.name == name and found.metadata.namespace in keep and _is_accepted(observed, found)
-        if not wanted and not found.metadata.deleting:
-            yield Delete(MANIFEST_WORK, key_of(found), found.metadata.uid)
+def removed_works(observed: ObservedRun, *, keep: frozenset[str] = frozenset(), name: str = "") -> Iterator[Action]:
+    """Delete every ManifestWork of the run, except those of this name in the namespaces to keep."""
+    for sent in observed.works:
+        wanted = sent.metadata.name == name and sent.metadata.namespace in keep and _is_accepted(observed, sent)
+        if not wanted and not sent.metadata.deleting:
+            yield Delete(MANIFEST_WORK, key_of(sent), sent.metadata.uid)
 
 
-def stale_job(observed: Observed, attempt: int) -> Iterator[Action]:
-    """The end of an earlier attempt's Job; the next one's has the same name."""
-    found = observed.job
-    if found is not None and observed.job_of(attempt) is None and not found.metadata.deleting:
-        yield Delete(JOB, key_of(found), found.metadata.uid, "Foreground")
+def stale_job(observed: ObservedRun, attempt: int) -> Iterator[Action]:
+    """Delete the Job of an earlier attempt, because the next attempt reuses its name."""
+    present = observed.job
+    if present is not None and observed.job_of(attempt) is None and not present.metadata.deleting:
+        yield Delete(JOB, key_of(present), present.metadata.uid, "Foreground")
 
 
-def stopped(observed: Observed) -> Iterator[Action]:
-    """An ended run's aggregator runs no more; its Job stays, for whoever looks for the cause."""
-    found = observed.job
-    if found is not None and not found.ended and not found.spec.suspend and not found.metadata.deleting:
-        yield Patch(JOB, key_of(found), {"spec": {"suspend": True}})
+def stop_aggregator(observed: ObservedRun) -> Iterator[Action]:
+    """Suspend the aggregator of an ended run; its Job is kept for diagnosis."""
+    present = observed.job
+    if present is not None and not present.ended and not present.spec.suspend and not present.metadata.deleting:
+        yield Patch(JOB, key_of(present), {"spec": {"suspend": True}})
 
 
-def remains(observed: Observed) -> Iterator[Action]:
-    """The end of all that an ended run has on the hub, but the volume, and the Role that nobody has any more."""
+def remaining_objects(observed: ObservedRun) -> Iterator[Action]:
+    """Delete the objects of an ended run on the hub, except its volume and its unused Role."""
     run = observed.run
     present: list[tuple[Kind[Any], Resource | None]] = [
         (JOB, observed.job),
@@ -246,24 +246,24 @@ def remains(observed: Observed) -> Iterator[Action]:
         if resource is not None and not resource.metadata.deleting:
             yield Delete(kind, key_of(resource), resource.metadata.uid, "Foreground" if kind is JOB else "Background")
     if observed.config_map is not None and not observed.config_map.metadata.deleting:
-        # The Secret is not watched: it goes with the ConfigMap that records it.
+        # The Secret is not watched; the ConfigMap records that it exists.
         yield Delete(SECRET, secret_key(run), "")
         yield Delete(CONFIG_MAP, key_of(observed.config_map), observed.config_map.metadata.uid)
 
 
-def listener_services(observed: Observed) -> tuple[Any, ...]:
-    """The Service of each listener, None where it is not there."""
+def listener_services(observed: ObservedRun) -> tuple[Any, ...]:
+    """Return the Service of each listener, None for a missing one."""
     run = observed.run
     return tuple(observed.service(server_name(run, place)) for place in range(len(run.spec.server.listeners)))
 
 
-def dialled(listeners: tuple[ListenerStatus, ...], *, suspended: bool) -> tuple[Address, ...]:
-    """Where sites dial; nowhere while the run is suspended."""
+def collaborator_addresses(listeners: tuple[ListenerStatus, ...], *, suspended: bool) -> tuple[Address, ...]:
+    """Return the addresses for collaborators; none while the run is suspended."""
     return () if suspended else addresses(listeners)
 
 
-def _is_accepted(observed: Observed, found: Resource) -> bool:
-    site: Site | None = observed.sites.get(found.metadata.namespace)
+def _is_accepted(observed: ObservedRun, sent: Resource) -> bool:
+    site: ObservedSite | None = observed.sites.get(sent.metadata.namespace)
     return site is not None and site.accepted
 
 

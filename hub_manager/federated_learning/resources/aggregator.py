@@ -1,7 +1,7 @@
-"""The aggregator's objects beside its Job, built as structures: no value of a user ever becomes a key.
+"""Render the aggregator's objects other than its Job, as structures: no value of a user becomes a key.
 
-All bear the run's uid as a label and have the run as their owner; the volume's claim has none, because a model outlives
-its run unless the user asked otherwise.
+All objects bear the run's uid as a label and are owned by the run. The volume claim has no owner, because the model
+outlives its run unless the user requests otherwise.
 """
 
 from collections.abc import Iterable
@@ -41,29 +41,29 @@ from hub_manager.federated_learning.resources.names import (
     plan_key,
     secret_key,
     server_name,
-    stamped,
+    with_digest,
 )
 
 NODE_PORTS: Final = range(30000, 32768)
-"""The range of a cluster that sets no other (kube-apiserver `--service-node-port-range`)."""
+"""Default range of node ports (kube-apiserver `--service-node-port-range`)."""
 DEFAULT_SIZE: Final = "1Gi"
 API_SERVER_PORTS: Final = (443, 6443)
-"""Where an API server listens when nothing more exact is known."""
+"""Ports of the API server that are allowed while its endpoints are unknown."""
 COMPONENT: Final = "federated-learning-aggregator"
 
 
 def mount_path(run: FederatedLearning) -> str:
-    """Where the aggregator sees its volume."""
+    """Return the mount path of the volume in the aggregator's container."""
     return run.spec.server.storage.path or STORAGE_FOLDER
 
 
 def pod_labels(run: FederatedLearning) -> dict[str, str]:
-    """By which Services and NetworkPolicy find the aggregator's pod."""
+    """Return the labels by which Services and the NetworkPolicy select the aggregator's pod."""
     return labels(run) | {"app.kubernetes.io/component": COMPONENT}
 
 
 def service(run: FederatedLearning, index: int, *, node_port: bool = True) -> Json:
-    """The Service of a listener; `node_port` false leaves the port of a NodePort to the cluster."""
+    """Render the Service of a listener; without `node_port` the cluster assigns the node port."""
     listener = run.spec.server.listeners[index]
     port: Json = {"name": "exchange", "port": listener.port, "targetPort": "exchange", "protocol": "TCP"}
     if node_port and listener.type == "NodePort" and listener.port in NODE_PORTS:
@@ -74,16 +74,16 @@ def service(run: FederatedLearning, index: int, *, node_port: bool = True) -> Js
     body = _object(SERVICE, run, server_name(run, index))
     if listener.annotations:
         body["metadata"]["annotations"] = dict(listener.annotations)
-    return stamped(body | {"spec": spec})
+    return with_digest(body | {"spec": spec})
 
 
 def listener_name(listener: Listener, index: int) -> str:
-    """A listener without a name goes by its place."""
+    """Return the name of a listener, or one from its index."""
     return listener.name or f"listener-{index}"
 
 
 def volume_claim(run: FederatedLearning) -> Json:
-    """The claim of the run's volume. It has no owner."""
+    """Render the claim for the run's volume, without an owner."""
     storage = run.spec.server.storage
     spec: Json = {
         "accessModes": ["ReadWriteOnce"],
@@ -93,21 +93,21 @@ def volume_claim(run: FederatedLearning) -> Json:
         spec["storageClassName"] = storage.storage_class_name
     body = _object(PERSISTENT_VOLUME_CLAIM, run, storage.name)
     del body["metadata"]["ownerReferences"]
-    return stamped(body | {"spec": spec})
+    return with_digest(body | {"spec": spec})
 
 
 def config_map(run: FederatedLearning, attempt: int, cohort: Cohort, kept: str = "") -> Json:
-    """What the aggregator is told (`federation.api.aggregator_run`).
+    """Render the aggregator's ConfigMap (`federation.api.aggregator_run`).
 
     Args:
         run: The run.
-        attempt: Which attempt at it.
-        cohort: Who takes part now.
-        kept: The `run.json` of an aggregator that runs already: a spec that has changed meanwhile must not reach it.
+        attempt: Number of the attempt.
+        cohort: Current cohort.
+        kept: The `run.json` of an aggregator that is already running; a changed spec must not reach it.
     """
     server = run.spec.server
     location = f"{run.metadata.namespace}/{run.metadata.name}/{attempt}-{run.metadata.uid}"
-    told = AggregatorRun(
+    run_file = AggregatorRun(
         id=run_id(run, attempt),
         name=run.metadata.name,
         namespace=run.metadata.namespace,
@@ -125,23 +125,23 @@ def config_map(run: FederatedLearning, attempt: int, cohort: Cohort, kept: str =
         config_map=server_name(run),
         plan=server.plan.key if server.plan is not None and server.plan.config_map else "",
     )
-    data = {RUN_FILE: kept or _json(told), COHORT_FILE: _json(cohort)}
-    return stamped(_object(CONFIG_MAP, run, server_name(run), attempt) | {"data": data})
+    data = {RUN_FILE: kept or _json(run_file), COHORT_FILE: _json(cohort)}
+    return with_digest(_object(CONFIG_MAP, run, server_name(run), attempt) | {"data": data})
 
 
 def plan_copy(run: FederatedLearning, text: str) -> Json:
-    """The text of the plan by which the attempt goes, for the export on the hub; it can't be changed."""
+    """Render the immutable copy of the attempt's plan, for the export on the hub."""
     body = _object(CONFIG_MAP, run, plan_key(run).name)
-    return stamped(body | {"immutable": True, "data": {COPIED_KEY: text}})
+    return with_digest(body | {"immutable": True, "data": {COPIED_KEY: text}})
 
 
 def service_account(run: FederatedLearning) -> Json:
-    """Who the aggregator is. Its token is mounted into its own container alone."""
-    return stamped(_object(SERVICE_ACCOUNT, run, server_name(run)) | {"automountServiceAccountToken": False})
+    """Render the aggregator's ServiceAccount; only the aggregator's container mounts its token."""
+    return with_digest(_object(SERVICE_ACCOUNT, run, server_name(run)) | {"automountServiceAccountToken": False})
 
 
 def role(run: FederatedLearning) -> Json:
-    """The aggregator reads its own run, writes its status, and follows its cohort; nothing else."""
+    """Render the aggregator's Role: read its run, patch the run's status, and watch its ConfigMap."""
     named = {"apiGroups": [FEDERATION_GROUP], "resourceNames": [run.metadata.name]}
     rules = [
         named | {"resources": [FEDERATED_LEARNING.plural], "verbs": ["get"]},
@@ -153,26 +153,26 @@ def role(run: FederatedLearning) -> Json:
             "verbs": ["get", "list", "watch"],
         },
     ]
-    return stamped(_object(ROLE, run, server_name(run)) | {"rules": rules})
+    return with_digest(_object(ROLE, run, server_name(run)) | {"rules": rules})
 
 
 def role_binding(run: FederatedLearning) -> Json:
-    """That the aggregator has that role."""
+    """Render the RoleBinding of the aggregator."""
     name = server_name(run)
     account = {"kind": "ServiceAccount", "name": name, "namespace": run.metadata.namespace}
     reference = {"apiGroup": ROLE.group, "kind": "Role", "name": name}
-    return stamped(_object(ROLE_BINDING, run, name) | {"roleRef": reference, "subjects": [account]})
+    return with_digest(_object(ROLE_BINDING, run, name) | {"roleRef": reference, "subjects": [account]})
 
 
 def network_policy(run: FederatedLearning, api_server: Iterable[tuple[str, int]]) -> Json:
-    """Collaborators reach the exchange, whoever is in the cluster the metrics; out goes only to the API server.
+    """Render the NetworkPolicy: collaborators reach the exchange, pods reach the metrics, egress only the API server.
 
-    Collaborators come from other networks, often through address translation, so that no source can be named: who they
-    are is decided by their certificate. Egress counts for the init container as well, which runs the user's image.
+    Collaborators connect from other networks, often through address translation, so no source can be listed; their
+    certificate authenticates them. The egress rules also apply to the init container, which runs the user's image.
 
     Args:
-        run: Whose aggregator.
-        api_server: Addresses and ports of the API server behind its Service; unknown where there are none.
+        run: The run.
+        api_server: Addresses and ports of the API server; empty if unknown.
     """
     known = [
         {"to": [{"ipBlock": {"cidr": f"{address}/{128 if ':' in address else 32}"}}], "ports": [_tcp(port)]}
@@ -188,11 +188,11 @@ def network_policy(run: FederatedLearning, api_server: Iterable[tuple[str, int]]
         ],
         "egress": egress,
     }
-    return stamped(_object(NETWORK_POLICY, run, server_name(run)) | {"spec": spec})
+    return with_digest(_object(NETWORK_POLICY, run, server_name(run)) | {"spec": spec})
 
 
 def certificate_metadata(run: FederatedLearning) -> Json:
-    """The metadata of the Secret with the aggregator's certificate."""
+    """Return the metadata of the Secret with the aggregator's certificate."""
     metadata: Json = _object(CONFIG_MAP, run, secret_key(run).name)["metadata"]
     return metadata
 

@@ -1,8 +1,8 @@
-"""The aggregator's Job: one pod, hardened, that goes on from its checkpoint whenever it is started again.
+"""Render the aggregator's Job: one hardened pod that resumes from its checkpoint after each restart.
 
-A Job's template can't be changed, so it holds nothing that changes during a run: the cohort is a ConfigMap's file, the
-certificate a Secret's. The pod's shape meets the `restricted` Pod Security Standard, and fixes no user: an OpenShift
-namespace gives its own. The init container, of the user's image, has neither token nor rights.
+A Job's template is immutable, so it contains nothing that changes during a run: the cohort is a file of a ConfigMap,
+and the certificate is in a Secret. The pod meets the `restricted` Pod Security Standard and sets no user, because an
+OpenShift namespace assigns one. The init container, which runs the user's image, gets no token and no rights.
 """
 
 from typing import Final
@@ -32,26 +32,26 @@ from hub_manager.federated_learning.resources.names import (
     plan_key,
     secret_key,
     server_name,
-    stamped,
+    with_digest,
 )
-from hub_manager.federated_learning.settings import Images
+from hub_manager.federated_learning.settings import RunImages
 
 TOKEN_FOLDER: Final = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - where clients look for it
 RESTARTS: Final = 50
-"""A pod that a node takes along does not count; one that fails by itself does, with a back-off of up to six minutes."""
-SCRATCH: Final = "/tmp"  # noqa: S108 - the pod's own, the root is read-only
+"""Limit of pod failures; drained pods do not count. The back-off between pods is at most six minutes."""
+SCRATCH: Final = "/tmp"  # noqa: S108 - an emptyDir of the pod; the root is read-only
 
 
-def aggregator_image(run: FederatedLearning, images: Images) -> str:
-    """The run's own, where it names one that is not the client's; the existing manifests name that in both places."""
+def aggregator_image(run: FederatedLearning, images: RunImages) -> str:
+    """Return the run's image, or the default if the run sets none or repeats the client's, as older manifests do."""
     own = run.spec.server.image
     return own if own and own != run.spec.client.image else images.aggregator
 
 
-def job(run: FederatedLearning, attempt: int, images: Images) -> Json:
-    """The Job of one attempt at the run."""
+def job(run: FederatedLearning, attempt: int, images: RunImages) -> Json:
+    """Render the Job of one attempt at the run."""
     own = labels(run) | {ATTEMPT_LABEL: str(attempt)}
-    return stamped(
+    return with_digest(
         {
             "apiVersion": JOB.api_version,
             "kind": JOB.kind,
@@ -74,7 +74,7 @@ def job(run: FederatedLearning, attempt: int, images: Images) -> Json:
     )
 
 
-def _pod(run: FederatedLearning, images: Images) -> Json:
+def _pod(run: FederatedLearning, images: RunImages) -> Json:
     server = run.spec.server
     pod: Json = {
         "restartPolicy": "Never",
@@ -97,7 +97,7 @@ def _pod(run: FederatedLearning, images: Images) -> Json:
 
 
 def _failure_rules() -> list[Json]:
-    """A drained node's pod is replaced uncounted; an aggregator that has given up is not started again (KEP-3329)."""
+    """Replace the pods of drained nodes without counting them; never restart an aggregator that gave up (KEP-3329)."""
     return [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
         {
@@ -111,7 +111,7 @@ def _failure_rules() -> list[Json]:
     ]
 
 
-def _aggregator(run: FederatedLearning, images: Images) -> Json:
+def _aggregator(run: FederatedLearning, images: RunImages) -> Json:
     mounts: list[Json] = [
         {"name": "run", "mountPath": RUN_FOLDER, "readOnly": True},
         {"name": "tls", "mountPath": TLS_FOLDER, "readOnly": True},
@@ -141,7 +141,7 @@ def _aggregator(run: FederatedLearning, images: Images) -> Json:
 
 
 def _workspace(run: FederatedLearning) -> Json:
-    """Writes out what the hub needs of the user's workspace, as data: the plan, and a first model where it has one."""
+    """Render the container that exports the plan and any initial model from the user's workspace, as data."""
     plan = run.spec.server.plan
     mounts: list[Json] = [
         {"name": "workspace", "mountPath": WORKSPACE_FOLDER},
@@ -152,7 +152,7 @@ def _workspace(run: FederatedLearning) -> Json:
         environment = [{"name": Variable.PLAN.value, "value": f"{PLAN_FOLDER}/{plan.key}"}]
         mounts.append({"name": "plan", "mountPath": PLAN_FOLDER, "readOnly": True})
     elif plan is not None and plan.path:
-        # Kubernetes puts another variable's value in place of $(NAME).
+        # Kubernetes expands $(NAME) in values; $$ escapes it.
         environment = [{"name": Variable.PLAN.value, "value": plan.path.replace("$", "$$")}]
     return {
         "name": WORKSPACE_CONTAINER,
@@ -188,7 +188,7 @@ def _volumes(run: FederatedLearning) -> list[Json]:
 
 
 def _token_sources() -> list[Json]:
-    """What an automatic mount would hold, for one container alone (KEP-1205)."""
+    """Return the sources of an automatic token mount, to mount them in one container only (KEP-1205)."""
     namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
     return [
         {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
@@ -202,7 +202,7 @@ def _has_plan(run: FederatedLearning) -> bool:
     return plan is not None and bool(plan.config_map)
 
 
-def _pod_security(images: Images) -> Json:
+def _pod_security(images: RunImages) -> Json:
     group = {} if images.fs_group is None else {"fsGroup": images.fs_group, "fsGroupChangePolicy": "OnRootMismatch"}
     return {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **group}
 

@@ -1,4 +1,4 @@
-"""The aggregator's certificate: made here, with its key, of what the hub knows, and never of what anyone asks for."""
+"""Issue the aggregator's key and certificate from the hub's data only, never from a request."""
 
 from base64 import b64encode
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from federation.pki.certificate import Issuer, Validity, certificate_pem, privat
 from federation.pki.chain import fingerprint
 
 BACKDATING: Final = timedelta(minutes=5)
-"""Sites' clocks may be behind."""
+"""Allowance for clusters whose clocks are behind."""
 RENEWED_AFTER: Final = 0.6
-"""Of its life: what is left outlasts a manager that is down for hours, and the kubelet's minute."""
+"""Fraction of the lifetime after which a certificate is renewed; the rest covers hours without a hub manager."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorityFacts:
-    """Who would sign the aggregator's certificate now, and whom it shall trust."""
+    """Fingerprint of the current signer, and the bundle that the aggregator trusts."""
 
     fingerprint: str
     bundle: str
@@ -30,7 +30,7 @@ class AuthorityFacts:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Who signs now, whom an aggregator shall trust, and how long its certificate may hold."""
+    """Current signer, the bundle that aggregators trust, and the maximum lifetime of their certificates."""
 
     issuer: Issuer
     bundle: str
@@ -39,7 +39,7 @@ class Authority:
 
     @property
     def facts(self) -> AuthorityFacts:
-        """What a plan has to know of it."""
+        """Return the public facts for planning."""
         return AuthorityFacts(fingerprint(self.issuer.certificate), self.bundle)
 
 
@@ -48,14 +48,14 @@ Serials = Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Certified:
-    """A Secret to apply, and when it is due again."""
+class IssuedCertificate:
+    """Secret with a new certificate, and the time of its renewal."""
 
     secret: Json
     renew_at: datetime
 
 
-def certified(
+def issue_certificate(
     authority: Authority,
     names: tuple[str, ...],
     metadata: Json,
@@ -63,21 +63,21 @@ def certified(
     key: ec.EllipticCurvePrivateKey,
     serial: int,
     now: datetime,
-) -> Certified:
-    """The Secret with a new certificate for that key.
+) -> IssuedCertificate:
+    """Return the Secret with a new certificate for the key.
 
     Args:
-        authority: Who signs.
-        names: DNS names and addresses; the stable one first.
-        metadata: The Secret's.
+        authority: The signer.
+        names: DNS names and addresses; the stable name first.
+        metadata: Metadata of the Secret.
         key: The aggregator's new key.
-        serial: The certificate's serial number.
-        now: The time.
+        serial: Serial number of the certificate.
+        now: Current time.
     """
     until = min(now + authority.longest, authority.issuer.certificate.not_valid_after_utc)
     validity = Validity(now - BACKDATING, until)
-    made = server_certificate(authority.issuer, key.public_key(), names, serial=serial, validity=validity)
-    texts = {"tls.crt": certificate_pem(made), "tls.key": private_key_pem(key), "ca.crt": authority.bundle}
+    certificate = server_certificate(authority.issuer, key.public_key(), names, serial=serial, validity=validity)
+    texts = {"tls.crt": certificate_pem(certificate), "tls.key": private_key_pem(key), "ca.crt": authority.bundle}
     secret = {
         "apiVersion": SECRET.api_version,
         "kind": SECRET.kind,
@@ -85,4 +85,4 @@ def certified(
         "type": "kubernetes.io/tls",
         "data": {name: b64encode(text.encode()).decode() for name, text in texts.items()},
     }
-    return Certified(secret, now + (until - now) * RENEWED_AFTER)
+    return IssuedCertificate(secret, now + (until - now) * RENEWED_AFTER)

@@ -1,4 +1,4 @@
-"""Where the aggregator is reached: from its Services and the hub's nodes to addresses that sites can dial."""
+"""Derive the addresses at which collaborators connect, from the aggregator's Services and the hub's nodes."""
 
 import ipaddress
 from collections.abc import Iterator, Sequence
@@ -11,17 +11,17 @@ from hub_manager.federated_learning.resources.aggregator import listener_name
 from hub_manager.federated_learning.resources.manifest_work import Address
 
 
-def reached(
+def listener_statuses(
     run: FederatedLearning, services: Sequence[Service | None], nodes: Sequence[NodeAddresses]
 ) -> tuple[ListenerStatus, ...]:
-    """The listeners that can be dialled, in the spec's order.
+    """Return the listeners that have an address, in the order of the spec.
 
     Args:
         run: The run.
-        services: The Service of each listener, None where it is not there.
+        services: Service of each listener, None for a missing one.
         nodes: The hub's nodes, by name.
     """
-    found = []
+    statuses = []
     for place, (listener, service) in enumerate(zip(run.spec.server.listeners, services, strict=True)):
         if service is None or service.spec.type != listener.type or not service.spec.ports:
             continue
@@ -29,19 +29,19 @@ def reached(
         port = service.spec.ports[0].node_port if listener.type == "NodePort" else service.spec.ports[0].port
         if host and port:
             name = listener_name(listener, place)
-            found.append(ListenerStatus(name=name, type=listener.type, address=host, port=port))
-    return tuple(found)
+            statuses.append(ListenerStatus(name=name, type=listener.type, address=host, port=port))
+    return tuple(statuses)
 
 
 def addresses(listeners: Sequence[ListenerStatus]) -> tuple[Address, ...]:
-    """What sites dial, the first choice first."""
+    """Return the addresses for collaborators, in order of preference."""
     return tuple(Address(listener.address, listener.port) for listener in listeners)
 
 
 def certificate_names(run: FederatedLearning, listeners: Sequence[ListenerStatus]) -> tuple[str, ...]:
-    """The names in the aggregator's certificate: the stable one that every collaborator verifies, then the addresses.
+    """Return the names for the aggregator's certificate: the stable name that collaborators verify, then the addresses.
 
-    A name that no certificate can bear is left out: the stable one is what counts.
+    An address that is invalid in a certificate is left out; collaborators verify the stable name only.
     """
     stable = aggregator_dns(run.metadata.name, run.metadata.namespace)
     further = sorted({listener.address for listener in listeners if _can_be_certified(listener.address)})
@@ -49,7 +49,7 @@ def certificate_names(run: FederatedLearning, listeners: Sequence[ListenerStatus
 
 
 def _hosts(listener: Listener, service: Service, nodes: Sequence[NodeAddresses]) -> Iterator[str]:
-    """The addresses by falling preference: what the user says, then what the cluster gives."""
+    """Yield the addresses in order of preference: those in the spec, then those that the cluster assigned."""
     yield from (text for text in (listener.hostname, listener.ip) if text)
     match listener.type:
         case "NodePort":

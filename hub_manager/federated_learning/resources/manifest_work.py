@@ -1,8 +1,6 @@
-"""What goes to a site and what comes back: the ManifestWork with the run's Collaborator, and the site's answer.
+"""Render the ManifestWork that carries the run's Collaborator to a cluster, and the rules that feed its status back.
 
-The answer is fed back by JSONPath into the work's status, which the spoke writes: every value is bounded here before it
-reaches the run's status, it counts for that cluster alone, and only from the work of this attempt. A site can so refuse
-itself, claim to run, or fail; it can't speak for another.
+The feedback reaches the work's status by JSONPath and is untrusted; `site` bounds it before use.
 Source: OCM API `work/v1` (feedback rules; a Job-like object needs ServerSideApply, see ocm `pkg/work`).
 """
 
@@ -24,18 +22,18 @@ from federation.api.run_names import run_id
 from federation.kube.encoding import plain
 from federation.kube.kinds import COLLABORATOR, MANIFEST_WORK
 from federation.kube.resource import Json
-from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL, RUN_ANNOTATION, labels, stamped, work_name
-from hub_manager.federated_learning.site import Site
+from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL, RUN_ANNOTATION, labels, with_digest, work_name
+from hub_manager.federated_learning.site import ObservedSite
 
 FIELD_MANAGER: Final = "work-agent-federated-learning"
-"""OCM wants field managers of works to begin with `work-agent`."""
+"""Field manager of the work agent; OCM requires the prefix `work-agent`."""
 DATASET_ANNOTATION: Final = f"{FEDERATION_GROUP}/dataset"
-"""On works: the Dataset that its Collaborator names; works are decoded without what they carry."""
+"""Annotation of a ManifestWork: its Collaborator's Dataset. ManifestWorks are decoded without their manifests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the aggregator is dialled."""
+    """Host and port at which collaborators connect to the aggregator."""
 
     host: str
     port: int
@@ -47,20 +45,20 @@ class Address:
 def work(
     run: FederatedLearning,
     attempt: int,
-    site: Site,
+    site: ObservedSite,
     dataset: str,
     addresses: tuple[Address, ...],
     plan: RunPlan | None = None,
 ) -> Json:
-    """The site's work.
+    """Render the ManifestWork for a cluster.
 
     Args:
         run: The run.
-        attempt: Which attempt at it.
+        attempt: Number of the attempt.
         site: The cluster.
-        dataset: The Dataset that the site shall use; a path can't be named.
-        addresses: Where the aggregator is; none yet while sites are only asked whether they would take part.
-        plan: The plan by which they go; None is the image's own.
+        dataset: Name of the Dataset to use, never a path.
+        addresses: Addresses of the aggregator; empty while the cluster is only asked to accept the run.
+        plan: The training plan; None selects the image's default plan.
     """
     name = work_name(run, attempt)
     metadata = {
@@ -72,7 +70,7 @@ def work(
             DATASET_ANNOTATION: dataset,
         },
     }
-    return stamped(
+    return with_digest(
         {
             "apiVersion": MANIFEST_WORK.api_version,
             "kind": MANIFEST_WORK.kind,
@@ -86,8 +84,8 @@ def work(
     )
 
 
-def _applied_and_fed_back(name: str, site: Site) -> Json:
-    """How the site's work agent applies the Collaborator of that name, and what of its status it sends back."""
+def _applied_and_fed_back(name: str, site: ObservedSite) -> Json:
+    """Render how the work agent applies the Collaborator, and which fields of its status it feeds back."""
     return {
         "resourceIdentifier": {
             "group": FEDERATION_GROUP,
@@ -108,7 +106,7 @@ def _applied_and_fed_back(name: str, site: Site) -> Json:
 def _collaborator(
     run: FederatedLearning,
     attempt: int,
-    site: Site,
+    site: ObservedSite,
     dataset: str,
     addresses: tuple[Address, ...],
     plan: RunPlan | None,

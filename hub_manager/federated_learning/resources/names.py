@@ -1,6 +1,6 @@
-"""What the objects of a run are called, and how they are told from all others.
+"""Name and label the objects of a run, and recognize them.
 
-The names and labels by which others look for them are `federation.api.run_names`.
+Names and labels that other components use are in `federation.api.run_names`.
 """
 
 import hashlib
@@ -25,72 +25,72 @@ __all__ = [
     "RUN_UID_LABEL",
     "belongs",
     "digest_of",
+    "is_current",
     "key_of_run",
     "labels",
     "owner",
     "run_of_work",
-    "says",
     "secret_key",
     "server_key",
     "server_name",
-    "stamped",
+    "with_digest",
     "work_name",
 ]
 
 RUN_ANNOTATION: Final = f"{FEDERATION_GROUP}/run"
-"""On works: the run's namespace and name, by which its controller is woken."""
+"""Annotation of a ManifestWork: namespace and name of the run to reconcile when it changes."""
 RENDERED_ANNOTATION: Final = f"{FEDERATION_GROUP}/rendered"
-"""The digest of an object as it was rendered; another one is applied anew."""
+"""Annotation: digest of the rendered object; an object with another digest is applied again."""
 COPIED_KEY: Final = "plan"
-"""The key of the plan's text in the run's own copy of it."""
+"""Key of the plan's text in the run's copy of it."""
 FINALIZER: Final = f"{FEDERATION_GROUP}/run-cleanup"
 OURS: Final = RUN_UID_LABEL
-"""A selector of everything that belongs to some run."""
+"""Label selector for the objects of all runs."""
 
 
 def key_of_run(run: FederatedLearning) -> ObjectKey:
-    """The run's own key."""
+    """Return the key of the run."""
     return ObjectKey(run.metadata.namespace, run.metadata.name)
 
 
 def server_key(run: FederatedLearning, index: int = 0) -> ObjectKey:
-    """The key of the aggregator's objects."""
+    """Return the key of the aggregator's objects."""
     return ObjectKey(run.metadata.namespace, server_name(run, index))
 
 
 def plan_key(run: FederatedLearning) -> ObjectKey:
-    """The key of the run's own copy of its plan."""
+    """Return the key of the run's copy of its plan."""
     return ObjectKey(run.metadata.namespace, f"{server_name(run)}-plan")
 
 
 def secret_key(run: FederatedLearning) -> ObjectKey:
-    """The key of the Secret with the aggregator's certificate.
+    """Return the key of the Secret with the aggregator's certificate.
 
-    The manager may create Secrets and delete them, and read none. So that it never deletes another's, the name ends in
-    a digest of the run's uid, which nobody else would choose.
+    The hub manager may create and delete Secrets but not read them. The name ends in a digest of the run's uid, so that
+    the hub manager never deletes a Secret that it does not own.
     """
     digest = hashlib.sha256(run.metadata.uid.encode()).hexdigest()[:12]
     return ObjectKey(run.metadata.namespace, f"{server_name(run)}-{digest}")
 
 
 def belongs(resource: Resource, run: FederatedLearning) -> bool:
-    """Whether the object was made for this very run, and not for an earlier one of its name, or by somebody else."""
+    """Check whether the object bears the uid of this run, and not that of an earlier run of the same name."""
     return resource.metadata.labels.get(RUN_UID_LABEL) == run.metadata.uid
 
 
 def run_of_work(annotations: Mapping[str, str]) -> ObjectKey | None:
-    """The run that a work says it is of; only a hint of what to look at."""
+    """Return the run that a ManifestWork names; only a hint of which run to reconcile."""
     namespace, slash, name = annotations.get(RUN_ANNOTATION, "").partition("/")
     return ObjectKey(namespace, name) if slash else None
 
 
 def labels(run: FederatedLearning) -> dict[str, str]:
-    """The labels of everything that belongs to the run."""
+    """Return the labels of the run's objects."""
     return {RUN_UID_LABEL: run.metadata.uid, RUN_LABEL: run.metadata.name}
 
 
 def owner(run: FederatedLearning) -> Json:
-    """The run as the owner of an object in its namespace."""
+    """Return the owner reference to the run, for objects in its namespace."""
     return {
         "apiVersion": FEDERATED_LEARNING.api_version,
         "kind": FEDERATED_LEARNING.kind,
@@ -101,15 +101,15 @@ def owner(run: FederatedLearning) -> Json:
     }
 
 
-def stamped(body: Json) -> Json:
-    """The body with its own digest in an annotation, by which it is recognised when it is there."""
+def with_digest(body: Json) -> Json:
+    """Return the body with its digest in an annotation, which `is_current` compares."""
     metadata: dict[str, Any] = body["metadata"]
     annotations = metadata.get("annotations", {}) | {RENDERED_ANNOTATION: digest_of(body)}
     return {**body, "metadata": {**metadata, "annotations": annotations}}
 
 
-def says(present: Resource | None, body: Json) -> bool:
-    """Whether the object that is there was rendered from this very body."""
+def is_current(present: Resource | None, body: Json) -> bool:
+    """Check whether the object was rendered from this body and is not being deleted."""
     if present is None or present.metadata.deleting:
         return False
     wanted = body["metadata"]["annotations"][RENDERED_ANNOTATION]
@@ -117,11 +117,11 @@ def says(present: Resource | None, body: Json) -> bool:
 
 
 def digest_of(value: object) -> str:
-    """SHA-256, in hexadecimal, of the value as JSON; the order of keys does not matter."""
+    """Return the SHA-256, in hexadecimal, of the value as JSON; the order of keys does not matter."""
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
 
 
-def source_key(run: FederatedLearning) -> ObjectKey | None:
-    """The ConfigMap that the run names as its plan."""
+def plan_source_key(run: FederatedLearning) -> ObjectKey | None:
+    """Return the key of the ConfigMap that the run names as its plan, or None."""
     named = run.spec.server.plan
     return ObjectKey(run.metadata.namespace, named.config_map) if named is not None and named.config_map else None

@@ -1,14 +1,13 @@
-"""Which clusters are asked: the run's Placement, and what binds its namespace to the cluster sets.
+"""Render the run's Placement, and the bindings of its namespace to cluster sets.
 
-The user's placement goes on as it is, with what the run needs added to each of its predicates: they are alternatives,
-and every one of them has to lead to a site with the data and the room. What a cluster claims only narrows the choice;
-who takes part is decided by the site and by its certificate.
+The user's placement is kept, and the run's requirements are added to each predicate: predicates are alternatives, and
+every one has to select clusters with the data and the resources. Cluster claims only narrow the selection; whether a
+cluster may train is decided by its own policy and by its certificate.
 Source: OCM API `cluster/v1beta1` (predicates are OR-ed, the selectors within one AND-ed).
 """
 
 import copy
 from collections.abc import Iterable
-from typing import Any
 
 from federation.api.federated_learning import ClientSpec, FederatedLearning
 from federation.api.kubernetes.run_objects import PLACEMENT_LABEL, PlacementDecision
@@ -21,11 +20,11 @@ from federation.api.ocm.claims import (
 )
 from federation.kube.kinds import MANAGED_CLUSTER_SET_BINDING, PLACEMENT
 from federation.kube.resource import Json
-from hub_manager.federated_learning.resources.names import labels, owner, stamped
+from hub_manager.federated_learning.resources.names import labels, owner, with_digest
 
 
 def placement(run: FederatedLearning) -> Json:
-    """The Placement, as it is to be applied; the spec has no faults."""
+    """Render the Placement of a valid spec."""
     client = run.spec.client
     spec = copy.deepcopy(client.placement)
     needs = list(_needs(client))
@@ -44,16 +43,16 @@ def placement(run: FederatedLearning) -> Json:
         },
         "spec": spec,
     }
-    return stamped(body)
+    return with_digest(body)
 
 
 def cluster_sets(run: FederatedLearning) -> tuple[str, ...]:
-    """The sets that the placement names."""
+    """Return the cluster sets that the placement names."""
     return tuple(dict.fromkeys(run.spec.client.placement.get("clusterSets") or ()))
 
 
 def binding(run: FederatedLearning, cluster_set: str) -> Json:
-    """What binds the run's namespace to a set. It has no owner: other runs and people use it too."""
+    """Render the binding of the run's namespace to a cluster set; it has no owner, because others use it too."""
     return {
         "apiVersion": MANAGED_CLUSTER_SET_BINDING.api_version,
         "kind": MANAGED_CLUSTER_SET_BINDING.kind,
@@ -63,7 +62,7 @@ def binding(run: FederatedLearning, cluster_set: str) -> Json:
 
 
 def selected(run: FederatedLearning, decisions: Iterable[PlacementDecision]) -> tuple[str, ...]:
-    """The clusters that the run's Placement has chosen, by name."""
+    """Return the sorted names of the clusters that the run's Placement selects."""
     names = {
         decided.cluster_name
         for decision in decisions
@@ -74,7 +73,7 @@ def selected(run: FederatedLearning, decisions: Iterable[PlacementDecision]) -> 
 
 
 def _needs(client: ClientSpec) -> Iterable[str]:
-    """What a cluster has to claim."""
+    """Yield the CEL expressions that a cluster's claims have to meet."""
     if client.dataset:
         yield dataset_predicate(client.dataset)
     for claim, amount in required_amounts(client.resources.reserved).items():
@@ -89,20 +88,15 @@ def _narrowed(predicate: Json, needs: list[str]) -> Json:
 
 
 def _scores(client: ClientSpec) -> list[Json]:
-    """Prefer clusters with more room left of what is asked for; only where the user has no order of his own."""
-    asked = client.resources.reserved
+    """Prefer clusters with more of the requested resources free, unless the user sets a prioritizer policy."""
+    requested = client.resources.reserved
     wanted: list[tuple[str, bool]] = [
-        ("freeCPUOnOneNode", "cpu" in asked),
-        ("freeMemoryOnOneNode", "memory" in asked),
-        ("freeGPUOnOneNode", any(name in asked for name in GPU_RESOURCES)),
+        ("freeCPUOnOneNode", "cpu" in requested),
+        ("freeMemoryOnOneNode", "memory" in requested),
+        ("freeGPUOnOneNode", any(name in requested for name in GPU_RESOURCES)),
     ]
     return [
         {"scoreCoordinate": {"type": "AddOn", "addOn": {"resourceName": SCORE_OBJECT, "scoreName": score}}, "weight": 1}
-        for score, is_asked in wanted
-        if is_asked
+        for score, is_requested in wanted
+        if is_requested
     ]
-
-
-def covers(present: Any, wanted: Json) -> bool:
-    """Whether the spec that is there has everything of the wanted one; what the server defaults does not matter."""
-    return isinstance(present, dict) and all(present.get(name) == value for name, value in wanted.items())

@@ -90,9 +90,9 @@ async def test_status_shows_a_run_and_prints_it_unchanged_as_json(hub: Hub, caps
 
 
 async def test_watch_prints_each_change_and_ends_with_the_run(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-    await hub.says(phase="Running", message="Rounds are run", observedGeneration=1)
+    await hub.says(phase="Running", message="Rounds are in progress", observedGeneration=1)
     watching = asyncio.create_task(hub.typed("watch", "mnist"))
-    await until(lambda: "Running: Rounds are run" in _kept(capsys) or watching.done())
+    await until(lambda: "Running: Rounds are in progress" in _kept(capsys) or watching.done())
     failed: Json = {
         "type": "Failed",
         "status": "True",
@@ -107,9 +107,9 @@ async def test_watch_prints_each_change_and_ends_with_the_run(hub: Hub, capsys: 
 
 
 async def test_watch_ends_when_the_run_is_deleted(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-    await hub.says(phase="Running", message="Rounds are run", observedGeneration=1)
+    await hub.says(phase="Running", message="Rounds are in progress", observedGeneration=1)
     watching = asyncio.create_task(hub.typed("watch", "mnist"))
-    await until(lambda: "Running: Rounds are run" in _kept(capsys) or watching.done())
+    await until(lambda: "Running: Rounds are in progress" in _kept(capsys) or watching.done())
     await hub.admin.delete(FEDERATED_LEARNING, KEY)
 
     assert await asyncio.wait_for(watching, 60) == 1

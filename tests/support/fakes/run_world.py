@@ -1,7 +1,7 @@
-"""A hub with runs, in memory: the runs' part, and around it what OCM, the sites and Kubernetes would do.
+"""Simulate a hub with runs in memory: the runs' part, and the behavior of OCM, the clusters and Kubernetes.
 
-`settle` lets everybody act in turn until nothing changes; the stores are filled from the server before each pass, so
-that a test needs no event loop and a crash can be put after any write.
+`settle` lets every actor act in turn until nothing changes. The stores are filled from the server before each pass, so
+that a test needs no watches and a crash can follow any write.
 """
 
 from collections.abc import Iterable
@@ -33,14 +33,14 @@ from federation.kube.kinds import (
 from federation.kube.reflector import Reflector
 from federation.kube.resource import Json, Kind, ObjectKey
 from federation.kube.wire import object_from
-from hub_manager.federated_learning.dependencies import World
+from hub_manager.federated_learning.dependencies import RunDependencies
 from hub_manager.federated_learning.metrics import RunMetrics
-from hub_manager.federated_learning.observation.observed import Found
-from hub_manager.federated_learning.observation.observer import Observer, RunReflectors, Surroundings, watch_runs
+from hub_manager.federated_learning.observation.observed import ConfigMapLookup
+from hub_manager.federated_learning.observation.observer import Observer, RunReflectors, SharedReflectors, watch_runs
 from hub_manager.federated_learning.reconciler import RunReconciler
 from hub_manager.federated_learning.resources.certificate import Authority
-from hub_manager.federated_learning.resources.names import source_key
-from hub_manager.federated_learning.settings import Images, Limits, RunSettings
+from hub_manager.federated_learning.resources.names import plan_source_key
+from hub_manager.federated_learning.settings import RunImages, RunLimits, RunSettings
 from tests.support.builders.authorities import authority
 from tests.support.builders.csr import NOW, key_of
 from tests.support.builders.run_objects import run_json
@@ -53,7 +53,7 @@ RUNNING = {"state": "Running"}
 
 
 def feedback(run_id: str, **said: str | int) -> Json:
-    """The feedback of a work agent for a Collaborator with this status."""
+    """Return the feedback of a work agent for a Collaborator with this status."""
     values = {"runId": run_id, **said}
     assert values.keys() <= FEEDBACK.keys()
     return {
@@ -68,19 +68,19 @@ def feedback(run_id: str, **said: str | int) -> Json:
 
 @dataclass
 class RunWorld:
-    """The hub, and who acts on it."""
+    """The hub, and the actors on it."""
 
     selected: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"default/mnist": ("c1", "c2")})
     """OCM's decisions, by the Placement's namespace and name."""
     sites: dict[str, Json] = field(default_factory=dict)
-    """The status that each cluster's agent sets on its Collaborator; by default it accepts, and then runs."""
+    """Status that each cluster's agent sets on its Collaborator; by default Accepted, then Running."""
     silent: set[str] = field(default_factory=set)
-    """Clusters that say nothing."""
-    limits: Limits = field(default_factory=Limits)
+    """Clusters that do not report."""
+    limits: RunLimits = field(default_factory=RunLimits)
     unseen: set[str] = field(default_factory=set)
-    """Kinds that the manager's watches have not shown yet."""
+    """Kinds that the manager has not observed yet."""
     reads_no_plans: bool = False
-    """Whether the manager has not come to read the ConfigMaps that runs name."""
+    """Whether the manager has not read the ConfigMaps that runs name."""
     now: datetime = NOW
 
     def __post_init__(self) -> None:
@@ -90,11 +90,11 @@ class RunWorld:
         self.restart()
 
     def restart(self) -> None:
-        """A new manager process: it knows nothing but what the server has."""
-        settings = RunSettings(images=Images(aggregator=AGGREGATOR_IMAGE), limits=self.limits)
-        world = World(lambda: self.now, self._next_serial, lambda: self.authority, _key)
+        """Start a new manager process, without any state beyond the server's."""
+        settings = RunSettings(images=RunImages(aggregator=AGGREGATOR_IMAGE), limits=self.limits)
+        world = RunDependencies(lambda: self.now, self._next_serial, lambda: self.authority, _key)
         self._watched: RunReflectors = watch_runs(self.api)
-        self._around = Surroundings(
+        self._around = SharedReflectors(
             Reflector(self.api, MANAGED_CLUSTER),
             Reflector(self.api, MANAGED_CLUSTER_ADD_ON),
             Reflector(self.api, CONFIG_MAP),
@@ -125,12 +125,12 @@ class RunWorld:
     # What the manager does.
 
     async def reconcile(self, key: ObjectKey = KEY) -> float | None:
-        """One pass on fresh stores."""
-        self.look()
+        """Run one pass on fresh stores."""
+        self.refresh_stores()
         return await self.reconciler.reconcile(key)
 
     async def settle(self, *keys: ObjectKey, rounds: int = 25, answering: bool = True) -> None:
-        """Until nobody changes anything: the manager, OCM, the sites, the garbage collector."""
+        """Let the manager, OCM, the clusters and the garbage collector act until nothing changes."""
         for _ in range(rounds):
             version = self.api.version
             for key in keys or (KEY,):
@@ -145,7 +145,7 @@ class RunWorld:
         raise AssertionError("the hub does not come to rest")
 
     async def writes_of(self, key: ObjectKey = KEY) -> int:
-        """How many writes one more pass asks for."""
+        """Return the number of writes of one more pass."""
         before = len(self.api.calls)
         await self.reconcile(key)
         return len(self.api.calls) - before
@@ -155,13 +155,13 @@ class RunWorld:
 
     # What others do.
 
-    def job_says(self, condition: str = "", *, key: ObjectKey = KEY, message: str = "", **status: int) -> None:
+    def set_job(self, condition: str = "", *, key: ObjectKey = KEY, message: str = "", **status: int) -> None:
         body = self.one(JOB, ObjectKey(key.namespace, f"{key.name}-server"))
         conditions = [{"type": condition, "status": "True", "reason": "R", "message": message}] if condition else []
         self.api.seed(JOB, body | {"status": {"conditions": conditions, **status}})
 
-    def pod_says(self, *, init: Json | None = None, scheduled: str = "", phase: str = "Pending") -> None:
-        """The state of the pod's init container, or why no node takes the pod; and how far the pod is."""
+    def set_pod(self, *, init: Json | None = None, scheduled: str = "", phase: str = "Pending") -> None:
+        """Set the state of the pod's init container, or why the pod is unschedulable, and the pod's phase."""
         job = self.one(JOB, ObjectKey("default", "mnist-server"))
         metadata = {"name": "mnist-server-x", "namespace": "default"}
         labels = job["spec"]["template"]["metadata"]["labels"]
@@ -174,14 +174,14 @@ class RunWorld:
         }
         self.api.seed(AGGREGATOR_POD, {"metadata": metadata | {"labels": labels}, "status": status})
 
-    async def aggregator_says(self, key: ObjectKey = KEY, **status: Any) -> None:
+    async def set_aggregator_status(self, key: ObjectKey = KEY, **status: Any) -> None:
         body = {"metadata": {"name": key.name, "namespace": key.namespace}, "status": status}
         await self.api.apply(
             FEDERATED_LEARNING, key, body, field_manager="federated-learning-aggregator", subresource="status"
         )
 
     def decide(self) -> None:
-        """OCM's placement controller."""
+        """Act as OCM's placement controller."""
         for placement in self.api.objects(PLACEMENT):
             metadata = placement["metadata"]
             names = self.selected.get(f"{metadata['namespace']}/{metadata['name']}", ())
@@ -215,7 +215,7 @@ class RunWorld:
             self._seed(MANIFEST_WORK, work | {"status": {"resourceStatus": {"manifests": [result]}}})
 
     def _seed(self, kind: Kind[Any], body: Json) -> None:
-        """Stores the object where that changes it."""
+        """Store the object if that changes it."""
         live = next((o for o in self.api.objects(kind) if _place(o) == _place(body)), None)
         if live is None or any(live.get(part) != body.get(part) for part in ("spec", "status")):
             self.api.seed(kind, body)
@@ -249,14 +249,14 @@ class RunWorld:
         return [(e["type"], e["reason"]) for e in self.api.objects(EVENT)]
 
     def everything(self) -> dict[str, list[Json]]:
-        """All that the manager makes, without what differs between two histories."""
+        """Return all objects of the manager, without the fields that differ between two histories."""
         return {
             reflector.kind.kind: [_timeless(o) for o in self.api.objects(reflector.kind)]
             for reflector in self._watched.parts()
         }
 
-    def look(self) -> None:
-        """Fills the stores from the server."""
+    def refresh_stores(self) -> None:
+        """Fill the stores from the server."""
         around = (self._around.clusters, self._around.addons, self._around.bundles)
         reflectors: Iterable[Reflector[Any]] = (*self._watched.parts(), *around)
         for reflector in reflectors:
@@ -266,12 +266,12 @@ class RunWorld:
             for resource in () if reflector.kind.kind in self.unseen else present:
                 reflector.store.put(resource)
 
-    def _plan_source(self, run: FederatedLearning) -> Found | None:
-        key = source_key(run)
+    def _plan_source(self, run: FederatedLearning) -> ConfigMapLookup | None:
+        key = plan_source_key(run)
         if key is None or self.reads_no_plans:
             return None
         found = next((o for o in self.api.objects(CONFIG_MAP) if _place(o) == (key.namespace, key.name)), None)
-        return Found(None if found is None else object_from(CONFIG_MAP, _encoded(found)))
+        return ConfigMapLookup(None if found is None else object_from(CONFIG_MAP, _encoded(found)))
 
     def _next_serial(self) -> int:
         self._serial += 1
@@ -279,24 +279,24 @@ class RunWorld:
 
 
 def clusters(world: RunWorld, *names: str) -> RunWorld:
-    """The world with these clusters, accepted and with the add-on."""
+    """Add these clusters to the world, accepted and with the add-on."""
     for name in names:
         world.add_cluster(name)
     return world
 
 
 async def started(body: Json | None = None, *names: str, **fields: Any) -> RunWorld:
-    """A world whose run has its cohort, and its aggregator ready."""
+    """Return a world whose run has its cohort and a ready aggregator."""
     world = clusters(RunWorld(**fields), *(names or ("c1", "c2")))
     await world.submit(body)
     await world.settle()
-    world.job_says(ready=1, active=1)
+    world.set_job(ready=1, active=1)
     await world.settle()
     return world
 
 
 def present(world: RunWorld) -> dict[str, list[str]]:
-    """The names of the aggregator's objects, by kind."""
+    """Return the names of the aggregator's objects, by kind."""
     kinds = (JOB, SERVICE, PERSISTENT_VOLUME_CLAIM, PLACEMENT, CONFIG_MAP)
     return {kind.kind: [o["metadata"]["name"] for o in world.api.objects(kind)] for kind in kinds}
 

@@ -6,7 +6,7 @@ from typing import Any
 from federation.kube.kinds import FEDERATED_LEARNING, JOB
 from hub_manager.aggregator.storage.checkpoint import CheckpointStore
 from hub_manager.federated_learning.resources.aggregator_job import job
-from hub_manager.federated_learning.settings import Images
+from hub_manager.federated_learning.settings import RunImages
 from kubectl_fl.commands.download import ModelDownload
 from kubectl_fl.kubectl import Kubectl
 from tests.support.builders.models import MIXED, Held, elements, packed, rounded
@@ -32,7 +32,7 @@ class Hub:
         model = {"location": location, "digest": stored.digest, "size": MIXED.nbytes, "round": 0}
         self.body["status"] = {"attempt": 1, "observedGeneration": 1, "model": model}
         self.kubectl = FakeKubectl(folder, volume=self.volume).has(FEDERATED_LEARNING, self.body)
-        self.kubectl.has(JOB, job(self.run, 1, Images(aggregator=IMAGE)))
+        self.kubectl.has(JOB, job(self.run, 1, RunImages(aggregator=IMAGE)))
         self.told: list[str] = []
 
     @property

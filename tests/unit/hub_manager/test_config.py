@@ -6,7 +6,7 @@ import pytest
 
 from federation.environment import ConfigError
 from hub_manager.config import config_from
-from hub_manager.federated_learning.settings import Images, Limits
+from hub_manager.federated_learning.settings import RunImages, RunLimits
 
 GOOD = {
     "POD_NAME": "hub-manager-0",
@@ -21,7 +21,7 @@ def test_defaults_are_those_of_production() -> None:
     assert config.namespace == "federated-learning-system"
     assert config.certificate_lifetime == timedelta(hours=24)
     assert config.kubeconfig is None
-    assert config.runs.limits == Limits(host_paths=(), cluster_sets=("global",))
+    assert config.runs.limits == RunLimits(host_paths=(), cluster_sets=("global",))
     assert config.runs.images.fs_group == 65532
 
 
@@ -34,8 +34,8 @@ def test_what_runs_may_use_is_the_administrators_to_say() -> None:
 
     runs = config_from(GOOD | said).runs
 
-    assert runs.limits == Limits(host_paths=("/srv/models/*", "/mnt/fl"), cluster_sets=("hospitals", "shops-*"))
-    assert runs.images == Images(aggregator=GOOD["AGGREGATOR_IMAGE"], fs_group=None)
+    assert runs.limits == RunLimits(host_paths=("/srv/models/*", "/mnt/fl"), cluster_sets=("hospitals", "shops-*"))
+    assert runs.images == RunImages(aggregator=GOOD["AGGREGATOR_IMAGE"], fs_group=None)
 
 
 @pytest.mark.parametrize("image", ["", "agent", "agent:latest", "registry:5000/agent", "agent:1 2", "agent@sha256:ab"])

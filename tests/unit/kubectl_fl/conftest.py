@@ -15,7 +15,7 @@ def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
     """Return the fake kubectl, set in KUBECTL."""
     fake = FakeKubectl(tmp_path)
     monkeypatch.setenv("KUBECTL", fake.program)
-    return fake.has(FEDERATED_LEARNING, run(message="Rounds are run"))
+    return fake.has(FEDERATED_LEARNING, run(message="Rounds are in progress"))
 
 
 @pytest.fixture

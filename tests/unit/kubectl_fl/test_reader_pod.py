@@ -8,7 +8,7 @@ from federation.api.run_names import ATTEMPT_LABEL, RUN_UID_LABEL, server_name
 from federation.kube.kinds import AGGREGATOR_POD, JOB
 from federation.kube.resource import Json
 from hub_manager.federated_learning.resources.aggregator_job import job
-from hub_manager.federated_learning.settings import Images
+from hub_manager.federated_learning.settings import RunImages
 from kubectl_fl.errors import CommandError
 from kubectl_fl.resources.pods import AGGREGATOR_JOB
 from kubectl_fl.resources.reader_pod import model_location
@@ -44,7 +44,7 @@ def test_the_pod_shares_the_aggregators_group_and_scheduling_but_no_labels(tmp_p
     hub.kubectl.has(AGGREGATOR_POD, {"metadata": metadata, "spec": {"nodeName": "n1"}, "status": {"phase": "Running"}})
     hub.download(target)
     made = hub.kubectl.created
-    original = job(hub.run, 1, Images(aggregator=IMAGE))["spec"]["template"]
+    original = job(hub.run, 1, RunImages(aggregator=IMAGE))["spec"]["template"]
 
     for field in ("securityContext", "nodeSelector", "tolerations", "imagePullSecrets"):
         assert made["spec"][field] == original["spec"][field]
@@ -105,5 +105,5 @@ def test_an_unsupported_location_is_rejected_with_its_remedy(
 
 
 def test_the_jobs_name_matches_the_hub_managers(hub: Hub) -> None:
-    assert server_name(hub.run) == job(hub.run, 1, Images(aggregator=IMAGE))["metadata"]["name"]
+    assert server_name(hub.run) == job(hub.run, 1, RunImages(aggregator=IMAGE))["metadata"]["name"]
     assert AGGREGATOR_JOB.plural == JOB.plural

@@ -17,12 +17,12 @@ from tests.support.fakes.run_world import started
 
 async def test_a_healthy_run_has_no_problem(tmp_path: Path) -> None:
     world = await waiting()
-    world.job_says(ready=1, active=1)
+    world.set_job(ready=1, active=1)
     await world.settle()
     claim = world.one(PERSISTENT_VOLUME_CLAIM, ObjectKey("default", "model"))
     world.api.seed(PERSISTENT_VOLUME_CLAIM, claim | {"status": {"phase": "Bound"}})
     last = (world.now - timedelta(seconds=4)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    await world.aggregator_says(clusters=[{"name": name, "lastSeen": last} for name in ("c1", "c2")])
+    await world.set_aggregator_status(clusters=[{"name": name, "lastSeen": last} for name in ("c1", "c2")])
 
     await applied(world)
 
@@ -56,8 +56,8 @@ async def test_an_invalid_or_suspended_spec_is_a_problem(tmp_path: Path) -> None
 
 async def test_an_unschedulable_aggregator_is_reported_with_kubernetes_message(tmp_path: Path) -> None:
     world = await started()
-    world.job_says(active=1)
-    world.pod_says(scheduled="0/1 nodes are available")
+    world.set_job(active=1)
+    world.set_pod(scheduled="0/1 nodes are available")
     await world.settle()
 
     problem = of_run(seen(world, tmp_path), "aggregator")
@@ -67,8 +67,8 @@ async def test_an_unschedulable_aggregator_is_reported_with_kubernetes_message(t
 
 async def test_a_failed_init_container_is_reported(tmp_path: Path) -> None:
     world = await started()
-    world.job_says(active=1)
-    world.pod_says(init={"terminated": {"exitCode": 3, "reason": "Error", "message": "no plan"}})
+    world.set_job(active=1)
+    world.set_pod(init={"terminated": {"exitCode": 3, "reason": "Error", "message": "no plan"}})
     await world.settle()
 
     problem = of_run(seen(world, tmp_path), "aggregator")
@@ -79,8 +79,8 @@ async def test_a_failed_init_container_is_reported(tmp_path: Path) -> None:
 
 async def test_a_succeeded_aggregator_is_not_a_problem(tmp_path: Path) -> None:
     world = await started()
-    world.job_says()
-    world.pod_says(phase="Succeeded")
+    world.set_job()
+    world.set_pod(phase="Succeeded")
     await world.settle()
 
     aggregator = of_run(seen(world, tmp_path), "aggregator")
@@ -91,7 +91,7 @@ async def test_a_succeeded_aggregator_is_not_a_problem(tmp_path: Path) -> None:
 
 async def test_a_failed_run_is_reported_first_without_work_checks(tmp_path: Path) -> None:
     world = await started()
-    world.job_says("Failed", message="BackoffLimitExceeded")
+    world.set_job("Failed", message="BackoffLimitExceeded")
     await world.settle()
     what = seen(world, tmp_path)
 

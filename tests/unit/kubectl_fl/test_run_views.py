@@ -8,7 +8,7 @@ import pytest
 from federation.api.federated_learning import FederatedLearning
 from federation.api.run_status import COMPLETE, FAILED
 from federation.kube.resource import Json
-from hub_manager.federated_learning.planning.conditions import Reason
+from hub_manager.federated_learning.planning.conditions import RunReason
 from hub_manager.federated_learning.planning.validate import FaultReason
 from kubectl_fl.doctor.remedies import NO_ACTION_NEEDED, REMEDIES
 from kubectl_fl.views.run_changes import describe_changes, run_result
@@ -30,7 +30,7 @@ def under_way(**more: Any) -> FederatedLearning:
     status: Json = (
         {
             "phase": "Running",
-            "message": "Rounds are run",
+            "message": "Rounds are in progress",
             "cohort": ["c1", "c2"],
             "round": 3,
             "rounds": 4,
@@ -81,7 +81,7 @@ def test_conditions_of_a_completed_run_need_no_attention() -> None:
     ended = [
         condition("ServerReady", "False", "Ended"),
         condition("Progressing", "False", "Ended"),
-        condition("Complete", "True", "ModelStored", "All rounds are done"),
+        condition("Complete", "True", "ModelStored", "All rounds are complete"),
         condition("Failed", "False", "NotEnded"),
     ]
 
@@ -90,7 +90,7 @@ def test_conditions_of_a_completed_run_need_no_attention() -> None:
 
 def test_every_reason_of_the_hub_manager_has_a_remedy_or_needs_none() -> None:
     fine = {"RoundsUnderWay", "ModelStored"}
-    reasons = {reason.value for reason in (*Reason, *FaultReason)}
+    reasons = {reason.value for reason in (*RunReason, *FaultReason)}
 
     assert reasons - REMEDIES.keys() - NO_ACTION_NEEDED - fine == set()
     assert REMEDIES.keys() - reasons - {"TooFewClusters"} == set()

@@ -1,4 +1,4 @@
-"""The generated CRD of FederatedLearning agrees with the structs and with the code that relies on it."""
+"""Test that the generated CRD of FederatedLearning agrees with the structs and the code that relies on it."""
 
 import copy
 import re
@@ -39,7 +39,7 @@ def test_it_has_the_fields_of_the_structs_and_no_others(schema: dict[str, Any], 
     assert shape_of_schema(schema) == shape_of_struct(struct)
 
 
-def test_its_words_are_those_of_the_hub_manager() -> None:
+def test_its_values_are_those_of_the_hub_manager() -> None:
     listener = SPEC["properties"]["server"]["properties"]["listeners"]["items"]["properties"]["type"]
 
     assert STATUS["properties"]["phase"]["enum"] == [phase.value for phase in Phase]
@@ -49,11 +49,11 @@ def test_its_words_are_those_of_the_hub_manager() -> None:
 
 
 @pytest.mark.parametrize("name", ["activeDeadlineSeconds", "ttlSecondsAfterFinished"])
-def test_no_span_is_longer_than_the_hub_manager_counts(name: str) -> None:
+def test_no_duration_exceeds_the_limit_of_the_hub_manager(name: str) -> None:
     assert SPEC["properties"][name]["maximum"] == LONGEST_SPAN
 
 
-def test_every_rule_says_how_to_mend_what_it_refuses() -> None:
+def test_every_rule_has_a_message_with_a_remedy() -> None:
     rules = [rule for schema in walk(SCHEMA) for rule in schema.get("x-kubernetes-validations", [])]
 
     assert len(rules) >= 20

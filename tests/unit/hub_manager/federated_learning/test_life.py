@@ -1,4 +1,4 @@
-"""A run from its submission to its end, over an API server in memory with sites that answer."""
+"""Test a run from its submission to its end, on an API server in memory with clusters that answer."""
 
 import pytest
 
@@ -21,21 +21,21 @@ async def test_a_run_goes_from_waiting_to_running_to_completed() -> None:
     assert world.run().status.cohort == ("c1", "c2")
     assert world.run().status.summary.clusters == "2/2"
 
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
     assert world.run().status.phase == "Completed"
     assert world.works() == []
     assert [c.state for c in world.run().status.clusters] == ["Ended", "Ended"]
 
 
-async def test_a_settled_run_is_not_written_to_again() -> None:
+async def test_a_settled_run_is_not_written_again() -> None:
     world = await started()
 
     assert await world.writes_of() == 0
 
 
 async def test_the_aggregator_starts_only_once_enough_sites_have_accepted() -> None:
-    """D6: the server's Job was created before minAvailableClients was met, and deleted by the first decision."""
+    """Regression: the Job was created before minAvailableClients was met, and deleted by the first decision."""
     world = clusters(RunWorld(silent={"c2"}), "c1", "c2")
     await world.submit()
     await world.settle()
@@ -47,10 +47,10 @@ async def test_the_aggregator_starts_only_once_enough_sites_have_accepted() -> N
     assert present(world)["Job"] == ["mnist-server"]
 
 
-async def test_a_completed_run_stays_so_when_its_job_is_gone_and_the_manager_is_new() -> None:
-    """D11: Completed, with the finished Job gone, became Failed at the next reconcile."""
+async def test_a_completed_run_stays_completed_without_its_job_after_a_restart() -> None:
+    """Regression: Completed, with the finished Job gone, became Failed at the next reconcile."""
     world = await started()
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
 
     world.api.remove(JOB, SERVER)
@@ -61,12 +61,12 @@ async def test_a_completed_run_stays_so_when_its_job_is_gone_and_the_manager_is_
     assert await world.writes_of() == 0
 
 
-async def test_a_failed_run_is_left_by_changing_the_spec() -> None:
-    """D12: Failed was terminal."""
+async def test_a_changed_spec_starts_a_failed_run_again() -> None:
+    """Regression: Failed was terminal."""
     world = await started()
     failure = {"reason": "ModelsDiffer", "message": "x"}
-    await world.aggregator_says(round=2, failure=failure, clusters=[{"name": "c1", "round": 2}])
-    world.job_says("Failed")
+    await world.set_aggregator_status(round=2, failure=failure, clusters=[{"name": "c1", "round": 2}])
+    world.set_job("Failed")
     await world.settle()
     first = world.one(JOB, SERVER)["metadata"]["uid"]
 
@@ -81,10 +81,10 @@ async def test_a_failed_run_is_left_by_changing_the_spec() -> None:
     assert '"rounds":5' in world.one(CONFIG_MAP, SERVER)["data"][RUN_FILE]
 
 
-async def test_a_completed_run_whose_spec_is_changed_starts_anew() -> None:
-    """D16: changes after Completed were ignored."""
+async def test_a_changed_spec_starts_a_completed_run_again() -> None:
+    """Regression: changes after Completed were ignored."""
     world = await started()
-    world.job_says("Complete")
+    world.set_job("Complete")
     await world.settle()
 
     await world.change(server={"rounds": 5})
@@ -93,7 +93,7 @@ async def test_a_completed_run_whose_spec_is_changed_starts_anew() -> None:
     assert (world.run().status.phase, world.run().status.attempt) == ("Running", 2)
 
 
-async def test_a_change_while_rounds_are_run_waits_for_their_end() -> None:
+async def test_a_changed_spec_waits_for_the_end_of_the_rounds() -> None:
     world = await started()
     before = world.everything()["Job"], world.collaborators(), world.one(CONFIG_MAP, SERVER)["data"]
 
@@ -102,13 +102,13 @@ async def test_a_change_while_rounds_are_run_waits_for_their_end() -> None:
 
     assert (world.everything()["Job"], world.collaborators(), world.one(CONFIG_MAP, SERVER)["data"]) == before
     assert world.condition("Progressing") == ("True", "SpecChanged")
-    world.job_says("Complete")
+    world.set_job("Complete")
     await world.settle()
     assert world.run().status.attempt == 2
 
 
-async def test_two_runs_of_one_name_in_two_namespaces_never_meet() -> None:
-    """D13: two resources with one name in two namespaces overwrote each other's works."""
+async def test_runs_of_the_same_name_in_two_namespaces_are_independent() -> None:
+    """Regression: two resources with one name in two namespaces overwrote each other's works."""
     other = ObjectKey("team-b", "mnist")
     world = clusters(RunWorld(selected={"default/mnist": ("c1", "c2"), "team-b/mnist": ("c1", "c2")}), "c1", "c2")
     await world.submit()
@@ -125,7 +125,7 @@ async def test_two_runs_of_one_name_in_two_namespaces_never_meet() -> None:
     assert world.run(other).status.phase == "Running"
 
 
-async def test_suspending_stops_the_aggregator_and_the_sites_and_resuming_goes_on() -> None:
+async def test_a_suspended_run_stops_and_a_resumed_run_continues() -> None:
     world = await started()
     await world.change(suspend=True)
     await world.settle()
@@ -141,20 +141,20 @@ async def test_suspending_stops_the_aggregator_and_the_sites_and_resuming_goes_o
 
 
 @pytest.mark.parametrize("ready", [0, 1], ids=["seen by the Job", "not seen by the Job"])
-async def test_between_the_aggregators_end_and_its_jobs_nothing_looks_like_a_fault(ready: int) -> None:
+async def test_a_finished_aggregator_is_not_reported_as_a_problem(ready: int) -> None:
     world = await started()
     told = world.said()
-    world.job_says(ready=ready, active=ready)
-    world.pod_says(init={"terminated": {"exitCode": 0, "reason": "Completed"}}, phase="Succeeded")
+    world.set_job(ready=ready, active=ready)
+    world.set_pod(init={"terminated": {"exitCode": 0, "reason": "Completed"}}, phase="Succeeded")
     await world.settle()
 
     assert world.condition("ServerReady") == ("False", "AggregatorFinished")
     assert world.condition("Progressing") == ("True", "RoundsUnderWay")
-    assert world.run().status.message == "The aggregator has ended well; the run is complete once its Job is"
+    assert world.run().status.message == "The aggregator has finished; the run is complete once its Job is"
     assert world.run().status.phase == "Running"
     assert world.said() == told
 
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
     assert world.run().status.phase == "Completed"
     assert world.condition("ServerReady") == ("False", "Ended")

@@ -1,4 +1,4 @@
-"""What a site's words become: bounded, of this attempt alone, and never more than that site's own."""
+"""Test how a cluster's report is read: bounded, and of the current attempt only."""
 
 import msgspec
 import pytest
@@ -8,7 +8,7 @@ from federation.api.run_status import ClusterState
 from federation.kube.errors import Conflict, Unavailable
 from federation.kube.kinds import JOB
 from federation.kube.resource import Json, ObjectKey
-from hub_manager.federated_learning.site import MESSAGE_CHARACTERS, Answer, answer
+from hub_manager.federated_learning.site import MESSAGE_CHARACTERS, SiteReport, report_of
 from tests.support.fakes.run_world import RunWorld, clusters, feedback, started
 
 SERVER = ObjectKey("default", "mnist-server")
@@ -32,32 +32,32 @@ def _work(said: Json, *, applied: str = "") -> ManifestWork:
         ("", ClusterState.PENDING),
     ],
 )
-def test_a_state_is_one_of_the_known_or_no_answer(state: str, expected: ClusterState) -> None:
-    assert answer(_work(feedback("r-1", state=state)), "r-1").state is expected
+def test_an_unknown_state_counts_as_pending(state: str, expected: ClusterState) -> None:
+    assert report_of(_work(feedback("r-1", state=state)), "r-1").state is expected
 
 
-def test_what_a_site_said_of_an_earlier_attempt_is_no_answer_to_this_one() -> None:
+def test_a_report_on_an_earlier_attempt_is_ignored() -> None:
     said = feedback("r-1", state="Failed", reason="WorkspaceFailed", message="old")
 
-    assert answer(_work(said), "r-2") == Answer(ClusterState.PENDING)
+    assert report_of(_work(said), "r-2") == SiteReport(ClusterState.PENDING)
 
 
-def test_a_sites_words_are_bounded_and_printable() -> None:
+def test_a_report_is_truncated_and_printable() -> None:
     said = feedback("r", state="Failed", reason="not a reason\n", message="\x1b[2J" + "x" * 5000)
-    found = answer(_work(said), "r")
+    found = report_of(_work(said), "r")
 
     assert found.reason == ""
     assert len(found.message) == MESSAGE_CHARACTERS
     assert "\x1b" not in found.message
 
 
-def test_a_work_that_the_cluster_cannot_apply_says_why() -> None:
-    assert answer(_work({}, applied="False"), "r") == Answer(ClusterState.PENDING, "NotApplied", "no such kind")
+def test_a_work_that_cannot_be_applied_reports_the_error() -> None:
+    assert report_of(_work({}, applied="False"), "r") == SiteReport(ClusterState.PENDING, "NotApplied", "no such kind")
 
 
 @pytest.mark.parametrize("error", [Conflict("stale"), Unavailable("down")], ids=["conflict", "unavailable"])
-async def test_an_error_that_passes_never_fails_a_run(error: Conflict | Unavailable) -> None:
-    """D12: a conflict in an update of the finalizer or the Placement made the run Failed for ever."""
+async def test_a_temporary_error_never_fails_a_run(error: Conflict | Unavailable) -> None:
+    """Regression: a conflict in an update of the finalizer or the Placement made the run Failed forever."""
     world = clusters(RunWorld(), "c1", "c2")
     await world.submit()
     for step in range(3):
@@ -72,7 +72,7 @@ async def test_an_error_that_passes_never_fails_a_run(error: Conflict | Unavaila
     assert world.run().status.phase == "Running"
 
 
-async def test_an_aggregator_that_is_deleted_is_made_anew_and_the_attempt_stays() -> None:
+async def test_a_deleted_aggregator_is_created_again_for_the_same_attempt() -> None:
     world = await started()
     await world.api.delete(JOB, SERVER)
     await world.settle()

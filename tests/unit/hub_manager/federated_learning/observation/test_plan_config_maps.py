@@ -1,4 +1,4 @@
-"""The ConfigMaps that runs name as their plans: looked for by name, watched, and let go of when no run needs them."""
+"""Test the ConfigMaps that runs name as plans: each is watched by name, and only while a run refers to it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ PLANS = ObjectKey("default", "plans")
 
 @dataclass
 class Hub:
-    """An API server with runs, and what watches their plans."""
+    """An API server with runs, and the source of their plans."""
 
     api: FakeApi = field(default_factory=FakeApi)
     woken: list[ObjectKey] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Hub:
         self.sources.subscribe(self.woken.append)
 
     def text(self) -> str | None:
-        """What the run's plan is known to be; "absent" where it is known not to be there, None where nothing is."""
+        """Return the observed plan of the run: its text, "absent" if it is missing, or None if it is unread."""
         run = self.runs.store.find(KEY)
         found = None if run is None else self.sources.find(run)
         if found is None:
@@ -57,7 +57,7 @@ async def hub() -> AsyncIterator[Hub]:
         yield made
 
 
-async def test_a_run_is_woken_by_a_config_map_that_is_not_there_and_by_all_that_becomes_of_it() -> None:
+async def test_a_missing_or_changed_config_map_requeues_its_runs() -> None:
     async with hub() as seen:
         await seen.submit(configMap="plans")
         await until(lambda: seen.text() == "absent" and seen.woken == [KEY])
@@ -83,7 +83,7 @@ async def test_no_config_map_is_read_for_a_run_that_names_none() -> None:
         assert (seen.api.lists, seen.api.open_watches) == (1, 1)  # the runs' own
 
 
-async def test_nothing_is_watched_any_more_once_no_run_needs_it() -> None:
+async def test_a_config_map_is_not_watched_after_its_last_run_ends() -> None:
     async with hub() as seen:
         await seen.submit(configMap="plans")
         await until(lambda: seen.api.open_watches == 2)

@@ -1,4 +1,4 @@
-"""Which clusters take part in a run, which do not, and what the run says of them."""
+"""Test which clusters are members of a run, and how their status is reported."""
 
 import pytest
 
@@ -12,7 +12,7 @@ CLAIM = "mnist.client-data"
 
 
 async def by_claims(**values: str) -> RunWorld:
-    """A run in the existing convention, of clusters that claim these."""
+    """Submit a run whose clusters name their datasets by claims."""
     expression = {"key": CLAIM, "operator": "Exists"}
     predicate = {"requiredClusterSelector": {"claimSelector": {"matchExpressions": [expression]}}}
     world = RunWorld(selected={"default/mnist": tuple(values)})
@@ -23,8 +23,8 @@ async def by_claims(**values: str) -> RunWorld:
     return world
 
 
-async def test_a_placement_that_moves_restarts_nothing() -> None:
-    """D7: a cluster that joined or left while Running had the Job deleted and recreated."""
+async def test_a_changed_placement_restarts_nothing() -> None:
+    """Regression: a cluster that joined or left while Running had the Job deleted and recreated."""
     world = await started(None, "c1", "c2", "c3")
     job = world.one(JOB, SERVER)
 
@@ -38,7 +38,7 @@ async def test_a_placement_that_moves_restarts_nothing() -> None:
     assert [cluster for cluster, _ in world.works()] == ["c1", "c2"]
 
 
-async def test_with_next_round_a_site_selected_later_joins_and_the_aggregator_stays() -> None:
+async def test_with_next_round_a_later_cluster_joins_without_a_restart() -> None:
     world = await started(run_json(server={"joinPolicy": "NextRound"}), "c1", "c2", "c3")
     job = world.one(JOB, SERVER)
 
@@ -51,7 +51,7 @@ async def test_with_next_round_a_site_selected_later_joins_and_the_aggregator_st
 
 
 async def test_deselected_clusters_are_cleaned_up_while_waiting_and_at_deletion() -> None:
-    """D8: a deselected cluster's work stayed, and survived the resource's deletion."""
+    """Regression: a deselected cluster's work stayed, and survived the resource's deletion."""
     world = clusters(RunWorld(silent={"c1", "c2"}), "c1", "c2", "c3")
     await world.submit()
     await world.settle()
@@ -68,8 +68,8 @@ async def test_deselected_clusters_are_cleaned_up_while_waiting_and_at_deletion(
     assert world.api.objects(FEDERATED_LEARNING) == []
 
 
-async def test_a_lost_quorum_is_a_condition_and_passes() -> None:
-    """D9: below minAvailableClients a running run stayed Running with nothing but another message."""
+async def test_a_lost_quorum_is_a_temporary_condition() -> None:
+    """Regression: below minAvailableClients a running run stayed Running with nothing but another message."""
     world = await started()
     world.add_cluster("c2", accepted=False)
     await world.settle()
@@ -86,7 +86,7 @@ async def test_a_lost_quorum_is_a_condition_and_passes() -> None:
 
 
 async def test_a_placement_by_labels_alone_starts() -> None:
-    """D14: a label-only placement never started, and the status said that 0 clusters met the criteria."""
+    """Regression: a placement by labels alone never started, and the status reported 0 matching clusters."""
     predicate = {"requiredClusterSelector": {"labelSelector": {"matchLabels": {"a": "b"}}}}
     world = await started(run_json(client={"placement": {"predicates": [predicate]}}))
 
@@ -94,8 +94,8 @@ async def test_a_placement_by_labels_alone_starts() -> None:
 
 
 @pytest.mark.parametrize("value", ["/data/private/c1", "a\nb: c", "1\n---\napiVersion: v1\nkind: Pod", "", "x" * 64])
-async def test_one_unusable_claim_keeps_out_that_cluster_alone(value: str) -> None:
-    """D17, D18: one bad claim value blocked the whole federation, or became objects of the spoke's choice."""
+async def test_an_invalid_claim_excludes_only_its_cluster(value: str) -> None:
+    """Regression: one bad claim value blocked the whole federation, or became objects of the spoke's choice."""
     world = await by_claims(c1="digits-1", c2="2", c3=value)
 
     assert world.run().status.cohort == ("c1", "c2")
@@ -105,7 +105,7 @@ async def test_one_unusable_claim_keeps_out_that_cluster_alone(value: str) -> No
 
 
 @pytest.mark.parametrize("claims", [{}, {CLAIM: "/data"}, {CLAIM: "others"}], ids=["gone", "unusable", "changed"])
-async def test_a_members_claim_decides_nothing_any_more(claims: dict[str, str]) -> None:
+async def test_a_changed_claim_of_a_member_has_no_effect(claims: dict[str, str]) -> None:
     world = await by_claims(c1="digits-1", c2="digits-2")
     before = world.api.objects(MANIFEST_WORK)
 
@@ -117,7 +117,7 @@ async def test_a_members_claim_decides_nothing_any_more(claims: dict[str, str]) 
     assert world.api.objects(MANIFEST_WORK) == before
 
 
-async def test_a_member_that_comes_back_without_its_claim_is_asked_again_once_it_has_one() -> None:
+async def test_a_returning_member_without_a_claim_is_asked_once_it_has_one() -> None:
     world = await by_claims(c1="digits-1", c2="digits-2")
     world.add_cluster("c2", accepted=False)
     await world.settle()
@@ -136,7 +136,7 @@ async def test_a_member_that_comes_back_without_its_claim_is_asked_again_once_it
     assert world.collaborators()["c2"]["dataset"] == "digits-2"
 
 
-async def test_a_site_that_refuses_is_named_with_its_reason() -> None:
+async def test_a_refusing_cluster_is_reported_with_its_reason() -> None:
     refusal = {"state": "Refused", "reason": "ImageNotAllowed", "message": "ask the site for registry.example.org/"}
     world = clusters(RunWorld(sites={"c2": refusal}), "c1", "c2")
     await world.submit()
@@ -146,14 +146,14 @@ async def test_a_site_that_refuses_is_named_with_its_reason() -> None:
     assert "c2 Refused (ImageNotAllowed: ask the site for registry.example.org/)" in world.run().status.message
 
 
-async def test_a_run_goes_on_without_a_site_that_refuses_when_enough_others_accept() -> None:
+async def test_a_run_starts_without_a_refusing_cluster_if_enough_others_accept() -> None:
     refusal = {"state": "Refused", "reason": "ImageNotAllowed"}
     world = await started(None, "c1", "c2", "c3", sites={"c2": refusal}, selected={"default/mnist": ("c1", "c2", "c3")})
 
     assert world.run().status.cohort == ("c1", "c3")
 
 
-async def test_a_silent_site_is_waited_for_only_so_long() -> None:
+async def test_a_silent_cluster_is_waited_for_only_for_a_limited_time() -> None:
     world = clusters(RunWorld(silent={"c3"}, selected={"default/mnist": ("c1", "c2", "c3")}), "c1", "c2", "c3")
     await world.submit()
     await world.settle()
@@ -194,7 +194,7 @@ async def test_too_few_clusters_say_how_many_and_what_to_do() -> None:
     assert world.run().status.message.startswith("1 of at least 2 clusters are selected")
 
 
-async def test_a_cluster_of_the_cohort_that_is_removed_is_lost_and_its_place_kept() -> None:
+async def test_a_removed_member_is_lost_and_keeps_its_position() -> None:
     world = await started()
     world.api.remove(MANAGED_CLUSTER, ObjectKey("", "c1"))
     await world.settle()

@@ -1,4 +1,4 @@
-"""Who is told what of a cohort that changes: the aggregator in numbered words, the sites by their works."""
+"""Test how a changed cohort is published: to the aggregator by generation, to the clusters by ManifestWork."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def cohort(world: RunWorld) -> Cohort:
 
 
 def dialling(world: RunWorld) -> list[str]:
-    """The clusters that are told where the aggregator is."""
+    """Return the clusters that have the aggregator's address."""
     return [name for name, spec in world.collaborators().items() if spec.get("aggregator")]
 
 
@@ -29,7 +29,7 @@ async def open_run(**fields: Any) -> RunWorld:
     return await started(run_json(server={"joinPolicy": "NextRound"}), *ALL, selected={"default/mnist": ALL}, **fields)
 
 
-async def test_a_deselected_member_leaves_without_being_barred_and_comes_back_when_it_is_selected_again() -> None:
+async def test_a_deselected_member_returns_when_it_is_selected_again() -> None:
     world = await open_run()
     before = cohort(world)
 
@@ -66,8 +66,8 @@ async def test_a_member_that_is_accepted_again_is_asked_again_and_no_longer_revo
 
 
 @pytest.mark.parametrize("policy", ["Frozen", "NextRound"])
-async def test_a_cluster_that_the_aggregators_token_writes_into_the_cohort_is_sent_nothing(policy: str) -> None:
-    """The user's own image may hold that token; neither a binding nor a Placement has let the cluster in."""
+async def test_a_cluster_forged_into_the_cohort_gets_nothing(policy: str) -> None:
+    """The user's image may hold the aggregator's token; no binding and no Placement selected the cluster."""
     world = await started(run_json(server={"joinPolicy": policy}))
     world.add_cluster("secret")
 
@@ -84,7 +84,7 @@ async def test_a_cluster_that_the_aggregators_token_writes_into_the_cohort_is_se
     assert ("secret" in shown) == (policy == "Frozen")
 
 
-async def test_a_cohort_that_is_written_before_any_site_is_asked_sends_nobody_anything_but_the_chosen() -> None:
+async def test_a_forged_cohort_of_a_waiting_run_reaches_only_chosen_clusters() -> None:
     world = clusters(RunWorld(silent={"c1", "c2"}), "c1", "c2", "secret")
     await world.submit()
     await world.settle()
@@ -96,7 +96,7 @@ async def test_a_cohort_that_is_written_before_any_site_is_asked_sends_nobody_an
         assert "secret" not in dict(world.works())
 
 
-async def test_members_that_the_placement_no_longer_chooses_stay_members_over_a_restart_of_the_manager() -> None:
+async def test_deselected_members_stay_members_after_a_restart_of_the_manager() -> None:
     world = await started()
     before = world.works(), cohort(world)
 
@@ -109,8 +109,8 @@ async def test_members_that_the_placement_no_longer_chooses_stay_members_over_a_
     assert await world.writes_of() == 0
 
 
-async def test_a_member_that_has_lost_its_work_and_its_place_is_a_member_again_once_it_is_chosen() -> None:
-    """Nothing tells it from a name that somebody has written: its add-on was disabled, and its work removed."""
+async def test_a_member_without_a_work_returns_once_it_is_selected() -> None:
+    """Its add-on was disabled and its ManifestWork removed, so it looks like a name forged into the cohort."""
     world = await started(None, *ALL, selected={"default/mnist": ALL})
     world.add_cluster("c2", accepted=False)
     world.selected["default/mnist"] = ("c1", "c3")
@@ -120,7 +120,7 @@ async def test_a_member_that_has_lost_its_work_and_its_place_is_a_member_again_o
     world.add_cluster("c2")
     await world.settle()
     assert world.run().status.clusters[1].reason == "ClusterNotChosen"
-    assert "placement chooses it" in world.run().status.clusters[1].last_error
+    assert "placement does not select" in world.run().status.clusters[1].last_error
     assert dialling(world) == ["c1", "c3"]
     assert (cohort(world).members, cohort(world).revoked, world.run().status.cohort) == (ALL, ("c2",), ALL)
 
@@ -131,7 +131,7 @@ async def test_a_member_that_has_lost_its_work_and_its_place_is_a_member_again_o
     assert world.run().status.clusters[1].state == "Running"
 
 
-async def test_a_site_that_is_selected_later_is_not_sent_to_an_aggregator_that_does_not_know_it() -> None:
+async def test_a_later_cluster_gets_the_address_only_once_the_aggregator_admits_it() -> None:
     world = await started(run_json(server={"joinPolicy": "NextRound"}), *ALL, silent={"c3"})
 
     world.selected["default/mnist"] = ALL
@@ -145,7 +145,7 @@ async def test_a_site_that_is_selected_later_is_not_sent_to_an_aggregator_that_d
     assert dialling(world) == list(ALL)
 
 
-async def test_a_cohort_keeps_its_generation_for_as_long_as_it_says_the_same() -> None:
+async def test_an_unchanged_cohort_keeps_its_generation() -> None:
     world = await started()
     before = cohort(world)
 
@@ -155,7 +155,7 @@ async def test_a_cohort_keeps_its_generation_for_as_long_as_it_says_the_same() -
     assert cohort(world) == before
 
 
-async def test_a_cohort_that_was_deleted_and_made_anew_is_newer_than_the_one_before() -> None:
+async def test_a_cohort_created_again_has_a_higher_generation() -> None:
     world = await started()
     before = cohort(world)
     world.api.remove(CONFIG_MAP, SERVER)
@@ -167,11 +167,11 @@ async def test_a_cohort_that_was_deleted_and_made_anew_is_newer_than_the_one_bef
     assert cohort(world).members == before.members
 
 
-async def test_two_cohorts_never_get_one_generation() -> None:
-    """A manager whose view is late would number from what is no longer there."""
+async def test_two_cohorts_never_share_a_generation() -> None:
+    """A manager with an outdated view would number from a ConfigMap that no longer exists."""
     world = await started()
     world.add_cluster("c2", accepted=False)
-    world.look()
+    world.refresh_stores()
     await world.api.merge_patch(CONFIG_MAP, SERVER, {"metadata": {"annotations": {"moved": "on"}}})
 
     with pytest.raises(Conflict):

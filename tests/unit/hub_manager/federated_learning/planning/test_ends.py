@@ -1,4 +1,4 @@
-"""How a run goes: what is left of it when it is deleted, when its time is over, and when nobody has looked for long."""
+"""Test the end of a run: its deletion, its deadline, and its time to live."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.support.builders.run_objects import run_json
 from tests.support.fakes.run_world import KEY, RunWorld, clusters, present, started
 
 
-async def test_a_site_that_cannot_be_reached_does_not_hold_the_deletion_up() -> None:
+async def test_an_unreachable_cluster_does_not_delay_the_deletion() -> None:
     world = await started()
     for work in world.api.objects(MANIFEST_WORK):
         work["metadata"]["finalizers"] = ["cluster.open-cluster-management.io/manifest-work-cleanup"]
@@ -22,7 +22,7 @@ async def test_a_site_that_cannot_be_reached_does_not_hold_the_deletion_up() -> 
     assert all("deletionTimestamp" in work["metadata"] for work in world.api.objects(MANIFEST_WORK))
 
 
-async def test_works_that_the_manager_has_not_seen_yet_go_with_the_run() -> None:
+async def test_works_that_are_not_observed_yet_are_deleted_with_the_run() -> None:
     world = clusters(RunWorld(unseen={"ManifestWork"}), "c1", "c2")
     await world.submit()
     for _ in range(5):
@@ -37,7 +37,7 @@ async def test_works_that_the_manager_has_not_seen_yet_go_with_the_run() -> None
     assert world.api.objects(FEDERATED_LEARNING) == []
 
 
-async def test_a_run_stays_until_its_works_could_be_deleted() -> None:
+async def test_a_run_is_kept_until_its_works_are_deleted() -> None:
     world = await started()
     await world.api.delete(FEDERATED_LEARNING, KEY)
     world.api.fail_next(Denied("forbidden"))
@@ -50,14 +50,14 @@ async def test_a_run_stays_until_its_works_could_be_deleted() -> None:
     assert world.api.objects(FEDERATED_LEARNING) == []
 
 
-async def test_works_of_a_run_that_went_without_its_finalizer_go_once_they_are_seen() -> None:
+async def test_works_of_a_run_deleted_without_its_finalizer_are_deleted() -> None:
     world = await started()
     world.api.remove(FEDERATED_LEARNING, KEY)
     await world.reconcile()
     assert world.works() == []
 
 
-async def test_works_of_an_earlier_run_of_the_name_go_and_those_of_one_not_seen_yet_stay() -> None:
+async def test_works_of_an_earlier_run_are_deleted_and_those_of_an_unobserved_run_kept() -> None:
     world = await started()
     earlier = world.run().metadata.uid
     world.unseen = {"FederatedLearning"}
@@ -84,12 +84,10 @@ async def test_the_active_deadline_ends_a_run_that_waits() -> None:
 
 
 @pytest.mark.parametrize(("condition", "phase", "reason"), [("Complete", "Completed", "ModelStored"), ("Failed",) * 3])
-async def test_how_a_run_has_ended_counts_though_the_manager_looks_after_the_deadline(
-    condition: str, phase: str, reason: str
-) -> None:
+async def test_the_result_of_an_ended_job_counts_after_the_deadline(condition: str, phase: str, reason: str) -> None:
     world = await started(run_json(activeDeadlineSeconds=3600))
-    await world.aggregator_says(failure={"reason": "Failed", "message": "x"} if phase == "Failed" else None)
-    world.job_says(condition, succeeded=1)
+    await world.set_aggregator_status(failure={"reason": "Failed", "message": "x"} if phase == "Failed" else None)
+    world.set_job(condition, succeeded=1)
 
     world.later(hours=2)
     world.restart()
@@ -99,9 +97,9 @@ async def test_how_a_run_has_ended_counts_though_the_manager_looks_after_the_dea
     assert world.condition(condition) == ("True", reason)
 
 
-async def test_after_its_time_to_live_only_the_volume_of_a_run_is_left() -> None:
+async def test_only_the_volume_remains_after_the_time_to_live() -> None:
     world = await started(run_json(ttlSecondsAfterFinished=60))
-    world.job_says("Complete")
+    world.set_job("Complete")
     await world.settle()
     assert present(world)["Job"] == ["mnist-server"]
 
@@ -115,12 +113,12 @@ async def test_after_its_time_to_live_only_the_volume_of_a_run_is_left() -> None
     assert await world.writes_of() == 0
 
 
-async def test_a_span_that_no_calendar_has_counts_as_the_longest_and_the_run_completes() -> None:
-    """Stored before the CRD had a bound."""
+async def test_a_duration_above_the_limit_counts_as_the_limit() -> None:
+    """The spec was stored before the CRD had a limit."""
     world = await started(run_json(activeDeadlineSeconds=10**12, ttlSecondsAfterFinished=10**12))
     assert world.run().status.phase == "Running"
 
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
 
     assert world.run().status.phase == "Completed"
@@ -128,20 +126,20 @@ async def test_a_span_that_no_calendar_has_counts_as_the_longest_and_the_run_com
 
 
 @pytest.mark.parametrize("text", ["9999-12-31T23:59:59Z", "9000-01-01T00:00:00", "soon"])
-async def test_a_time_that_the_aggregators_token_has_overwritten_makes_no_pass_fail(text: str) -> None:
+async def test_a_forged_time_in_the_status_never_fails_a_pass(text: str) -> None:
     world = await started(run_json(activeDeadlineSeconds=60, ttlSecondsAfterFinished=60))
     times = {"status": {"startTime": text, "completionTime": text}}
     await world.api.merge_patch(FEDERATED_LEARNING, KEY, times, subresource="status")
     await world.settle()
 
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
 
     assert world.run().status.phase == "Completed"
 
 
 @pytest.mark.parametrize(("policy", "left"), [("Retain", ["model"]), ("Delete", [])])
-async def test_the_volume_goes_with_the_run_only_when_asked(policy: str, left: list[str]) -> None:
+async def test_the_volume_is_deleted_with_the_run_only_if_requested(policy: str, left: list[str]) -> None:
     body = run_json()
     body["spec"]["server"]["storage"]["retentionPolicy"] = policy
     world = await started(body)

@@ -1,4 +1,4 @@
-"""What a run says of what keeps it from going on: whose words they are, and the remedy."""
+"""Test how a run reports problems: the source of the message, and the remedy."""
 
 from datetime import datetime
 
@@ -6,18 +6,18 @@ import pytest
 
 from federation.kube.conditions import rfc3339
 from federation.kube.kinds import CONFIG_MAP, FEDERATED_LEARNING, JOB
-from hub_manager.federated_learning.planning.attempt import recipe_of
+from hub_manager.federated_learning.planning.attempt import SpecHash
 from hub_manager.federated_learning.planning.writes import RENEW_ANNOTATION
 from tests.support.builders.run_objects import SERVER
 from tests.support.fakes.run_world import KEY, RunWorld, clusters, present, started
 
 
 async def test_a_failed_job_fails_the_run_with_the_aggregators_own_reason() -> None:
-    """D10: the server Job's Failed condition left the phase Running for ever."""
+    """Regression: the server Job's Failed condition left the phase Running forever."""
     world = await started()
     failure = {"reason": "ModelsDiffer", "message": "fc.weight has two shapes", "cluster": "c2"}
-    await world.aggregator_says(failure=failure)
-    world.job_says("Failed", failed=1)
+    await world.set_aggregator_status(failure=failure)
+    world.set_job("Failed", failed=1)
     await world.settle()
 
     assert world.run().status.phase == "Failed"
@@ -28,16 +28,16 @@ async def test_a_failed_job_fails_the_run_with_the_aggregators_own_reason() -> N
 
 async def test_a_failed_job_without_a_reason_names_the_remedy() -> None:
     world = await started()
-    world.job_says("Failed", message="Job has reached the specified backoff limit")
+    world.set_job("Failed", message="Job has reached the specified backoff limit")
     await world.settle()
 
     assert world.condition("Failed") == ("True", "AggregatorFailed")
     assert "backoff limit" in world.run().status.message
-    assert "leave spec.server.image out" in world.run().status.message
+    assert "remove spec.server.image" in world.run().status.message
 
 
-async def test_sites_that_fail_for_good_end_the_run_with_file_and_line() -> None:
-    """D10: the client Jobs' status was never read."""
+async def test_permanent_failures_of_clusters_end_the_run_with_file_and_line() -> None:
+    """Regression: the client Jobs' status was never read."""
     world = await started()
     words = "ModuleNotFoundError: No module named 'torc' (src/taskrunner.py:7)"
     failed = {"state": "Failed", "reason": "WorkspaceFailed", "message": words}
@@ -51,7 +51,7 @@ async def test_sites_that_fail_for_good_end_the_run_with_file_and_line() -> None
     assert world.one(JOB, SERVER)["spec"]["suspend"] is True
 
 
-async def test_an_object_of_somebody_else_is_left_alone_and_named() -> None:
+async def test_an_object_of_another_owner_is_left_alone_and_reported() -> None:
     world = clusters(RunWorld(), "c1", "c2")
     foreign = {"metadata": {"name": "mnist-server", "namespace": "default"}, "data": {"theirs": "1"}}
     world.api.seed(CONFIG_MAP, foreign)
@@ -112,7 +112,7 @@ async def test_a_certificate_is_renewed_once() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "2031-01-01", "0001-01-01T00:00:00"])
-async def test_a_moment_of_renewal_that_somebody_has_overwritten_renews_at_once(text: str) -> None:
+async def test_an_invalid_renewal_time_renews_the_certificate_at_once(text: str) -> None:
     world = await started()
     body = world.one(CONFIG_MAP, SERVER)
     body["metadata"]["annotations"][RENEW_ANNOTATION] = text
@@ -126,22 +126,22 @@ def _renewed_at(world: RunWorld) -> str:
     return str(world.one(CONFIG_MAP, SERVER)["metadata"]["annotations"][RENEW_ANNOTATION])
 
 
-async def test_a_workspace_that_the_aggregator_cannot_use_is_named_by_setting() -> None:
+async def test_an_invalid_workspace_is_reported_with_its_setting() -> None:
     world = await started()
     said = '{"reason": "PlanRefused", "message": "aggregator.settings.secure_aggregation: remove it"}'
-    world.pod_says(init={"terminated": {"exitCode": 3, "reason": "Error", "message": said}})
-    world.job_says("Failed", message="Container workspace failed with exit code 3")
+    world.set_pod(init={"terminated": {"exitCode": 3, "reason": "Error", "message": said}})
+    world.set_job("Failed", message="Container workspace failed with exit code 3")
     await world.settle()
 
     assert world.condition("Failed") == ("True", "PlanRefused")
     assert world.run().status.message == "aggregator.settings.secure_aggregation: remove it"
 
 
-async def test_an_image_that_does_not_speak_the_contract_is_shown_with_its_last_words() -> None:
+async def test_an_image_without_the_runtime_contract_is_reported_with_its_log() -> None:
     world = await started()
     said = "export: not found\x1b[0m"
-    world.pod_says(init={"terminated": {"exitCode": 127, "reason": "StartError", "message": said}})
-    world.job_says("Failed")
+    world.set_pod(init={"terminated": {"exitCode": 127, "reason": "StartError", "message": said}})
+    world.set_job("Failed")
     await world.settle()
 
     assert world.condition("Failed") == ("True", "AggregatorFailed")
@@ -149,11 +149,11 @@ async def test_an_image_that_does_not_speak_the_contract_is_shown_with_its_last_
     assert "\x1b" not in world.run().status.message
 
 
-async def test_no_folder_of_the_nodes_is_mounted_though_the_aggregators_token_says_that_the_run_has_begun() -> None:
-    """The user's own image may hold that token, and write another attempt of another spec into the status."""
+async def test_a_forged_status_does_not_mount_a_host_path() -> None:
+    """The user's image may hold the aggregator's token, and write another attempt of another spec into the status."""
     world = await started()
     await world.change(server={"storage": {"type": "HostPath", "path": "/etc", "name": ""}})
-    forged = {"cohort": ["c1", "c2"], "attempt": 2, "recipe": recipe_of(world.run().spec)}
+    forged = {"cohort": ["c1", "c2"], "attempt": 2, "recipe": str(SpecHash.of(world.run().spec))}
     await world.api.merge_patch(FEDERATED_LEARNING, KEY, {"status": forged}, subresource="status")
     await world.settle()
 
@@ -170,10 +170,10 @@ async def test_no_folder_of_the_nodes_is_mounted_though_the_aggregators_token_sa
     ],
     ids=["image", "node"],
 )
-async def test_an_aggregator_that_does_not_start_says_why(state: dict[str, object], expected: str) -> None:
+async def test_a_pod_that_does_not_start_is_reported_with_the_cause(state: dict[str, object], expected: str) -> None:
     world = await started()
-    world.job_says(active=1)
-    world.pod_says(**state)  # type: ignore[arg-type]
+    world.set_job(active=1)
+    world.set_pod(**state)  # type: ignore[arg-type]
     await world.settle()
 
     assert world.condition("ServerReady") == ("False", "AggregatorStarting")
@@ -181,8 +181,8 @@ async def test_an_aggregator_that_does_not_start_says_why(state: dict[str, objec
     assert expected in world.run().status.message
 
 
-async def test_a_job_that_can_make_no_pod_says_where_the_reason_is_and_what_openshift_wants() -> None:
-    """Of a quota, Pod Security or a security context constraint there is an Event of the Job, and nothing else."""
+async def test_a_job_without_a_pod_is_reported_with_the_command_to_run() -> None:
+    """A quota, Pod Security or a security context constraint is reported by an Event of the Job only."""
     world = clusters(RunWorld(), "c1", "c2")
     await world.submit()
     await world.settle()
@@ -196,31 +196,31 @@ async def test_a_job_that_can_make_no_pod_says_where_the_reason_is_and_what_open
     assert "runs.fsGroup" in world.run().status.message
     assert await world.writes_of() == 0
 
-    world.pod_says()
+    world.set_pod()
     await world.settle()
     assert world.run().status.message == "The aggregator's pod is not ready"
 
 
 @pytest.mark.parametrize("active", [1, 0], ids=["not seen yet", "drained a moment ago"])
-async def test_a_pod_that_is_on_its_way_is_waited_for(active: int) -> None:
+async def test_a_pod_that_is_being_created_is_waited_for(active: int) -> None:
     world = await started()
     world.later(hours=1)
-    world.job_says(active=active)
+    world.set_job(active=active)
     await world.settle()
 
     assert world.run().status.message == "The aggregator's pod is not ready"
 
 
-async def test_a_suspended_run_misses_no_pod_and_a_resumed_one_has_its_grace() -> None:
+async def test_a_missing_pod_is_not_reported_for_suspended_or_just_resumed_runs() -> None:
     world = await started()
     await world.change(suspend=True)
-    world.job_says()
+    world.set_job()
     world.later(hours=1)
     await world.settle()
-    assert "gets no pod" not in str(world.run().status.conditions)
+    assert "has no pod" not in str(world.run().status.conditions)
 
     await world.change(suspend=False)
     job = world.one(JOB, SERVER)
     world.api.seed(JOB, job | {"spec": job["spec"] | {"suspend": False}, "status": {"startTime": rfc3339(world.now)}})
     await world.settle()
-    assert "gets no pod" not in str(world.run().status.conditions)
+    assert "has no pod" not in str(world.run().status.conditions)

@@ -1,4 +1,4 @@
-"""The plan of a run: the same on the hub and at every site, fixed for the attempt, and named where it can't be had."""
+"""Test a run's training plan: equal on the hub and all clusters, fixed for the attempt, and reported if unavailable."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ FIRST, SECOND = "tasks: {epochs: 1}\n", "tasks: {epochs: 2}\n"
 
 
 def write(world: RunWorld, text: str | None = FIRST, key: str = "digits.yaml") -> None:
-    """The user makes the ConfigMap, or changes it."""
+    """Create or change the user's ConfigMap."""
     data = {} if text is None else {"data": {key: text}}
     world.api.seed(CONFIG_MAP, {"metadata": {"name": "plans", "namespace": "default"}, **data})
 
 
 async def waiting(text: str = FIRST, **fields: Any) -> RunWorld:
-    """A run whose sites are asked, and have not all answered."""
+    """Return a run that has asked its clusters, of which one has not answered."""
     world = clusters(RunWorld(silent={"c2"}, **fields), "c1", "c2")
     write(world, text)
     await world.submit(RUN)
@@ -34,7 +34,7 @@ async def running(text: str = FIRST) -> RunWorld:
     world = await waiting(text)
     world.silent.clear()
     await world.settle()
-    world.job_says(ready=1, active=1)
+    world.set_job(ready=1, active=1)
     await world.settle()
     return world
 
@@ -44,7 +44,7 @@ def plans(world: RunWorld) -> list[Any]:
 
 
 def exported(world: RunWorld) -> Json:
-    """The text that the hub's export is given."""
+    """Return the text that the hub's export reads."""
     volumes = world.one(JOB, SERVER)["spec"]["template"]["spec"]["volumes"]
     (source,) = [volume["configMap"] for volume in volumes if volume["name"] == "plan"]
     (item,) = source["items"]
@@ -52,7 +52,7 @@ def exported(world: RunWorld) -> Json:
     return {item["path"]: data[item["key"]]}
 
 
-async def test_the_hub_exports_from_the_text_that_every_site_goes_by() -> None:
+async def test_the_hub_exports_the_plan_that_every_cluster_gets() -> None:
     world = await running()
 
     assert plans(world) == [{"text": FIRST}, {"text": FIRST}]
@@ -66,7 +66,7 @@ async def test_the_hub_exports_from_the_text_that_every_site_goes_by() -> None:
     [({}, None), ({"path": "plan/fast.yaml"}, {"file": "plan/fast.yaml"})],
     ids=["the image's own", "another file of the image"],
 )
-async def test_a_file_of_the_image_is_named_to_the_sites_as_well(plan: Json, told: Json | None) -> None:
+async def test_a_plan_file_in_the_image_is_sent_to_the_clusters(plan: Json, told: Json | None) -> None:
     world = clusters(RunWorld(reads_no_plans=True), "c1", "c2")
     await world.submit(run_json(server={"plan": plan}))
     await world.settle()
@@ -75,7 +75,7 @@ async def test_a_file_of_the_image_is_named_to_the_sites_as_well(plan: Json, tol
     assert world.run().status.phase == "Running"
 
 
-async def test_a_text_is_the_attempts_whatever_becomes_of_the_config_map_while_rounds_are_run() -> None:
+async def test_a_plan_is_fixed_for_the_attempt_when_its_config_map_changes() -> None:
     world = await running()
     before = world.everything()
 
@@ -94,8 +94,8 @@ async def test_a_text_is_the_attempts_whatever_becomes_of_the_config_map_while_r
     assert (plans(world), exported(world)) == ([{"text": FIRST}] * 2, {"digits.yaml": FIRST})
 
 
-async def test_an_edit_before_the_run_has_begun_asks_the_sites_anew() -> None:
-    """The site that has accepted the first text has not accepted the second."""
+async def test_an_edited_plan_asks_the_clusters_again_before_the_cohort_is_fixed() -> None:
+    """A cluster that accepted the first text has not accepted the second."""
     world = await waiting()
     assert world.run().status.attempt == 1
     first = {spec["run"]["id"] for spec in world.collaborators().values()}
@@ -111,9 +111,9 @@ async def test_an_edit_before_the_run_has_begun_asks_the_sites_anew() -> None:
     assert exported(world) == {"digits.yaml": SECOND}
 
 
-async def test_an_ended_run_is_not_begun_anew_by_an_edit_and_another_attempt_takes_it_up() -> None:
+async def test_an_edited_plan_waits_for_the_next_attempt_of_an_ended_run() -> None:
     world = await running()
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
 
     write(world, SECOND)
@@ -136,7 +136,7 @@ async def test_an_ended_run_is_not_begun_anew_by_an_edit_and_another_attempt_tak
     ],
     ids=["empty", "another key", "no text", "too large"],
 )
-async def test_a_plan_that_can_not_be_had_is_named_and_the_run_goes_on_once_it_can(
+async def test_an_unavailable_plan_is_reported_and_the_run_continues_once_it_exists(
     text: str | None, key: str, reason: str, words: str
 ) -> None:
     world = clusters(RunWorld(), "c1", "c2")
@@ -159,11 +159,11 @@ async def test_a_missing_config_map_is_named_with_the_remedy() -> None:
     await world.settle()
 
     assert world.condition("Scheduled") == ("False", "PlanNotFound")
-    said = "spec.server.plan.configMap: make the ConfigMap plans of namespace default"
+    said = "spec.server.plan.configMap: create the ConfigMap plans in namespace default"
     assert world.run().status.message.startswith(said)
 
 
-async def test_no_site_is_asked_before_the_config_map_has_been_looked_for() -> None:
+async def test_no_cluster_is_asked_before_the_config_map_is_read() -> None:
     world = clusters(RunWorld(reads_no_plans=True), "c1", "c2")
     write(world)
     await world.submit(RUN)
@@ -176,7 +176,7 @@ async def test_no_site_is_asked_before_the_config_map_has_been_looked_for() -> N
     assert world.run().status.phase == "Running"
 
 
-async def test_a_copy_that_was_deleted_is_made_anew_of_the_same_text_and_of_no_other() -> None:
+async def test_a_deleted_copy_of_the_plan_is_created_again_only_with_the_same_text() -> None:
     world = await running()
     world.api.remove(CONFIG_MAP, COPY)
     await world.settle()
@@ -189,23 +189,23 @@ async def test_a_copy_that_was_deleted_is_made_anew_of_the_same_text_and_of_no_o
     assert world.run().status.phase == "Running"
 
 
-async def test_the_copy_goes_with_what_else_belongs_to_an_ended_run() -> None:
+async def test_the_copy_of_the_plan_is_deleted_after_the_time_to_live() -> None:
     world = await running()
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.change(ttlSecondsAfterFinished=0)
     await world.settle()
 
     assert [o["metadata"]["name"] for o in world.api.objects(CONFIG_MAP)] == ["plans"]
 
 
-async def test_another_plan_of_a_changed_spec_waits_for_the_end_of_the_rounds() -> None:
+async def test_a_changed_plan_in_the_spec_waits_for_the_end_of_the_rounds() -> None:
     world = await running()
 
     await world.change(server={"plan": {"configMap": None, "path": "plan/other.yaml"}})
     await world.settle()
     assert (plans(world), exported(world)) == ([{"text": FIRST}] * 2, {"digits.yaml": FIRST})
 
-    world.job_says("Complete", succeeded=1)
+    world.set_job("Complete", succeeded=1)
     await world.settle()
     assert world.run(KEY).status.attempt == 2
     assert plans(world) == [{"file": "plan/other.yaml"}] * 2

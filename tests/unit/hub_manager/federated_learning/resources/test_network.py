@@ -1,4 +1,4 @@
-"""Whom an aggregator may reach: the hub's API server where it is, and nobody else."""
+"""Test the egress of an aggregator: only to the hub's API server."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def _egress(world: RunWorld) -> list[Any]:
     return [(rule["to"][0]["ipBlock"]["cidr"], rule["ports"][0]["port"]) for rule in rules]
 
 
-async def test_the_way_out_follows_the_api_server() -> None:
+async def test_egress_follows_the_api_server() -> None:
     world = clusters(RunWorld(), "c1", "c2")
     _api_server_at(world, "192.0.2.1", "192.0.2.2")
     await world.submit()

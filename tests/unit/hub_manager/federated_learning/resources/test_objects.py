@@ -1,4 +1,4 @@
-"""What is made for a run: its Placement, the aggregator's objects and the sites' works."""
+"""Test the objects rendered for a run: its Placement, the aggregator's objects and the ManifestWorks."""
 
 import base64
 from datetime import timedelta
@@ -25,20 +25,20 @@ from federation.kube.resource import Json
 from hub_manager.federated_learning.planning.validate import FaultReason, faults
 from hub_manager.federated_learning.resources.aggregator import config_map, network_policy, role, service
 from hub_manager.federated_learning.resources.aggregator_job import job
-from hub_manager.federated_learning.resources.certificate import Authority, certified
-from hub_manager.federated_learning.resources.listeners import certificate_names, reached
+from hub_manager.federated_learning.resources.certificate import Authority, issue_certificate
+from hub_manager.federated_learning.resources.listeners import certificate_names, listener_statuses
 from hub_manager.federated_learning.resources.manifest_work import Address, work
 from hub_manager.federated_learning.resources.placement import placement
-from hub_manager.federated_learning.settings import Images, Limits
-from hub_manager.federated_learning.site import Site
+from hub_manager.federated_learning.settings import RunImages, RunLimits
+from hub_manager.federated_learning.site import ObservedSite
 from tests.support.builders.authorities import authority
 from tests.support.builders.controllers_manifests import FLOWER
 from tests.support.builders.csr import NOW, key_of
 from tests.support.builders.run_objects import CLIENT_IMAGE, run_json, run_of
 from tests.support.exchange.rounds import cohort_of
 
-IMAGES = Images(aggregator="aggregator:1")
-SITE = Site("c1", accepted=True, available=True, install_namespace="agent")
+IMAGES = RunImages(aggregator="aggregator:1")
+SITE = ObservedSite("c1", accepted=True, available=True, install_namespace="agent")
 
 
 def _pod(body: Json | None = None) -> Json:
@@ -65,7 +65,7 @@ def test_the_dataset_and_the_resources_narrow_every_alternative_of_the_users_pla
 
 
 def test_a_limit_without_a_request_is_reserved_as_kubernetes_has_it() -> None:
-    """How a GPU is written most often."""
+    """GPUs are usually set as a limit only."""
     resources = {"requests": {"cpu": "2"}, "limits": {"cpu": "4", "nvidia.com/gpu": 1}}
     spec = placement(run_of(run_json(client={"dataset": "", "resources": resources})))["spec"]
 
@@ -76,7 +76,7 @@ def test_a_limit_without_a_request_is_reserved_as_kubernetes_has_it() -> None:
     assert scores == ["freeCPUOnOneNode", "freeGPUOnOneNode"]
 
 
-def test_gpus_count_together_and_devices_that_no_cluster_claims_not_at_all() -> None:
+def test_gpus_are_summed_and_other_devices_ignored() -> None:
     asked = {"nvidia.com/gpu": 1, "amd.com/gpu": 2, "example.com/gpu": 4, "gpu.intel.com/i915": 8}
     spec = placement(run_of(run_json(client={"dataset": "", "resources": {"requests": asked}})))["spec"]
     others = {name: asked[name] for name in ("example.com/gpu", "gpu.intel.com/i915")}
@@ -87,13 +87,13 @@ def test_gpus_count_together_and_devices_that_no_cluster_claims_not_at_all() -> 
     assert not {"predicates", "prioritizerPolicy"} & unclaimed.keys()
 
 
-def test_a_request_below_a_claims_unit_excludes_nobody() -> None:
+def test_a_request_below_the_unit_of_a_claim_excludes_no_cluster() -> None:
     spec = placement(run_of(run_json(client={"dataset": "", "resources": {"requests": {"cpu": "900m"}}})))["spec"]
 
     assert "predicates" not in spec
 
 
-def test_the_last_claim_that_is_asked_to_exist_is_the_data_key() -> None:
+def test_the_last_claim_required_to_exist_is_the_data_key() -> None:
     def asking(*expressions: tuple[str, str]) -> Json:
         selector = {"matchExpressions": [{"key": key, "operator": operator} for key, operator in expressions]}
         return {"requiredClusterSelector": {"claimSelector": selector}}
@@ -128,30 +128,30 @@ FAULTS: dict[str, tuple[Json, FaultReason, str]] = {
 
 
 @pytest.mark.parametrize(("spec", "reason", "field"), FAULTS.values(), ids=FAULTS.keys())
-def test_what_cannot_run_names_the_field_and_the_remedy(spec: Json, reason: FaultReason, field: str) -> None:
-    """D15: unsupported listeners and storage left the phase Waiting, empty listeners without any hint."""
-    (fault,) = faults(run_of(run_json(**spec)), Limits(host_paths=("/srv/fl/*",)))
+def test_a_fault_names_the_field_and_the_remedy(spec: Json, reason: FaultReason, field: str) -> None:
+    """Regression: unsupported listeners and storage left the phase Waiting, empty listeners without any hint."""
+    (fault,) = faults(run_of(run_json(**spec)), RunLimits(host_paths=("/srv/fl/*",)))
 
     assert fault.reason is reason
     assert field in fault.field
     assert fault.remedy
 
 
-def test_a_flower_manifest_is_told_that_flower_is_not_served_and_nothing_that_is_openfls() -> None:
-    (fault,) = faults(run_of(yaml.safe_load(FLOWER)), Limits())
+def test_a_flower_run_has_only_the_fault_that_flower_is_unsupported() -> None:
+    (fault,) = faults(run_of(yaml.safe_load(FLOWER)), RunLimits())
 
     assert fault.reason is FaultReason.FRAMEWORK_NOT_SERVED
 
 
-def test_a_sound_spec_has_no_faults() -> None:
+def test_a_valid_spec_has_no_faults() -> None:
     host_path = {"storage": {"type": "HostPath", "path": "/srv/fl/models"}}
 
-    assert faults(run_of(run_json()), Limits()) == ()
-    assert faults(run_of(run_json(server=host_path)), Limits(host_paths=("/srv/fl/*",))) == ()
+    assert faults(run_of(run_json()), RunLimits()) == ()
+    assert faults(run_of(run_json(server=host_path)), RunLimits(host_paths=("/srv/fl/*",))) == ()
 
 
 def test_the_aggregators_pod_is_hardened() -> None:
-    """D22: Jobs came without a restricted securityContext, and with a fixed user that OpenShift refuses."""
+    """Regression: Jobs came without a restricted securityContext, and with a fixed user that OpenShift refuses."""
     pod = _pod()
 
     assert pod["automountServiceAccountToken"] is False
@@ -164,19 +164,19 @@ def test_the_aggregators_pod_is_hardened() -> None:
         assert security["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_the_users_image_gets_neither_token_nor_key_nor_volume() -> None:
+def test_the_users_image_gets_no_token_key_or_volume() -> None:
     (workspace,) = _pod()["initContainers"]
 
     assert workspace["image"] == CLIENT_IMAGE
     assert {mount["name"] for mount in workspace["volumeMounts"]} == {"workspace", "scratch"}
 
 
-def test_the_existing_manifests_server_image_is_the_workspaces_and_overrides_nothing() -> None:
+def test_a_server_image_equal_to_the_clients_is_ignored() -> None:
     assert _pod(run_json(server={"image": CLIENT_IMAGE}))["containers"][0]["image"] == "aggregator:1"
     assert _pod(run_json(server={"image": "mine:2"}))["containers"][0]["image"] == "mine:2"
 
 
-def test_a_plan_of_a_config_map_is_mounted_for_both_containers() -> None:
+def test_a_plan_from_a_config_map_is_mounted_in_both_containers() -> None:
     pod = _pod(run_json(server={"plan": {"configMap": "plans", "key": "a.yaml"}}))
 
     (volume,) = [v for v in pod["volumes"] if v["name"] == "plan"]
@@ -185,7 +185,7 @@ def test_a_plan_of_a_config_map_is_mounted_for_both_containers() -> None:
     assert (variable["name"], variable["value"].endswith("/a.yaml")) == ("FL_PLAN", True)
 
 
-def test_what_the_aggregator_is_told_decodes_and_differs_between_attempts() -> None:
+def test_the_aggregators_config_map_decodes_and_differs_between_attempts() -> None:
     run = run_of(run_json(server={"maxSamplesPerClient": 60000}))
     first, second = (config_map(run, n, cohort_of(7, ("a", "b")))["data"] for n in (1, 2))
     told = [msgspec.json.decode(data["run.json"], type=AggregatorRun) for data in (first, second)]
@@ -198,15 +198,15 @@ def test_what_the_aggregator_is_told_decodes_and_differs_between_attempts() -> N
 
 
 @pytest.mark.parametrize(("port", "asked"), [(31531, 31531), (8080, None), (29999, None), (32768, None)])
-def test_a_node_port_is_asked_for_only_where_a_cluster_has_it(port: int, asked: int | None) -> None:
-    """D1: port 8080 with NodePort made a nodePort that every server refuses."""
+def test_a_node_port_is_requested_only_within_the_default_range(port: int, asked: int | None) -> None:
+    """Regression: port 8080 with NodePort rendered a nodePort that every server rejects."""
     body = service(run_of(run_json(server={"listeners": [{"type": "NodePort", "port": port}]})), 0)
 
     assert body["spec"]["ports"][0].get("nodePort") == asked
     assert body["spec"]["ports"][0]["port"] == port
 
 
-def test_the_aggregator_may_write_its_own_runs_status_follow_its_cohort_and_nothing_else() -> None:
+def test_the_aggregator_may_only_patch_its_status_and_watch_its_cohort() -> None:
     rules = role(run_of(run_json()))["rules"]
     may = {(tuple(r["resourceNames"]), r["resources"][0], verb) for r in rules for verb in r["verbs"]}
 
@@ -220,8 +220,8 @@ def test_the_aggregator_may_write_its_own_runs_status_follow_its_cohort_and_noth
     }
 
 
-def test_the_network_policy_opens_the_exchange_and_lets_out_to_the_api_server_alone() -> None:
-    """D21: there was no NetworkPolicy for the aggregator."""
+def test_the_network_policy_allows_the_exchange_and_egress_to_the_api_server_only() -> None:
+    """Regression: there was no NetworkPolicy for the aggregator."""
     spec = network_policy(run_of(run_json()), (("192.0.2.1", 6443), ("2001:db8::1", 6443)))["spec"]
 
     assert spec["policyTypes"] == ["Ingress", "Egress"]
@@ -279,21 +279,21 @@ PORT = [{"port": 8080, "nodePort": 30555}]
     ],
     ids=["node", "named node", "cluster", "no address yet", "load balancer", "hostname"],
 )
-def test_a_listener_is_reached_where_the_cluster_or_the_user_says(
+def test_the_address_of_a_listener_comes_from_the_cluster_or_the_user(
     listener: Json, found: Json, expected: tuple[str, int] | None
 ) -> None:
     run = run_of(run_json(server={"listeners": [listener]}))
-    statuses = reached(run, [_service(**found)], NODES)
+    statuses = listener_statuses(run, [_service(**found)], NODES)
 
     assert [(s.address, s.port) for s in statuses] == ([] if expected is None else [expected])
 
 
-def test_the_aggregators_certificate_serves_under_its_stable_name_and_its_addresses_and_outlives_no_authority() -> None:
+def test_the_certificate_has_the_stable_name_and_addresses_and_expires_before_its_authority() -> None:
     run = run_of(run_json(server={"listeners": [{"type": "NodePort", "ip": "192.0.2.9"}]}))
-    listeners = reached(run, [_service(spec={"type": "NodePort", "ports": PORT})], ())
+    listeners = listener_statuses(run, [_service(spec={"type": "NodePort", "ports": PORT})], ())
     signer = Authority(authority(life=timedelta(hours=5)), "bundle", timedelta(hours=24))
     key: Any = key_of("authority p256")
-    made = certified(signer, certificate_names(run, listeners), {"name": "s"}, key=key, serial=7, now=NOW)
+    made = issue_certificate(signer, certificate_names(run, listeners), {"name": "s"}, key=key, serial=7, now=NOW)
 
     data = {name: base64.b64decode(value) for name, value in made.secret["data"].items()}
     certificate = x509.load_pem_x509_certificate(data["tls.crt"])
