@@ -137,11 +137,11 @@ def assert_stands_for_all_before_it(world: World, cut: int) -> None:
 @settings(deadline=None)
 @given(st.data(), st.sampled_from(JoinPolicy), st.booleans())
 def test_newest_cohort_decides_the_members_in_any_order(data: st.DataObject, policy: JoinPolicy, warm: bool) -> None:
-    """The hub removes clusters and takes them back; old words of it come late, and twice, and after a crash."""
+    """The hub removes and readmits clusters; old cohorts arrive late, twice, and after a crash."""
     agreed = parameters(COHORT, quorum=1, rounds=100, join_policy=policy)
     world = World(agreed, stored=FIRST_MODEL if warm else None)
     others = st.just(frozenset(COHORT)) if policy is JoinPolicy.FROZEN else NAMES
-    said = [
+    cohorts = [
         cohort_of(number, data.draw(others), data.draw(st.sets(st.sampled_from(COHORT[1:]))) - {COHORT[0]})
         for number in range(1, 6)
     ]
@@ -150,9 +150,9 @@ def test_newest_cohort_decides_the_members_in_any_order(data: st.DataObject, pol
         step = data.draw(STEPS.filter(lambda step: not isinstance(step, inputs.CohortReceived)))
         take(world, step)
         before = world.state.phase
-        world.see(inputs.CohortReceived(said[number]))
-        if before is not Phase.ENDED and said[number].generation > newest.generation:
-            newest = said[number]
+        world.see(inputs.CohortReceived(cohorts[number]))
+        if before is not Phase.ENDED and cohorts[number].generation > newest.generation:
+            newest = cohorts[number]
         assert set(world.state.members) == set(newest.members) - set(newest.revoked)
         assert replay(agreed, world.journal) == durable(world.state)
         for peer in set(COHORT) - set(world.state.members):

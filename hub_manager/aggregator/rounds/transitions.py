@@ -157,8 +157,8 @@ def _opened(state: State, record: records.RoundOpened | records.EvaluationOpened
     """Open a round or the evaluation; a round that is opened again keeps its counted updates."""
     match record:
         case records.RoundOpened():
-            fresh = state if state.round == record.round else _emptied(state)
-            opened = replace(fresh, round=record.round, roster=record.roster, deadline=record.deadline)
+            base = state if state.round == record.round else _emptied(state)
+            opened = replace(base, round=record.round, roster=record.roster, deadline=record.deadline)
             return replace(opened, awaiting_metrics=False, overdue=False)
         case records.EvaluationOpened():
             opened = replace(_emptied(state), round=state.model_round + 1, roster=record.roster)
@@ -185,9 +185,9 @@ def _membership_changed(
             if state.phase not in _OPEN:
                 return after  # A closed round is not changed.
             roster = tuple(other for other in state.roster if other != peer)
-            kept = {key: counted for key, counted in state.metrics.items() if key[0] != peer}
+            metrics = {key: counted for key, counted in state.metrics.items() if key[0] != peer}
             after = replace(after, roster=roster, parts=_without(state.parts, peer))
-            return replace(after, metrics=MappingProxyType(kept))
+            return replace(after, metrics=MappingProxyType(metrics))
     assert_never(record)
 
 

@@ -1,4 +1,4 @@
-"""What an aggregator is told by files, and what it tells of its run."""
+"""Configuration files of an aggregator, and the status that it reports."""
 
 import asyncio
 from collections.abc import Callable

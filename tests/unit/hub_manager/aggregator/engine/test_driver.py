@@ -17,7 +17,7 @@ from tests.support.exchange.rounds import parameters
 
 
 class Noted(Driver):
-    """Notes what it is told."""
+    """Records its calls."""
 
     reported: tuple[Event, ...] = ()
 

@@ -29,7 +29,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refused:
-    """What the aggregator said beside the status."""
+    """The metadata of the refusal."""
     values = [value for key, value in error.trailing_metadata() or () if key == REFUSAL_METADATA]
     assert isinstance(values[0], bytes)
     return from_metadata(error.code(), values[0])

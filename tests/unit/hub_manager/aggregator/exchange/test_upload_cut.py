@@ -52,7 +52,7 @@ class Watched(SpoolUploadSession):
 
 @dataclass
 class SpoolingEngine(SimpleEngine):
-    """Takes uploads onto a volume, and notes what is told of them."""
+    """Stores uploads on a volume, and records the submitted events."""
 
     volume: Spool = field(default_factory=lambda: Spool(Path("none")))
     received_events: list[Event] = field(default_factory=list)
@@ -118,8 +118,8 @@ async def test_newer_upload_waits_for_the_thread_of_the_older_one(
 ) -> None:
     desk, volume = Desk(tmp_path / "desk"), tmp_path / "volume"
     engine = SpoolingEngine(volume=Spool(volume))
-    said = Announcement(1, "train", len(MODEL), announcement().blob.digest, 10)
-    with engine.volume.receive("c1", said, MANIFEST) as before:
+    announced = Announcement(1, "train", len(MODEL), announcement().blob.digest, 10)
+    with engine.volume.receive("c1", announced, MANIFEST) as before:
         before.write(0, MODEL[:offset])
     monkeypatch.setattr(held, name, gate.before(getattr(held, name)))
     files = desk.collaborator()
@@ -140,7 +140,7 @@ async def test_newer_upload_waits_for_the_thread_of_the_older_one(
     assert begun_beside_the_thread == 0
     assert [type(event) for event in engine.received_events] == [UpdateBroken, UpdateComplete]
     assert reply.bytes == len(MODEL)
-    with engine.volume.source("c1", 1, said.digest) as source:
+    with engine.volume.source("c1", 1, announced.digest) as source:
         assert source.read(0, len(MODEL)) == MODEL
     assert open_files(volume) == []
 

@@ -1,4 +1,4 @@
-"""What is said to be stored survives a loss of power: synchronised before it is named, and named for good after."""
+"""Stored data survive a power loss: files are synchronised before their rename, and folders after it."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -152,7 +152,7 @@ def test_lost_line_is_an_error(tmp_path: Path) -> None:
 SNAPSHOT = snapshot_of(opened_run().state)
 
 
-def begun_anew(path: Path) -> None:
+def compacted(path: Path) -> None:
     written(path)
     journal, _ = opened(path)
     journal.compact(SNAPSHOT)
@@ -173,7 +173,7 @@ def test_compacted_journal_has_the_snapshot_and_later_records(tmp_path: Path) ->
 
 def test_damaged_snapshot_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    begun_anew(path)
+    compacted(path)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(JournalDamaged, match="line 1"):
         read(path)
