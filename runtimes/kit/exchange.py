@@ -20,7 +20,7 @@ class RoundWork:
 
 
 @dataclass(frozen=True, slots=True)
-class FirstModelWanted:
+class InitialModelWanted:
     """The aggregator has no model to begin with, and asks this member of the cohort for its own."""
 
 
@@ -31,7 +31,7 @@ class Ended:
     reason: str = ""
 
 
-Work = RoundWork | FirstModelWanted | Ended
+Work = RoundWork | InitialModelWanted | Ended
 
 
 class ExchangeRefused(Exception):
@@ -64,7 +64,7 @@ class Exchange(Protocol):
     def upload(self, round_number: int, task: str, samples: int, model: bytes | bytearray) -> None:
         """Sends the round's update, which this task has made from so many samples: its weight."""
 
-    def upload_first_model(self, model: bytes | bytearray) -> None:
+    def upload_initial_model(self, model: bytes | bytearray) -> None:
         """Sends the model that the run begins with."""
 
     def report(self, round_number: int, task: str, samples: int, metrics: Mapping[str, float]) -> None:

@@ -18,7 +18,7 @@ from runtimes.kit.exchange import (
     Ended,
     Exchange,
     ExchangeRefused,
-    FirstModelWanted,
+    InitialModelWanted,
     RoundClosed,
     RoundWork,
     Work,
@@ -64,7 +64,7 @@ class NetworkExchange:
                 case Wait():
                     continue
                 case ProvideModel():
-                    return FirstModelWanted()
+                    return InitialModelWanted()
                 case Round(round=number, tasks=tasks):
                     return RoundWork(number, tuple(task.name for task in tasks))
                 case RunEnded(message=message):
@@ -82,7 +82,7 @@ class NetworkExchange:
         with _translated():
             self._client.upload(Update(round_number, task, samples), model)
 
-    def upload_first_model(self, model: bytes | bytearray) -> None:
+    def upload_initial_model(self, model: bytes | bytearray) -> None:
         """Sends the model that the run begins with; too late is no fault, another one is then there."""
         try:
             with _translated():

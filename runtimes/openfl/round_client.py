@@ -16,7 +16,7 @@ from openfl.protocols.aggregator_client_interface import AggregatorClientInterfa
 from openfl.protocols.base_pb2 import MetadataProto
 
 from federation.model import ModelManifest, TensorSpec
-from runtimes.kit.exchange import Ended, Exchange, FirstModelWanted, RoundClosed, RoundWork
+from runtimes.kit.exchange import Ended, Exchange, InitialModelWanted, RoundClosed, RoundWork
 from runtimes.openfl.plan_settings import NO_BRIDGE
 
 _NO_WAIT: Final = 0
@@ -67,17 +67,17 @@ class RoundClient(AggregatorClientInterface):  # type: ignore[misc]  # openfl ha
     Args:
         exchange: the connection; joined already, with this manifest.
         manifest: what the run's model is made of.
-        first_model: this site's own initial model, laid out; for a run that has none.
+        initial_model: this site's own initial model, laid out; for a run that has none.
         known_tasks: the tasks of the plan that this collaborator has.
     """
 
     def __init__(
-        self, exchange: Exchange, manifest: ModelManifest, first_model: bytearray, known_tasks: Sequence[str]
+        self, exchange: Exchange, manifest: ModelManifest, initial_model: bytearray, known_tasks: Sequence[str]
     ) -> None:
         self._exchange = exchange
         self._manifest = manifest
         self._placed = {tensor.name: (tensor, begin) for tensor, begin in manifest.placed()}
-        self._first_model = first_model
+        self._initial_model = initial_model
         self._known_tasks = frozenset(known_tasks)
         self._round: _Round | None = None
         self.current_task = ""
@@ -102,8 +102,8 @@ class RoundClient(AggregatorClientInterface):  # type: ignore[misc]  # openfl ha
             case Ended(reason):
                 _log.info("run_ended", reason=reason)
                 return None, 0, _NO_WAIT, True
-            case FirstModelWanted():
-                self._exchange.upload_first_model(self._first_model)
+            case InitialModelWanted():
+                self._exchange.upload_initial_model(self._initial_model)
                 _log.info("first_model_sent", bytes=self._manifest.nbytes)
                 return None, 0, _NO_WAIT, False
             case RoundWork(number, tasks) as work:

@@ -15,7 +15,7 @@ from hub_manager.aggregator.rounds.snapshot import snapshot_of
 from hub_manager.aggregator.rounds.state import Phase, durable
 from hub_manager.aggregator.rounds.transitions import replay
 from tests.support.exchange.rounds import (
-    FIRST_MODEL,
+    INITIAL_MODEL,
     MANIFEST,
     OTHER_MODEL,
     TASKS,
@@ -98,7 +98,7 @@ def test_state_is_sound_and_equals_its_replay(
 ) -> None:
     tasks = TASKS if whole_plan else TASKS[1:2]
     agreed = parameters(COHORT, quorum=quorum, join_policy=policy, tasks=tasks, evaluate=whole_plan)
-    world = World(agreed, stored=FIRST_MODEL if warm else None)
+    world = World(agreed, stored=INITIAL_MODEL if warm else None)
     for step in steps:
         take(world, step)
         assert all(is_durable(record) for record in world.journal)
@@ -111,7 +111,7 @@ def test_snapshot_replaces_all_earlier_records(
     steps: Sequence[inputs.Event | tuple[str, object]], policy: JoinPolicy, warm: bool, data: st.DataObject
 ) -> None:
     agreed = parameters(COHORT, quorum=2, join_policy=policy, tasks=TASKS, evaluate=True)
-    world = World(agreed, stored=FIRST_MODEL if warm else None)
+    world = World(agreed, stored=INITIAL_MODEL if warm else None)
     world.join(*COHORT)
     for step in steps:
         take(world, step)
@@ -120,7 +120,7 @@ def test_snapshot_replaces_all_earlier_records(
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_snapshot_replaces_all_records_of_a_completed_run(warm: bool) -> None:
-    world = World(parameters(COHORT, quorum=4, tasks=TASKS, evaluate=True), stored=FIRST_MODEL if warm else None)
+    world = World(parameters(COHORT, quorum=4, tasks=TASKS, evaluate=True), stored=INITIAL_MODEL if warm else None)
     honest_run(world, list)
     assert world.state.ended is not None
     for cut in range(len(world.journal) + 1):
@@ -139,7 +139,7 @@ def assert_stands_for_all_before_it(world: World, cut: int) -> None:
 def test_newest_cohort_decides_the_members_in_any_order(data: st.DataObject, policy: JoinPolicy, warm: bool) -> None:
     """The hub removes and readmits clusters; old cohorts arrive late, twice, and after a crash."""
     agreed = parameters(COHORT, quorum=1, rounds=100, join_policy=policy)
-    world = World(agreed, stored=FIRST_MODEL if warm else None)
+    world = World(agreed, stored=INITIAL_MODEL if warm else None)
     others = st.just(frozenset(COHORT)) if policy is JoinPolicy.FROZEN else NAMES
     cohorts = [
         cohort_of(number, data.draw(others), data.draw(st.sets(st.sampled_from(COHORT[1:]))) - {COHORT[0]})
@@ -164,7 +164,7 @@ def test_newest_cohort_decides_the_members_in_any_order(data: st.DataObject, pol
 @given(st.data(), st.booleans())
 def test_model_is_independent_of_order_and_crashes(data: st.DataObject, warm: bool) -> None:
     agreed = parameters(COHORT, quorum=4, tasks=TASKS, evaluate=True)
-    world, calm = (World(agreed, stored=FIRST_MODEL if warm else None) for _ in range(2))
+    world, calm = (World(agreed, stored=INITIAL_MODEL if warm else None) for _ in range(2))
     honest_run(calm, list)
     honest_run(world, lambda peers: data.draw(st.permutations(peers)), lambda: data.draw(st.integers(0, 5)) == 0)
     assert (world.state.ended, world.state.model) == (calm.state.ended, calm.state.model)

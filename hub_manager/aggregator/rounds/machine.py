@@ -137,7 +137,7 @@ def _initial_model_requested(state: State, now: float) -> DurableRecord:
     candidates = sorted(state.connected.difference(state.requested_from))
     if not candidates:
         message = f"no collaborator sent the initial model; asked: {', '.join(state.requested_from)}"
-        return records.RunEnded(RunFailureReason.NO_FIRST_MODEL, message)
+        return records.RunEnded(RunFailureReason.NO_INITIAL_MODEL, message)
     return records.InitialModelRequested(candidates[0], now + state.parameters.round_seconds)
 
 

@@ -10,7 +10,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from runtimes.kit.exchange import AggregatorLost, Ended, ExchangeRefused, FirstModelWanted, RoundClosed, RoundWork, Work
+from runtimes.kit.exchange import (
+    AggregatorLost,
+    Ended,
+    ExchangeRefused,
+    InitialModelWanted,
+    RoundClosed,
+    RoundWork,
+    Work,
+)
 from runtimes.kit.failure import Failure, Reason
 from runtimes.openfl.process import take_part
 from tests.support.builders.workspaces import DIGITS, config, copy_of_digits, line_of
@@ -34,13 +42,13 @@ def run(workspace: Path, tmp_path: Path, data: Path, exchange: MemoryExchange) -
     return take_part(config(workspace, tmp_path, data), lambda _: nullcontext(exchange))
 
 
-def first_model(data: Path) -> bytes:
+def initial_model(data: Path) -> bytes:
     return bytes_of(reference_run.run(DIGITS, {"c1": data}, rounds=0).first)
 
 
 def failed(workspace: Path, tmp_path: Path, data: Path, orders: Sequence[Work | Exception]) -> Failure:
     """The failure of a run over these orders; the termination message must be the same."""
-    told = run(workspace, tmp_path, data, MemoryExchange([FirstModelWanted(), *orders]))
+    told = run(workspace, tmp_path, data, MemoryExchange([InitialModelWanted(), *orders]))
     assert told is not None
     assert msgspec.json.decode((tmp_path / "termination-log").read_bytes(), type=Failure) == told
     return told
@@ -48,7 +56,7 @@ def failed(workspace: Path, tmp_path: Path, data: Path, orders: Sequence[Work | 
 
 def test_three_rounds_equal_the_reference_to_the_last_bit(tmp_path: Path, shards: Path) -> None:
     expected = reference_run.run(DIGITS, {"c1": shards / "c1"}, rounds=3)
-    exchange = MemoryExchange([FirstModelWanted(), *rounds(1, 2, 3)])
+    exchange = MemoryExchange([InitialModelWanted(), *rounds(1, 2, 3)])
 
     assert run(DIGITS, tmp_path, shards / "c1", exchange) is None
 
@@ -68,7 +76,7 @@ def test_a_plan_that_the_hub_has_sent_counts_with_all_of_its_settings(tmp_path: 
     expected = reference_run.run(sent, {"c1": shards / "c1"}, rounds=2)
     own = config(DIGITS, tmp_path, shards / "c1")
     told = replace(own, of_workspace=replace(own.of_workspace, plan=sent / "plan" / "plan.yaml"))
-    exchange = MemoryExchange([FirstModelWanted(), *rounds(1, 2)])
+    exchange = MemoryExchange([InitialModelWanted(), *rounds(1, 2)])
 
     assert take_part(told, lambda _: nullcontext(exchange)) is None
 
@@ -92,7 +100,7 @@ def test_sites_that_restart_each_round_train_the_same_federated_model(tmp_path: 
     for number in (1, 2, 3):
         updates = []
         for data in sites.values():
-            exchange = MemoryExchange(rounds(number), first_model=bytes_of(model))
+            exchange = MemoryExchange(rounds(number), initial_model=bytes_of(model))
             assert run(DIGITS, tmp_path, data, exchange) is None
             updates.append((exchange.updates[0].samples, model_from(exchange.updates[0].data)))
         model = reference_run.weighted_mean(updates)
@@ -102,7 +110,7 @@ def test_sites_that_restart_each_round_train_the_same_federated_model(tmp_path: 
 
 def test_each_task_reports_its_metrics_with_its_own_samples(tmp_path: Path, shards: Path) -> None:
     expected = reference_run.run(DIGITS, {"c1": shards / "c1"}, rounds=1).metrics[0]
-    exchange = MemoryExchange(rounds(1), first_model=first_model(shards / "c1"))
+    exchange = MemoryExchange(rounds(1), initial_model=initial_model(shards / "c1"))
 
     assert run(DIGITS, tmp_path, shards / "c1", exchange) is None
 
@@ -116,7 +124,7 @@ def test_each_task_reports_its_metrics_with_its_own_samples(tmp_path: Path, shar
 
 
 def test_the_update_goes_out_after_the_last_tasks_metrics(tmp_path: Path, shards: Path) -> None:
-    exchange = MemoryExchange(rounds(1), first_model=first_model(shards / "c1"))
+    exchange = MemoryExchange(rounds(1), initial_model=initial_model(shards / "c1"))
 
     run(DIGITS, tmp_path, shards / "c1", exchange)
 
@@ -125,7 +133,7 @@ def test_the_update_goes_out_after_the_last_tasks_metrics(tmp_path: Path, shards
 
 def test_a_late_update_is_dropped_and_the_next_round_is_done(tmp_path: Path, shards: Path) -> None:
     exchange = MemoryExchange(
-        rounds(1, 2), first_model=first_model(shards / "c1"), fail_upload_with=RoundClosed("round 1 has closed")
+        rounds(1, 2), initial_model=initial_model(shards / "c1"), fail_upload_with=RoundClosed("round 1 has closed")
     )
 
     assert run(DIGITS, tmp_path, shards / "c1", exchange) is None
@@ -292,7 +300,7 @@ def test_tensors_that_are_held_out_stay_at_the_site_and_are_there_from_the_first
 
     workspace = copy_of_digits(tmp_path, plan=hold_out)
     (workspace / "src" / "holding.py").write_text(HOLDING, encoding="utf-8")
-    exchange = MemoryExchange([FirstModelWanted(), *rounds(1, 2)])
+    exchange = MemoryExchange([InitialModelWanted(), *rounds(1, 2)])
 
     assert run(workspace, tmp_path, shards / "c1", exchange) is None
 

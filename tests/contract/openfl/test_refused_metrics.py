@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from runtimes.kit.exchange import FirstModelWanted, RoundClosed, RoundWork, Work
+from runtimes.kit.exchange import InitialModelWanted, RoundClosed, RoundWork, Work
 from runtimes.openfl.process import take_part
 from tests.support.builders.workspaces import DIGITS, config
 from tests.support.fakes.memory_exchange import MemoryExchange
@@ -18,7 +18,7 @@ SENT = [*(f"report {task}" for task in TASKS), "upload train"]
 
 def two_rounds(tmp_path: Path, shards: Path, report: RoundClosed, upload: RoundClosed | None = None) -> MemoryExchange:
     """The result of two rounds in which every metric is rejected."""
-    orders: list[Work | Exception] = [FirstModelWanted(), *(RoundWork(number, TASKS) for number in (1, 2))]
+    orders: list[Work | Exception] = [InitialModelWanted(), *(RoundWork(number, TASKS) for number in (1, 2))]
     exchange = MemoryExchange(orders, fail_report_with=report, fail_upload_with=upload)
     assert take_part(config(DIGITS, tmp_path, shards / "c1"), lambda _: nullcontext(exchange)) is None
     return exchange

@@ -24,7 +24,7 @@ TASKS = (
 )
 MANIFEST = manifest_of([TensorSpec("weight", DType.FLOAT32, (4, 3)), TensorSpec("bias", DType.FLOAT32, (3,))])
 OTHER_MODEL = manifest_of([TensorSpec("weight", DType.FLOAT32, (3, 4)), TensorSpec("bias", DType.FLOAT32, (3,))])
-FIRST_MODEL = StoredModel(0, digest_of(b"first"), MANIFEST)
+INITIAL_MODEL = StoredModel(0, digest_of(b"first"), MANIFEST)
 COHORT = ("c1", "c10", "c2")
 Outcome: TypeAlias = Effect | UpdateRefusal
 """Outcome of a step."""
@@ -71,7 +71,7 @@ class World:
     """A run with its journal and its store, which survive a crash."""
 
     parameters: RunParameters
-    stored: StoredModel | None = FIRST_MODEL
+    stored: StoredModel | None = INITIAL_MODEL
     now: float = 0.0
     state: State = field(init=False)
     journal: list[DurableRecord] = field(default_factory=list)

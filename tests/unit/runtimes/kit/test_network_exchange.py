@@ -23,7 +23,7 @@ from federation.rpc.orders import (
     Wait,
 )
 from federation.rpc.refusal import Refused, Remedy
-from runtimes.kit.exchange import AggregatorLost, Ended, ExchangeRefused, FirstModelWanted, RoundClosed, RoundWork
+from runtimes.kit.exchange import AggregatorLost, Ended, ExchangeRefused, InitialModelWanted, RoundClosed, RoundWork
 from runtimes.kit.network_exchange import NetworkExchange
 
 MODEL = b"model"
@@ -83,7 +83,7 @@ def test_each_order_is_work_once_and_waiting_is_none() -> None:
     work = [exchange.next_work() for _ in range(4)]
 
     tasks = ("validation", "train")
-    assert work == [FirstModelWanted(), RoundWork(1, tasks), RoundWork(2, tasks), Ended("done")]
+    assert work == [InitialModelWanted(), RoundWork(1, tasks), RoundWork(2, tasks), Ended("done")]
 
 
 def test_the_model_is_that_of_the_order() -> None:
@@ -95,11 +95,11 @@ def test_the_model_is_that_of_the_order() -> None:
         exchange.download(2)
 
 
-def test_an_update_names_its_task_and_weight_and_a_first_model_neither() -> None:
+def test_update_has_task_and_weight_and_initial_model_has_neither() -> None:
     client = ScriptedClient()
 
     over(client).upload(3, "train", 560, MODEL)
-    over(client).upload_first_model(MODEL)
+    over(client).upload_initial_model(MODEL)
 
     assert client.sent == [(Update(3, "train", 560), MODEL), (Update(0, "", 0), MODEL)]
 
@@ -126,5 +126,5 @@ def test_bad_news_keeps_its_words_and_its_cause(error: Exception, becomes: type[
         exchange.report(1, "train", 1, {})
 
 
-def test_a_first_model_that_comes_too_late_is_no_fault() -> None:
-    over(ScriptedClient(error=refusal(Remedy.NEXT_ORDER))).upload_first_model(MODEL)
+def test_late_initial_model_is_not_an_error() -> None:
+    over(ScriptedClient(error=refusal(Remedy.NEXT_ORDER))).upload_initial_model(MODEL)
