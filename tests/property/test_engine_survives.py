@@ -1,4 +1,4 @@
-"""A run gives the reference's model to the last bit, killed before any of its writes and in any order of arrival."""
+"""A run computes the reference's model to the last bit, after a crash before any write and in any order of arrival."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whatever happens to a run in whatever order, it stays sound, and its journal is worth as much as its memory."""
+"""For any events in any order, the state stays sound and equals the replay of the journal."""
 
 from collections.abc import Callable, Sequence
 
@@ -40,7 +40,7 @@ def updates(
 
 NAMES = st.sets(PEERS, min_size=1)
 COHORTS = st.builds(cohort_of, st.integers(1, 6), NAMES, st.sets(PEERS))
-"""Numbered as they come: newer ones, older ones and the same again."""
+"""Cohorts with newer, older and repeated generations."""
 EVENTS = st.one_of(
     st.builds(inputs.Joined, PEERS, st.sampled_from((MANIFEST, MANIFEST, MANIFEST, OTHER_MODEL))),
     st.builds(inputs.Left, PEERS),

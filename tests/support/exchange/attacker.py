@@ -1,6 +1,6 @@
-"""Somebody who holds a site's own certificate and speaks the exchange as he pleases, by gRPC's blocking client.
+"""Attacker with a valid site certificate who sends arbitrary messages, with gRPC's blocking client.
 
-Blocking, because asyncio's client loses the status of a stream that the server ends while it is written to.
+The asyncio client would lose the status of a stream that the server ends during a write.
 """
 
 from collections.abc import Iterable

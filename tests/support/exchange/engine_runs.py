@@ -150,9 +150,9 @@ def stored_model(engine: RoundEngine, round_number: int) -> bytes:
 
 @contextmanager
 def killed_before_write(*numbers: int) -> Iterator[list[int]]:
-    """End the process, as far as it can tell, before its calls of these numbers that change or synchronise a file.
+    """Simulate a crash before the calls with these numbers that change or synchronise a file.
 
-    A list of one number counts the calls. Nothing that was written is lost, as with `kill -9`.
+    The yielded list contains the number of calls so far. Written data survive, as with `kill -9`.
     """
     made = [0]
 

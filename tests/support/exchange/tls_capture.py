@@ -1,6 +1,6 @@
-"""What goes over a site's line, as whoever taps it sees it: the bytes of each TCP flow, and the TLS records in them.
+"""Capture a site's network traffic: the bytes of each TCP flow, and the TLS records in them.
 
-Run as a program it taps a device with a raw socket, in the network namespace that it is started in.
+Run as a program, this module taps a device of its network namespace with a raw socket.
 Sources: RFC 791, RFC 9293 (headers), RFC 8446 (records; 4.1.3 and 4.2.1 for the version that was agreed on).
 """
 

@@ -1,4 +1,4 @@
-"""A run from the first join to the model in the store: the engine, the exchange and the client, put together."""
+"""Complete runs with the engine, the exchange and the client."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -128,7 +128,7 @@ async def test_revocation_through_the_api_server_precedes_the_file(pod: Pod) -> 
 
 
 def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
-    """Counts how often the cohort's file is looked at; returns what waits until what it says was handed on."""
+    """Count the reads of the cohort's file; return a function that waits until its content was passed on."""
     count = 0
 
     def counted(folders: AggregatorFolders) -> Cohort:
@@ -145,7 +145,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
 
 
 async def until_joins(pod: Pod, port: int, expected: bool) -> None:
-    """Waits until the aggregator lets c2 in, or doesn't."""
+    """Wait until the aggregator accepts, or refuses, a join of c2."""
     async with asyncio.timeout(60):
         while await asyncio.to_thread(_joins, pod, port, "c2") is not expected:
             pass

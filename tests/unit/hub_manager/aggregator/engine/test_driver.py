@@ -1,4 +1,4 @@
-"""The driver between the exchange's calls and the engine: a call may be cut at any of its waits."""
+"""The driver handles calls that are cut while they wait."""
 
 import asyncio
 from pathlib import Path

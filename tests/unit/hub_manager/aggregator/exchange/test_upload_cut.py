@@ -1,4 +1,4 @@
-"""An upload that is taken up again: beside a thread that still works on its file, and with much to be read again."""
+"""Resumed uploads, with a thread that still uses the file or a large stored part."""
 
 import asyncio
 import os
@@ -37,11 +37,11 @@ from tests.support.waiting import until
 
 T = TypeVar("T")
 HALF = len(MODEL) // 8
-"""Bytes that fit into one message."""
+"""Fits into one message."""
 
 
 class Watched(SpoolUploadSession):
-    """Says that it is being closed."""
+    """Session that signals the start of its close."""
 
     closing = 0
 
@@ -77,7 +77,7 @@ class SpoolingEngine(SimpleEngine):
 
 
 class Gate:
-    """Holds up the first thread that comes by, until it is opened."""
+    """Blocks the first thread until the test opens the gate."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()
@@ -100,7 +100,7 @@ def gate() -> Gate:
 
 
 def open_files(folder: Path) -> list[str]:
-    """What this process holds open below the folder."""
+    """Return this process's open files below the folder."""
     links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
     return [str(path) for path in links if path.is_relative_to(folder)]
 
@@ -147,7 +147,7 @@ async def test_newer_upload_waits_for_the_thread_of_the_older_one(
 
 @dataclass
 class Reading(SimpleEngine):
-    """Reads what it has of c1's upload again, until a call that came later has met its deadline."""
+    """Engine that reads the stored part of c1's upload until a later call has exceeded its deadline."""
 
     other_ended: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -1,4 +1,4 @@
-"""What a run does at each turn, as its collaborators and its resource's owner would notice it."""
+"""Behaviour of the round machine that collaborators and users can observe."""
 
 from dataclasses import replace
 

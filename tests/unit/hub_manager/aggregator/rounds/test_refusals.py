@@ -1,4 +1,4 @@
-"""What a run refuses of its members, and by what name; the honest word that follows counts all the same."""
+"""Inputs that a run refuses, with their reasons; a later valid input is still counted."""
 
 import math
 from dataclasses import replace

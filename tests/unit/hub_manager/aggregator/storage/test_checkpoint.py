@@ -1,4 +1,4 @@
-"""Checkpoints: read by the safetensors library, whole or not there, the last good one found."""
+"""Checkpoints are readable by the safetensors library, complete, and recovered after damage."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -24,7 +24,7 @@ RAW = bytes(MIXED.nbytes)
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """What was synchronised and renamed, in order, by the last part of its name."""
+    """Names of the synchronised and renamed files, in order."""
     made: Calls = []
 
     def recorded(name: str, call: Callable[..., object]) -> Callable[..., object]:

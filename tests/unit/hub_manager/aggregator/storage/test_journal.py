@@ -1,4 +1,4 @@
-"""The journal: what was appended is there again, a torn end is cut off, and damage is not guessed at."""
+"""The journal restores appended records, cuts off a torn last line, and rejects damage."""
 
 import json
 import tracemalloc
@@ -68,11 +68,11 @@ ON_DISK = {
         "ended",
     ],
 }
-"""The name of each record in the journal, and its fields: a rename in the code leaves them as they are."""
+"""Names of each record and its fields in the journal, which stay the same when code is renamed."""
 
 
 def opened(path: Path, run: str = "run") -> tuple[Journal, tuple[DurableRecord, ...]]:
-    """The journal, and all of its facts."""
+    """Open the journal and return it with all its records."""
     return open_journal(path, run, (), lambda found, record: (*found, record))
 
 
