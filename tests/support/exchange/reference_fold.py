@@ -1,7 +1,7 @@
 """Reference implementation of the fold, one number at a time, which shares no code with the engine.
 
-It uses only Python's floats, `sorted` and `struct`. Models are dictionaries of flat lists. The code is slow, but easy to
-verify.
+It uses only Python's floats, `sorted` and `struct`. Models are dictionaries of flat lists. The code is slow, but
+easy to verify.
 """
 
 import math

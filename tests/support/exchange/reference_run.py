@@ -1,10 +1,10 @@
 """Reference run of a workspace in one process, without OpenFL's network and without the aggregator.
 
-It computes the expected result of a run: the user's task runner trains at each site from the global model, and the next global
-model is the mean of the sites' models, weighted by their training samples. The arithmetic is the one promised for
-`WeightedMean`: each float32 value is taken as float64, multiplied by its site's samples, summed in the order of the
-sites' names, divided by the samples of all, and rounded to float32 once. It shares no code with the
-engine, so the two agree only if both are correct.
+It computes the expected result of a run: the user's task runner trains at each site from the global model, and the next
+global model is the mean of the sites' models, weighted by their training samples. The arithmetic is the one promised
+for `WeightedMean`: each float32 value is taken as float64, multiplied by its site's samples, summed in the order of the
+sites' names, divided by the samples of all, and rounded to float32 once. It shares no code with the engine, so the two
+agree only if both are correct.
 """
 
 import importlib
