@@ -151,7 +151,7 @@ def _collecting_due(state: State, now: float) -> DurableRecord | None:
             return records.RoundClosed()
         if complete and not state.awaiting_metrics:
             return records.MetricsAwaited(min(_deadline(state), now + parameters.metrics_seconds))
-    if len(roster) < parameters.quorum and (record := _refilled(state, now)) is not None:
+    if len(roster) < parameters.quorum and (record := _reopen_or_fail(state, now)) is not None:
         return record
     if not late:
         return None
@@ -160,7 +160,7 @@ def _collecting_due(state: State, now: float) -> DurableRecord | None:
     return records.RoundExtended(now + parameters.extension_seconds)
 
 
-def _refilled(state: State, now: float) -> DurableRecord | None:
+def _reopen_or_fail(state: State, now: float) -> DurableRecord | None:
     """Reopen a round without enough clusters for those admitted since; without any, fail with QuorumLost."""
     if len(state.members) > len(state.roster):
         return records.RoundOpened(state.round, state.members, now + state.parameters.round_seconds)
