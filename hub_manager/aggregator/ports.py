@@ -92,7 +92,7 @@ class Engine(Protocol):
         """Yield the orders for a joined peer; end after `SendRunEnded`. The caller closes it when the peer leaves."""
         ...
 
-    async def held(self, peer: str, announcement: Announcement) -> SpooledUpload | UpdateRefusal:
+    async def query_offset(self, peer: str, announcement: Announcement) -> SpooledUpload | UpdateRefusal:
         """Return the progress of the announced upload."""
         ...
 

@@ -1,4 +1,4 @@
-"""A run gives the reference's model to the last bit, killed before any of its writes and in any order of arrival."""
+"""A run computes the reference's model to the last bit, after a crash before any write and in any order of arrival."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,11 +36,11 @@ def test_undisturbed_run_equals_the_reference(folder: Path) -> None:
     assert [stored_model(engine, TERMS.rounds - 1), stored_model(engine, TERMS.rounds)] == EXPECTED[-2:]
     assert sites.lives == 1
     assert not list((folder / "updates").iterdir())
-    kept: list[DurableRecord] = []
-    journal, _ = open_journal(folder / "journal", RUN, None, lambda _, record: kept.append(record))
+    recorded: list[DurableRecord] = []
+    journal, _ = open_journal(folder / "journal", RUN, None, lambda _, record: recorded.append(record))
     journal.close()
-    assert isinstance(kept[0], Snapshot), "the journal has begun anew"
-    assert not any(isinstance(record, Snapshot) for record in kept[1:])
+    assert isinstance(recorded[0], Snapshot), "the journal was compacted"
+    assert not any(isinstance(record, Snapshot) for record in recorded[1:])
 
 
 @settings(deadline=None)

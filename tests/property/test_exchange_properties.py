@@ -1,4 +1,4 @@
-"""What holds of every message and of every order of calls: nothing a peer sends gets past, or breaks, its reading."""
+"""Properties of every message and every order of calls: no input of a peer bypasses or breaks the parsing."""
 
 import contextlib
 

@@ -39,7 +39,7 @@ SPECIAL = (0.0, -0.0, 1e-7, -1e-40, 1.0, 3e4)
 
 
 def any_model(random: Random) -> dict[str, list[float]]:
-    """Numbers of all magnitudes, ties and zeros of either sign among them."""
+    """Draw numbers of all magnitudes, with ties and zeros of either sign."""
     draw = (
         random.choice(SPECIAL) if random.random() < 0.2 else random.gauss(0, 10 ** random.randint(-6, 3))
         for _ in count()

@@ -1,4 +1,4 @@
-"""Whatever happens to a run in whatever order, it stays sound, and its journal is worth as much as its memory."""
+"""For any events in any order, the state stays sound and equals the replay of the journal."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ from hub_manager.aggregator.rounds.snapshot import snapshot_of
 from hub_manager.aggregator.rounds.state import Phase, durable
 from hub_manager.aggregator.rounds.transitions import replay
 from tests.support.exchange.rounds import (
-    FIRST_MODEL,
+    INITIAL_MODEL,
     MANIFEST,
     OTHER_MODEL,
     TASKS,
@@ -40,7 +40,7 @@ def updates(
 
 NAMES = st.sets(PEERS, min_size=1)
 COHORTS = st.builds(cohort_of, st.integers(1, 6), NAMES, st.sets(PEERS))
-"""Numbered as they come: newer ones, older ones and the same again."""
+"""Cohorts with newer, older and repeated generations."""
 EVENTS = st.one_of(
     st.builds(inputs.Joined, PEERS, st.sampled_from((MANIFEST, MANIFEST, MANIFEST, OTHER_MODEL))),
     st.builds(inputs.Left, PEERS),
@@ -98,7 +98,7 @@ def test_state_is_sound_and_equals_its_replay(
 ) -> None:
     tasks = TASKS if whole_plan else TASKS[1:2]
     agreed = parameters(COHORT, quorum=quorum, join_policy=policy, tasks=tasks, evaluate=whole_plan)
-    world = World(agreed, stored=FIRST_MODEL if warm else None)
+    world = World(agreed, stored=INITIAL_MODEL if warm else None)
     for step in steps:
         take(world, step)
         assert all(is_durable(record) for record in world.journal)
@@ -111,7 +111,7 @@ def test_snapshot_replaces_all_earlier_records(
     steps: Sequence[inputs.Event | tuple[str, object]], policy: JoinPolicy, warm: bool, data: st.DataObject
 ) -> None:
     agreed = parameters(COHORT, quorum=2, join_policy=policy, tasks=TASKS, evaluate=True)
-    world = World(agreed, stored=FIRST_MODEL if warm else None)
+    world = World(agreed, stored=INITIAL_MODEL if warm else None)
     world.join(*COHORT)
     for step in steps:
         take(world, step)
@@ -120,7 +120,7 @@ def test_snapshot_replaces_all_earlier_records(
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_snapshot_replaces_all_records_of_a_completed_run(warm: bool) -> None:
-    world = World(parameters(COHORT, quorum=4, tasks=TASKS, evaluate=True), stored=FIRST_MODEL if warm else None)
+    world = World(parameters(COHORT, quorum=4, tasks=TASKS, evaluate=True), stored=INITIAL_MODEL if warm else None)
     honest_run(world, list)
     assert world.state.ended is not None
     for cut in range(len(world.journal) + 1):
@@ -137,11 +137,11 @@ def assert_stands_for_all_before_it(world: World, cut: int) -> None:
 @settings(deadline=None)
 @given(st.data(), st.sampled_from(JoinPolicy), st.booleans())
 def test_newest_cohort_decides_the_members_in_any_order(data: st.DataObject, policy: JoinPolicy, warm: bool) -> None:
-    """The hub removes clusters and takes them back; old words of it come late, and twice, and after a crash."""
+    """The hub removes and readmits clusters; old cohorts arrive late, twice, and after a crash."""
     agreed = parameters(COHORT, quorum=1, rounds=100, join_policy=policy)
-    world = World(agreed, stored=FIRST_MODEL if warm else None)
+    world = World(agreed, stored=INITIAL_MODEL if warm else None)
     others = st.just(frozenset(COHORT)) if policy is JoinPolicy.FROZEN else NAMES
-    said = [
+    cohorts = [
         cohort_of(number, data.draw(others), data.draw(st.sets(st.sampled_from(COHORT[1:]))) - {COHORT[0]})
         for number in range(1, 6)
     ]
@@ -150,9 +150,9 @@ def test_newest_cohort_decides_the_members_in_any_order(data: st.DataObject, pol
         step = data.draw(STEPS.filter(lambda step: not isinstance(step, inputs.CohortReceived)))
         take(world, step)
         before = world.state.phase
-        world.see(inputs.CohortReceived(said[number]))
-        if before is not Phase.ENDED and said[number].generation > newest.generation:
-            newest = said[number]
+        world.see(inputs.CohortReceived(cohorts[number]))
+        if before is not Phase.ENDED and cohorts[number].generation > newest.generation:
+            newest = cohorts[number]
         assert set(world.state.members) == set(newest.members) - set(newest.revoked)
         assert replay(agreed, world.journal) == durable(world.state)
         for peer in set(COHORT) - set(world.state.members):
@@ -164,7 +164,7 @@ def test_newest_cohort_decides_the_members_in_any_order(data: st.DataObject, pol
 @given(st.data(), st.booleans())
 def test_model_is_independent_of_order_and_crashes(data: st.DataObject, warm: bool) -> None:
     agreed = parameters(COHORT, quorum=4, tasks=TASKS, evaluate=True)
-    world, calm = (World(agreed, stored=FIRST_MODEL if warm else None) for _ in range(2))
+    world, calm = (World(agreed, stored=INITIAL_MODEL if warm else None) for _ in range(2))
     honest_run(calm, list)
     honest_run(world, lambda peers: data.draw(st.permutations(peers)), lambda: data.draw(st.integers(0, 5)) == 0)
     assert (world.state.ended, world.state.model) == (calm.state.ended, calm.state.model)

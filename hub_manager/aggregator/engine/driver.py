@@ -156,7 +156,7 @@ class Driver:
         finally:
             self.submit(inputs.Left(peer))
 
-    async def held(self, peer: str, announcement: Announcement) -> SpooledUpload | UpdateRefusal:
+    async def query_offset(self, peer: str, announcement: Announcement) -> SpooledUpload | UpdateRefusal:
         """See `ports.Engine`."""
         refusal = update_refusal(self.state, peer, announcement)
         if refusal is None:
@@ -181,15 +181,15 @@ class Driver:
         session = SpoolUploadSession(peer, announcement, self.submit)
         try:
             await session.open(self._engine.spool, manifest)
-            held = session.offset
-            if held == offset:
+            stored = session.offset
+            if stored == offset:
                 return session
         except BaseException:
             await session.close()
             raise
         await session.close()
         return UpdateRefusal(
-            UpdateRefusalReason.OUT_OF_PLACE, f"the upload starts at byte {offset}; resume it at byte {held}"
+            UpdateRefusalReason.OUT_OF_PLACE, f"the upload starts at byte {offset}; resume it at byte {stored}"
         )
 
     def model(self, digest: str) -> ReadableModel | None:

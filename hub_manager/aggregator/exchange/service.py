@@ -188,8 +188,8 @@ class Exchange:
     async def _query_offset(self, stream: CallStream) -> None:
         request = messages.parse(pb.QueryOffsetRequest, await stream.read_single())
         self._check_caller(stream.peer, request.caller)
-        held = _raise_refusal(await self._engine.held(stream.peer.cluster, messages.announcement_of(request)))
-        await stream.write(pb.QueryOffsetReply(offset=held.offset, accepted=held.accepted))
+        stored = _raise_refusal(await self._engine.query_offset(stream.peer.cluster, messages.announcement_of(request)))
+        await stream.write(pb.QueryOffsetReply(offset=stored.offset, accepted=stored.accepted))
 
     async def _upload(self, stream: CallStream) -> None:
         header = messages.header_of(await stream.read_single())

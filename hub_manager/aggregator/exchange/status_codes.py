@@ -55,5 +55,5 @@ ANSWERS: Final[dict[UpdateRefusalReason, RefusalResponse]] = {
 
 def answer(refusal: UpdateRefusal) -> Refused:
     """Convert the engine's refusal to the one for the peer."""
-    found = ANSWERS[refusal.reason]
-    return Refused(refusal.reason.value, found.remedy, refusal.message, found.status)
+    reply = ANSWERS[refusal.reason]
+    return Refused(refusal.reason.value, reply.remedy, refusal.message, reply.status)

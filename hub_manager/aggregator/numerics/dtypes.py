@@ -83,5 +83,5 @@ def all_finite(raw: Bytes, dtype: DType) -> bool:
 def first_not_finite(raw: Bytes, dtype: DType) -> tuple[int, bool] | None:
     """Return the index of the first element that is NaN or infinite, and whether it is NaN; None if all are finite."""
     values = decoded(raw, dtype)
-    wrong = np.flatnonzero(~np.isfinite(values))
-    return (int(wrong[0]), bool(np.isnan(values[wrong[0]]))) if wrong.size else None
+    indices = np.flatnonzero(~np.isfinite(values))
+    return (int(indices[0]), bool(np.isnan(values[indices[0]]))) if indices.size else None

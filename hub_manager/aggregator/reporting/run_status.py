@@ -55,8 +55,8 @@ def status_of(state: State, reported: ReportInputs, now: datetime) -> Json:
         model=_model(state, reported.location),
         failure=_failure(state),
     )
-    found: Json = msgspec.to_builtins(status)
-    return found
+    built: Json = msgspec.to_builtins(status)
+    return built
 
 
 def metrics_of(state: State, before: tuple[Metric, ...]) -> tuple[Metric, ...]:
@@ -126,12 +126,12 @@ def round_metrics(reported: Iterable[MetricsCounted]) -> tuple[RoundMetric, ...]
     Args:
         reported: As the state of a run has them, in any order.
     """
-    found: dict[tuple[str, str], list[tuple[str, int, float]]] = {}
+    entries_by_metric: dict[tuple[str, str], list[tuple[str, int, float]]] = {}
     for report in sorted(reported, key=lambda report: report.peer):
         # A name that a site reports twice counts once, as its last.
         for name, value in {metric.name: metric.value for metric in report.metrics}.items():
-            found.setdefault((report.task, name), []).append((report.peer, report.samples, value))
-    return tuple(_summed(task, name, entries) for (task, name), entries in sorted(found.items()))
+            entries_by_metric.setdefault((report.task, name), []).append((report.peer, report.samples, value))
+    return tuple(_summed(task, name, entries) for (task, name), entries in sorted(entries_by_metric.items()))
 
 
 def _summed(task: str, name: str, entries: list[tuple[str, int, float]]) -> RoundMetric:

@@ -90,7 +90,7 @@ def _resumed(state: State, event: inputs.Resumed, now: float) -> Decision:
         initial = [records.ModelRecorded(stored.round, stored.digest, stored.manifest)] if stored is not None else []
         return Decision([*initial, records.Started(now + state.parameters.gather_seconds)])
     if state.phase is Phase.ENDED or state.model is None:
-        return Decision(_renewed(state, now), list(pending(state)))
+        return Decision(_renew_wait(state, now), list(pending(state)))
     if stored is None or stored.manifest != state.manifest:
         return _model_lost("the volume has no intact checkpoint of the run")
     if stored.round < state.model_round and state.phase is not Phase.GATHERING:
@@ -99,7 +99,7 @@ def _resumed(state: State, event: inputs.Resumed, now: float) -> Decision:
     ahead = state.phase is Phase.STORING and stored.round == state.round
     if not ahead and (stored.round, stored.digest) != (state.model_round, state.model):
         return _model_lost(f"the newest intact checkpoint, of round {stored.round}, differs from the journal")
-    return Decision(_renewed(state, now), list(pending(state)))
+    return Decision(_renew_wait(state, now), list(pending(state)))
 
 
 def _model_lost(message: str) -> Decision:
@@ -107,7 +107,7 @@ def _model_lost(message: str) -> Decision:
     return Decision([records.RunEnded(RunFailureReason.MODEL_LOST, message)])
 
 
-def _renewed(state: State, now: float) -> list[Record]:
+def _renew_wait(state: State, now: float) -> list[Record]:
     if state.deadline is None:
         return []
     parameters = state.parameters

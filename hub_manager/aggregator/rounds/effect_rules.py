@@ -42,7 +42,7 @@ _ONLY_REPORTED: Final = (
 """Records without effects, except for the status report of the durable ones."""
 
 
-def effects_of(before: State, record: Record, after: State) -> Iterator[Effect]:  # noqa: C901 -- one case for each fact
+def effects_of(before: State, record: Record, after: State) -> Iterator[Effect]:  # noqa: C901 -- one case for each record
     """Yield the effects of one record, in order.
 
     Args:

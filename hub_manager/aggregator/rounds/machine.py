@@ -137,7 +137,7 @@ def _initial_model_requested(state: State, now: float) -> DurableRecord:
     candidates = sorted(state.connected.difference(state.requested_from))
     if not candidates:
         message = f"no collaborator sent the initial model; asked: {', '.join(state.requested_from)}"
-        return records.RunEnded(RunFailureReason.NO_FIRST_MODEL, message)
+        return records.RunEnded(RunFailureReason.NO_INITIAL_MODEL, message)
     return records.InitialModelRequested(candidates[0], now + state.parameters.round_seconds)
 
 
@@ -151,7 +151,7 @@ def _collecting_due(state: State, now: float) -> DurableRecord | None:
             return records.RoundClosed()
         if complete and not state.awaiting_metrics:
             return records.MetricsAwaited(min(_deadline(state), now + parameters.metrics_seconds))
-    if len(roster) < parameters.quorum and (record := _refilled(state, now)) is not None:
+    if len(roster) < parameters.quorum and (record := _reopen_or_fail(state, now)) is not None:
         return record
     if not late:
         return None
@@ -160,7 +160,7 @@ def _collecting_due(state: State, now: float) -> DurableRecord | None:
     return records.RoundExtended(now + parameters.extension_seconds)
 
 
-def _refilled(state: State, now: float) -> DurableRecord | None:
+def _reopen_or_fail(state: State, now: float) -> DurableRecord | None:
     """Reopen a round without enough clusters for those admitted since; without any, fail with QuorumLost."""
     if len(state.members) > len(state.roster):
         return records.RoundOpened(state.round, state.members, now + state.parameters.round_seconds)

@@ -19,7 +19,7 @@ class RunFailureReason(Enum):
 
     QUORUM_LOST = "QuorumLost"
     """Too few clusters joined, sent an update before the extended deadline, or are left in the run."""
-    NO_FIRST_MODEL = "NoFirstModel"
+    NO_INITIAL_MODEL = "NoFirstModel"
     """The workspace has no initial model, and no collaborator sent one."""
     DIVERGED = "Diverged"
     """The aggregate of a round's finite updates is not finite."""

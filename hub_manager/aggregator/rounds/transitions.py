@@ -95,12 +95,12 @@ def apply(state: State, record: Record) -> State:
         phase = TRANSITIONS[state.phase, type(record)]
     else:
         raise ImpossibleRecord(f"{type(record).__name__} in phase {state.phase.value}")
-    following = _changed(replace(state, phase=phase), record)
+    following = _apply_change(replace(state, phase=phase), record)
     assert_sound(following)
     return following
 
 
-def _changed(state: State, record: Record) -> State:  # noqa: C901, PLR0911, PLR0912 -- one case for each fact
+def _apply_change(state: State, record: Record) -> State:  # noqa: C901, PLR0911, PLR0912 -- one case for each record
     match record:
         case records.Started(deadline=deadline) | records.RoundExtended(deadline=deadline):
             return replace(
@@ -115,12 +115,14 @@ def _changed(state: State, record: Record) -> State:  # noqa: C901, PLR0911, PLR
         case records.ModelRecorded() | records.RolledBack():
             manifest = record.manifest if isinstance(record, records.ModelRecorded) else None
             updated = replace(state, model=record.digest, model_round=record.round, manifest=manifest or state.manifest)
-            return replace(_idle(updated), round=record.round)
+            return replace(_without_wait(updated), round=record.round)
         case records.InitialModelRequested():
-            return replace(_idle(state), requested_from=(*state.requested_from, record.peer), deadline=record.deadline)
+            return replace(
+                _without_wait(state), requested_from=(*state.requested_from, record.peer), deadline=record.deadline
+            )
         case records.InitialModelCounted():
             parts = {record.peer: CountedUpdate(record.peer, record.digest, 0)}
-            return replace(_idle(state), manifest=record.manifest, parts=MappingProxyType(parts))
+            return replace(_without_wait(state), manifest=record.manifest, parts=MappingProxyType(parts))
         case records.RoundOpened() | records.EvaluationOpened():
             return _opened(state, record)
         case records.UpdateCounted():
@@ -129,9 +131,9 @@ def _changed(state: State, record: Record) -> State:  # noqa: C901, PLR0911, PLR
         case records.MetricsCounted():
             return replace(state, metrics=MappingProxyType({**state.metrics, (record.peer, record.task): record}))
         case records.RoundClosed():
-            return _idle(state)
+            return _without_wait(state)
         case records.RunEnded():
-            return replace(_idle(state), ended=record)
+            return replace(_without_wait(state), ended=record)
         case records.CohortApplied():
             return replace(state, generation=record.generation)
         case records.PeerAdmitted() | records.PeerDropped() | records.PeerConnected() | records.PeerDisconnected():
@@ -143,25 +145,25 @@ def _changed(state: State, record: Record) -> State:  # noqa: C901, PLR0911, PLR
     assert_never(record)
 
 
-def _idle(state: State) -> State:
+def _without_wait(state: State) -> State:
     """Clear the wait and the uploads."""
     return replace(state, deadline=None, awaiting_metrics=False, overdue=False, uploads=MappingProxyType({}))
 
 
-def _emptied(state: State) -> State:
+def _without_updates(state: State) -> State:
     """Clear the wait, the uploads, and everything counted in the round."""
-    return replace(_idle(state), parts=MappingProxyType({}), metrics=MappingProxyType({}))
+    return replace(_without_wait(state), parts=MappingProxyType({}), metrics=MappingProxyType({}))
 
 
 def _opened(state: State, record: records.RoundOpened | records.EvaluationOpened) -> State:
     """Open a round or the evaluation; a round that is opened again keeps its counted updates."""
     match record:
         case records.RoundOpened():
-            fresh = state if state.round == record.round else _emptied(state)
-            opened = replace(fresh, round=record.round, roster=record.roster, deadline=record.deadline)
+            base = state if state.round == record.round else _without_updates(state)
+            opened = replace(base, round=record.round, roster=record.roster, deadline=record.deadline)
             return replace(opened, awaiting_metrics=False, overdue=False)
         case records.EvaluationOpened():
-            opened = replace(_emptied(state), round=state.model_round + 1, roster=record.roster)
+            opened = replace(_without_updates(state), round=state.model_round + 1, roster=record.roster)
             return replace(opened, deadline=record.deadline)
     assert_never(record)
 
@@ -185,9 +187,9 @@ def _membership_changed(
             if state.phase not in _OPEN:
                 return after  # A closed round is not changed.
             roster = tuple(other for other in state.roster if other != peer)
-            kept = {key: counted for key, counted in state.metrics.items() if key[0] != peer}
+            metrics = {key: counted for key, counted in state.metrics.items() if key[0] != peer}
             after = replace(after, roster=roster, parts=_without(state.parts, peer))
-            return replace(after, metrics=MappingProxyType(kept))
+            return replace(after, metrics=MappingProxyType(metrics))
     assert_never(record)
 
 

@@ -126,8 +126,8 @@ class CheckpointStore:
         Raises:
             OSError: The volume failed.
         """
-        found = (self._read(round_number) for round_number in self._rounds())
-        return next((checkpoint for checkpoint in found if checkpoint is not None), None)
+        checkpoints = (self._read(round_number) for round_number in self._rounds())
+        return next((checkpoint for checkpoint in checkpoints if checkpoint is not None), None)
 
     def source(self, round_number: int) -> FileSource:
         """Open the tensors of a checkpoint's model; the caller closes the source.

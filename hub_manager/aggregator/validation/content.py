@@ -50,11 +50,11 @@ class Inspection:
             return UpdateRefusal(
                 UpdateRefusalReason.TOO_SHORT, f"{self.received} of {self._announced.size} bytes arrived"
             )
-        found = DIGEST_PREFIX + self._hasher.hexdigest()
-        if found != self._announced.digest:
+        digest = DIGEST_PREFIX + self._hasher.hexdigest()
+        if digest != self._announced.digest:
             return UpdateRefusal(
                 UpdateRefusalReason.WRONG_DIGEST,
-                f"the digest of the bytes is {found}, not the announced {self._announced.digest}",
+                f"the digest of the bytes is {digest}, not the announced {self._announced.digest}",
             )
         return None
 
@@ -62,28 +62,28 @@ class Inspection:
         """Yield the runs of whole elements that the chunk completes, each with its section and first byte."""
         end = start + len(view)
         for section in self._sections:
-            here = max(start, section.offset)
-            if here >= min(end, section.end):
+            position = max(start, section.offset)
+            if position >= min(end, section.end):
                 continue
             if self._cut:
-                begun = here - len(self._cut)
+                element_start = position - len(self._cut)
                 needed = section.dtype.width - len(self._cut)
-                self._cut += view[here - start : here - start + needed]
-                here += needed
+                self._cut += view[position - start : position - start + needed]
+                position += needed
                 if len(self._cut) == section.dtype.width:
-                    yield section, begun, self._cut
+                    yield section, element_start, self._cut
                     self._cut = b""
-            whole = max(min(end, section.end) - here, 0) // section.dtype.width * section.dtype.width
-            if whole:
-                yield section, here, view[here - start : here - start + whole]
-            if here + whole < min(end, section.end):
-                self._cut = bytes(view[here + whole - start : min(end, section.end) - start])
+            size = max(min(end, section.end) - position, 0) // section.dtype.width * section.dtype.width
+            if size:
+                yield section, position, view[position - start : position - start + size]
+            if position + size < min(end, section.end):
+                self._cut = bytes(view[position + size - start : min(end, section.end) - start])
 
     def _not_finite(self, section: Section, offset: int, piece: Bytes) -> UpdateRefusal | None:
-        found = first_not_finite(piece, section.dtype)
-        if found is None:
+        non_finite = first_not_finite(piece, section.dtype)
+        if non_finite is None:
             return None
-        index, is_nan = found
+        index, is_nan = non_finite
         name = short(self._manifest.tensor_at(offset + index * section.dtype.width).name)
         if is_nan:
             return UpdateRefusal(UpdateRefusalReason.NOT_A_NUMBER, f"tensor {name} has a value that is not a number")

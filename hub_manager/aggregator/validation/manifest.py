@@ -65,10 +65,10 @@ def read_manifest(announced: Sequence[AnnouncedTensor], limits: ModelLimits) -> 
 
 def ordered(announced: Sequence[AnnouncedTensor], manifest: ModelManifest) -> UpdateRefusal | None:
     """TensorOrder: refuse tensors in another order than the layout, in which the values travel."""
-    for found, expected in zip(announced, manifest.tensors, strict=True):
-        if found.name != expected.name:
+    for tensor, expected in zip(announced, manifest.tensors, strict=True):
+        if tensor.name != expected.name:
             message = (
-                f"tensor {short(found.name)} is in the place of {short(expected.name)}: "
+                f"tensor {short(tensor.name)} is in the place of {short(expected.name)}: "
                 "order the tensors by type, widest first, then by name"
             )
             return UpdateRefusal(UpdateRefusalReason.TENSOR_ORDER, message)
@@ -134,5 +134,5 @@ _CHECKS: Final[tuple[_Check, ...]] = (named, typed, shaped)
 
 
 def _first(checks: Sequence[_Check], tensors: Iterable[AnnouncedTensor], limits: ModelLimits) -> UpdateRefusal | None:
-    found = (check(tensor, limits) for tensor in tensors for check in checks)
-    return next((refusal for refusal in found if refusal is not None), None)
+    refusals = (check(tensor, limits) for tensor in tensors for check in checks)
+    return next((refusal for refusal in refusals if refusal is not None), None)

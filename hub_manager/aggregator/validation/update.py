@@ -58,14 +58,16 @@ def layout_refusal(announced: Sequence[AnnouncedTensor], manifest: ModelManifest
     return ordered(announced, manifest)
 
 
-def _tensor_refusal(found: AnnouncedTensor, expected: TensorSpec | None) -> UpdateRefusal | None:
+def _tensor_refusal(announced: AnnouncedTensor, expected: TensorSpec | None) -> UpdateRefusal | None:
     if expected is None:
-        return UpdateRefusal(UpdateRefusalReason.EXTRA_TENSOR, f"tensor {short(found.name)} is not in the run's model")
-    if found.dtype != expected.dtype.value:
-        message = f"tensor {short(found.name)} has type {short(found.dtype)} instead of {expected.dtype.value}"
+        return UpdateRefusal(
+            UpdateRefusalReason.EXTRA_TENSOR, f"tensor {short(announced.name)} is not in the run's model"
+        )
+    if announced.dtype != expected.dtype.value:
+        message = f"tensor {short(announced.name)} has type {short(announced.dtype)} instead of {expected.dtype.value}"
         return UpdateRefusal(UpdateRefusalReason.WRONG_TYPE, message)
-    if found.shape != expected.shape:
-        message = f"tensor {short(found.name)} has shape {short(str(found.shape))} instead of {expected.shape}"
+    if announced.shape != expected.shape:
+        message = f"tensor {short(announced.name)} has shape {short(str(announced.shape))} instead of {expected.shape}"
         return UpdateRefusal(UpdateRefusalReason.WRONG_SHAPE, message)
     return None
 
@@ -75,7 +77,7 @@ def announcement_refusal(
 ) -> UpdateRefusal | None:
     """Return the first refusal of an update that is announced for the current round, or None."""
     return next(
-        (found for check in _ANNOUNCEMENT if (found := check(announced, parameters, manifest)) is not None), None
+        (refusal for check in _ANNOUNCEMENT if (refusal := check(announced, parameters, manifest)) is not None), None
     )
 
 
@@ -144,7 +146,7 @@ def metrics_refusal(reported: MetricsReported, tasks: Sequence[Task]) -> UpdateR
         return UpdateRefusal(
             UpdateRefusalReason.WEIGHT_OUT_OF_BOUNDS, f"{reported.samples} samples are not between 1 and {MAX_SAMPLES}"
         )
-    return next((found for metric in reported.metrics if (found := _metric_refusal(metric)) is not None), None)
+    return next((refusal for metric in reported.metrics if (refusal := _metric_refusal(metric)) is not None), None)
 
 
 def _metric_refusal(metric: Metric) -> UpdateRefusal | None:

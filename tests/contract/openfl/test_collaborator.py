@@ -35,7 +35,7 @@ def run(workspace: Path, tmp_path: Path, data: Path, exchange: MemoryExchange) -
     return take_part(config(workspace, tmp_path, data), lambda _: nullcontext(exchange))
 
 
-def first_model(data: Path) -> bytes:
+def initial_model(data: Path) -> bytes:
     return bytes_of(reference_run.run(DIGITS, {"c1": data}, rounds=0).first)
 
 
@@ -93,7 +93,7 @@ def test_sites_that_restart_each_round_train_the_same_federated_model(tmp_path: 
     for number in (1, 2, 3):
         updates = []
         for data in sites.values():
-            exchange = MemoryExchange(rounds(number), first_model=bytes_of(model))
+            exchange = MemoryExchange(rounds(number), initial_model=bytes_of(model))
             assert run(DIGITS, tmp_path, data, exchange) is None
             updates.append((exchange.updates[0].samples, model_from(exchange.updates[0].data)))
         model = reference_run.weighted_mean(updates)
@@ -103,7 +103,7 @@ def test_sites_that_restart_each_round_train_the_same_federated_model(tmp_path: 
 
 def test_each_task_reports_its_metrics_with_its_own_samples(tmp_path: Path, shards: Path) -> None:
     expected = reference_run.run(DIGITS, {"c1": shards / "c1"}, rounds=1).metrics[0]
-    exchange = MemoryExchange(rounds(1), first_model=first_model(shards / "c1"))
+    exchange = MemoryExchange(rounds(1), initial_model=initial_model(shards / "c1"))
 
     assert run(DIGITS, tmp_path, shards / "c1", exchange) is None
 
@@ -117,7 +117,7 @@ def test_each_task_reports_its_metrics_with_its_own_samples(tmp_path: Path, shar
 
 
 def test_the_update_goes_out_after_the_last_tasks_metrics(tmp_path: Path, shards: Path) -> None:
-    exchange = MemoryExchange(rounds(1), first_model=first_model(shards / "c1"))
+    exchange = MemoryExchange(rounds(1), initial_model=initial_model(shards / "c1"))
 
     run(DIGITS, tmp_path, shards / "c1", exchange)
 
@@ -126,7 +126,7 @@ def test_the_update_goes_out_after_the_last_tasks_metrics(tmp_path: Path, shards
 
 def test_a_late_update_is_dropped_and_the_next_round_is_done(tmp_path: Path, shards: Path) -> None:
     exchange = MemoryExchange(
-        rounds(1, 2), first_model=first_model(shards / "c1"), fail_upload_with=RoundClosed("round 1 has closed")
+        rounds(1, 2), initial_model=initial_model(shards / "c1"), fail_upload_with=RoundClosed("round 1 has closed")
     )
 
     assert run(DIGITS, tmp_path, shards / "c1", exchange) is None

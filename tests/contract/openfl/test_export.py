@@ -55,7 +55,7 @@ def test_the_digits_give_their_plan_as_data(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_the_first_model_is_the_one_that_every_site_begins_with(tmp_path: Path, shards: Path) -> None:
+def test_exported_initial_model_equals_that_of_every_site(tmp_path: Path, shards: Path) -> None:
     plan = exported(DIGITS, tmp_path)
 
     given = tensors_of(tmp_path / plan.initial_model)

@@ -1,4 +1,4 @@
-"""A whole aggregator over real TLS on the loopback, told what to do by files, and sites that train in plain numbers."""
+"""A complete aggregator on the loopback with TLS and configuration files, and sites that train on plain numbers."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -35,12 +35,12 @@ SERVER = Aggregation(algorithm="Yogi", learning_rate=YOGI.rate, beta1=YOGI.beta1
 
 
 Seen = Callable[[str, int], None]
-"""Told of each round that a site has done."""
+"""Called for each round that a site has completed."""
 
 
 @dataclass
 class Pod:
-    """What an aggregator's pod mounts, in a folder; outlives the aggregator."""
+    """The mounts of an aggregator's pod in one folder, which survives the aggregator."""
 
     folder: Path
     desk: Desk = field(init=False)
@@ -60,7 +60,7 @@ class Pod:
         (self.folders.workspace / PLAN_FILE).write_bytes(encode(PLAN))
 
     def submit(self, **changes: Any) -> None:
-        """Writes `run.json`."""
+        """Write `run.json`."""
         run = AggregatorRun(
             config_map="mnist-server",
             id=RUN,
@@ -81,27 +81,27 @@ class Pod:
         (self.folders.run / RUN_FILE).write_bytes(msgspec.json.encode(changed))
 
     def export_initial_model(self, file: bytes) -> None:
-        """Puts a first model into the workspace, and says so in the plan."""
+        """Add an initial model to the workspace and to its plan."""
         plan = msgspec.structs.replace(PLAN, initial_model=MODEL_FILE)
         (self.folders.workspace / PLAN_FILE).write_bytes(encode(plan))
         (self.folders.workspace / MODEL_FILE).write_bytes(file)
 
     def write_cohort(self, *members: str, revoked: Iterable[str] = (), generation: int | None = None) -> None:
-        """Writes `cohort.json`, at once: a newer one, unless a generation is given."""
+        """Write `cohort.json`, by default with the next generation."""
         self._generation = self._generation + 1 if generation is None else generation
         partial = self.folders.run / "partial"
         partial.write_bytes(msgspec.json.encode(cohort_of(self._generation, members, revoked)))
         partial.replace(self.folders.cohort)
 
     def aggregator(self, port: int = 0, *, registry: CollectorRegistry | None = None) -> Aggregator:
-        """One life of the aggregator."""
+        """Create an aggregator process for the pod."""
         settings = AggregatorSettings(
             f"127.0.0.1:{port}", 0, ExchangeLimits(calls_per_second=1000, burst=1000), cohort_read_seconds=0.05
         )
         return Aggregator(read_config(self.folders), self.folders, registry or CollectorRegistry(), settings)
 
     def model(self, round_: int) -> bytes:
-        """The values of the model after a round, as any reader of safetensors finds them."""
+        """Read the values of the model after a round with the safetensors library."""
         raw = (
             self.folder / "models" / "digits" / "checkpoints" / f"round-{round_:06}" / "model.safetensors"
         ).read_bytes()
@@ -111,7 +111,7 @@ class Pod:
 async def serving(
     aggregator: Aggregator, reporter: Reporter | None = None, *, followed: Follow | None = None
 ) -> "tuple[asyncio.Task[State], int]":
-    """The aggregator's life as a task, and the port, once it serves."""
+    """Start the aggregator as a task; return it with the port once it serves."""
     living = asyncio.create_task(aggregator.run(reporter, followed=followed))
     waiting = asyncio.create_task(aggregator.started.wait())
     await asyncio.wait({living, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -124,7 +124,7 @@ async def serving(
 def site(
     pod: Pod, port: int, cluster: str, seen: Callable[[str, int], None] = lambda _cluster, _round: None
 ) -> RunEnded:
-    """One collaborator from joining to the run's end; in a thread of its own."""
+    """Run one collaborator until the end of the run; call this in a thread."""
     with client(f"127.0.0.1:{port}", pod.desk.collaborator(cluster), cluster) as mine:
         mine.join(MIXED)
         order = mine.next_order()

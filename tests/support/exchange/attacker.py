@@ -1,6 +1,6 @@
-"""Somebody who holds a site's own certificate and speaks the exchange as he pleases, by gRPC's blocking client.
+"""Attacker with a valid site certificate who sends arbitrary messages, with gRPC's blocking client.
 
-Blocking, because asyncio's client loses the status of a stream that the server ends while it is written to.
+The asyncio client would lose the status of a stream that the server ends during a write.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from federation.rpc.tls import Files, client_credentials
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An aggregator, and the run as whom it is spoken to."""
+    """An aggregator to attack, and the run that the messages name."""
 
     address: str
     server_name: str
@@ -28,33 +28,33 @@ class Target:
 
 
 class Attacker:
-    """One connection under a certificate."""
+    """One connection with a certificate."""
 
     def __init__(self, target: Target, files: Files) -> None:
-        """Nothing is dialled before the first call."""
+        """Prepare the channel; the first call connects it."""
         self.caller = pb.Caller(run=target.run, cluster=target.cluster)
         options = client_options(target.server_name)
         self._channel = grpc.secure_channel(target.address, client_credentials(files), options)
         self._stub = ExchangeStub(self._channel)
 
     def close(self) -> None:
-        """Hangs up."""
+        """Close the channel."""
         self._channel.close()
 
     def join(self, manifest: pb.ModelManifest | None = None, *, cluster: str = "") -> pb.JoinReply:
-        """Joins, under another name where one is given. Raises grpc.RpcError."""
+        """Join, by default under the name in the certificate. Raises grpc.RpcError."""
         caller = pb.Caller(run=self.caller.run, cluster=cluster or self.caller.cluster)
         return self._stub.Join(pb.JoinRequest(caller=caller, manifest=manifest), timeout=60)
 
     def upload(self, announced: pb.Announcement, data: bytes, *, offset: int = 0) -> None:
-        """Sends data under an announcement, whether it fits or not. Raises grpc.RpcError."""
+        """Upload data with any announcement, valid or not. Raises grpc.RpcError."""
         header = pb.UploadHeader(caller=self.caller, announcement=announced, offset=offset)
         parts = [pb.UploadRequest(header=header)]
         parts += [pb.UploadRequest(data=data[at : at + CHUNK_BYTES]) for at in range(0, len(data), CHUNK_BYTES)]
         self._stub.Upload(iter(parts), timeout=60)
 
     def report(self, round_: int, task: str, metrics: Iterable[pb.Metric]) -> None:
-        """Reports metrics. Raises grpc.RpcError."""
+        """Report metrics. Raises grpc.RpcError."""
         request = pb.ReportMetricsRequest(caller=self.caller, round=round_, task=task, samples=1, metrics=metrics)
         self._stub.ReportMetrics(request, timeout=60)
 
@@ -62,19 +62,19 @@ class Attacker:
 def announced(
     data: bytes, round_: int, *, size: int | None = None, task: str = "train", samples: int = 10
 ) -> pb.Announcement:
-    """What an upload says of itself; honest in all that is not given."""
+    """Build an announcement that is honest except for the given values."""
     blob = pb.Blob(bytes=len(data) if size is None else size, digest=digest_of(data))
     return pb.Announcement(round=round_, task=task, blob=blob, samples=samples)
 
 
 def reason_of(error: grpc.RpcError) -> str:
-    """Why a call was refused, in the aggregator's word; the status where it said none."""
+    """Return the reason of a refusal, or the gRPC status if it has none."""
     refusal = refusal_in(error)
     return str(error) if refusal is None else refusal.reason
 
 
 def files_in(folder: Path, *, key: bytes, certificate: bytes, authorities: bytes) -> Files:
-    """The material as files."""
+    """Write the key and the certificates to files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = Files(folder / "tls.key", folder / "tls.crt", folder / "ca.crt")
     for path, content in ((files.key, key), (files.certificate, certificate), (files.authorities, authorities)):

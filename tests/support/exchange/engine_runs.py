@@ -1,4 +1,4 @@
-"""A whole run on a folder: sites that train in a few plain numbers, an engine that may die at any write."""
+"""A complete run in a folder, with sites that train on plain numbers and an engine that may crash at any write."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,25 +24,25 @@ COHORT = ("c1", "c10", "c2")
 TERMS = parameters(COHORT, rounds=3, quorum=3)
 AGGREGATION = Aggregation(WeightedMean(), Yogi(0.1))
 CHUNK = 37
-"""Bytes at a time."""
+"""Bytes to read at a time."""
 WEIGHTS = {"c1": 10, "c10": 3, "c2": 901}
 Model = Mapping[str, Sequence[float]]
 
 
 def trained(peer: str, round_number: int, model: Model) -> dict[str, list[float]]:
-    """What a site makes of a model: something that depends on site, round and every value."""
+    """Compute a site's update, which depends on the site, the round and every value."""
     pull = 0.1 * WEIGHTS[peer] / round_number
     numbers = [value * 0.9 + pull / (1 + index) for values in model.values() for index, value in enumerate(values)]
     return rounded(MIXED, numbers)
 
 
 def initial_model() -> dict[str, list[float]]:
-    """What the first site by name gives."""
+    """Return the initial model, which the first site by name sends."""
     return rounded(MIXED, [0.3 * index - 1 for index in range(elements(MIXED))])
 
 
 def expected_models() -> list[bytes]:
-    """The model after each round, from the first one on, by the reference alone."""
+    """Compute the initial model and the model after each round with the reference."""
     types = {tensor.name: tensor.dtype.value for tensor in MIXED.tensors}
     server = Server("yogi", 0.1, Adam(0.1).beta1, Adam(0.1).beta2, Adam(0.1).tau)
     model: Model = initial_model()
@@ -55,20 +55,20 @@ def expected_models() -> list[bytes]:
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """The simulated process has crashed."""
 
 
 @dataclass
 class Sites:
-    """The cohort, and the way in which its effects are performed; outlives the engine."""
+    """The cohort, which performs the engine's effects and survives the engine."""
 
     folder: Path
     order: Callable[[list[str]], Sequence[str]] = list
     lives: int = 0
     sent: int = 0
-    """Bytes of updates that the spool took, over all lives."""
+    """Bytes of updates that all engine processes have spooled."""
     acknowledged: set[tuple[str, int]] = field(default_factory=set)
-    """Peers and rounds of updates that count; nobody is asked for one of them again."""
+    """Peers and rounds of counted updates, which must not be requested again."""
 
     def run_to_the_end(self) -> RoundEngine:
         """Start engines until one of them has ended the run."""
@@ -122,7 +122,7 @@ class Sites:
         return list(result.effects)
 
     def _send(self, engine: RoundEngine, peer: str, announced: Announcement, raw: bytes) -> None:
-        """Stream what is missing of an update, in chunks that cut elements in two."""
+        """Upload the missing part of an update, in chunks that split elements."""
         with engine.spool.receive(peer, announced, MIXED) as upload:
             for offset in range(upload.offset, len(raw), CHUNK):
                 chunk = raw[offset : offset + CHUNK]
@@ -141,7 +141,7 @@ def _performed(engine: RoundEngine, effect: Effect) -> Sequence[Effect]:
 
 
 def stored_model(engine: RoundEngine, round_number: int) -> bytes:
-    """The bytes of a checkpoint's model."""
+    """Read the bytes of a checkpoint's model."""
     raw = bytearray(MIXED.nbytes)
     with engine.checkpoints.source(round_number) as source:
         source.read_into(0, memoryview(raw))
@@ -150,9 +150,9 @@ def stored_model(engine: RoundEngine, round_number: int) -> bytes:
 
 @contextmanager
 def killed_before_write(*numbers: int) -> Iterator[list[int]]:
-    """End the process, as far as it can tell, before its calls of these numbers that change or synchronise a file.
+    """Simulate a crash before the calls with these numbers that change or synchronise a file.
 
-    A list of one number counts the calls. Nothing that was written is lost, as with `kill -9`.
+    The yielded list contains the number of calls so far. Written data survive, as with `kill -9`.
     """
     made = [0]
 

@@ -1,4 +1,4 @@
-"""An aggregator on the loopback over an engine of few words, and clients that speak the exchange, honest or not."""
+"""An exchange service on the loopback with an in-memory engine, and honest and hostile clients."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -42,7 +42,7 @@ QUICK: Final = Patience(Backoff(first=0.02, cap=0.1), budget=20.0)
 
 @dataclass
 class MemoryModel:
-    """A model that is held in memory."""
+    """A model in memory."""
 
     values: bytes
 
@@ -55,8 +55,8 @@ class MemoryModel:
 
 
 @dataclass
-class MemoryReception:
-    """An upload that is held in memory; `hold` keeps `write` waiting."""
+class MemoryUploadSession:
+    """An upload into memory; `hold` blocks `write`."""
 
     engine: "SimpleEngine"
     peer: str
@@ -95,7 +95,7 @@ class MemoryReception:
 
 @dataclass
 class SimpleEngine:
-    """One round for the cohort; each part of its state may be changed by a test at any time."""
+    """An engine with one round; tests may change its fields at any time."""
 
     cohort: set[str] = field(default_factory=lambda: {"c1", "c2"})
     due: list[Order] = field(default_factory=list)
@@ -136,7 +136,7 @@ class SimpleEngine:
                 if isinstance(order, SendRunEnded):
                     return
 
-    async def held(self, peer: str, announcement: Announcement) -> SpooledUpload | UpdateRefusal:
+    async def query_offset(self, peer: str, announcement: Announcement) -> SpooledUpload | UpdateRefusal:
         if announcement.size != MANIFEST.nbytes:
             return UpdateRefusal(
                 UpdateRefusalReason.WRONG_SIZE, f"{announcement.size} bytes, the model has {MANIFEST.nbytes}"
@@ -149,13 +149,13 @@ class SimpleEngine:
     async def receive(
         self, peer: str, announcement: Announcement, offset: int
     ) -> UploadSession | SpooledUpload | UpdateRefusal:
-        held = await self.held(peer, announcement)
-        if isinstance(held, UpdateRefusal) or held.accepted:
-            return held
-        if offset != held.offset:
-            return UpdateRefusal(UpdateRefusalReason.OUT_OF_PLACE, f"the upload stands at {held.offset}")
+        stored = await self.query_offset(peer, announcement)
+        if isinstance(stored, UpdateRefusal) or stored.accepted:
+            return stored
+        if offset != stored.offset:
+            return UpdateRefusal(UpdateRefusalReason.OUT_OF_PLACE, f"resume the upload at byte {stored.offset}")
         self.spool.setdefault((peer, announcement.digest), bytearray())
-        return MemoryReception(self, peer, announcement)
+        return MemoryUploadSession(self, peer, announcement)
 
     def model(self, digest: str) -> ReadableModel | None:
         return self.models.get(digest)
@@ -168,13 +168,13 @@ class SimpleEngine:
 
 
 def round_order(peer: str = "c1", round_: int = 1) -> SendWork:
-    """Work for the peer, on the model that the engine holds."""
+    """Build a work order for the peer with the engine's model."""
     return SendWork(peer, round_, TASKS, digest_of(MODEL), datetime.now(UTC).timestamp() + 600)
 
 
 @dataclass
 class Aggregator:
-    """A service that listens on the loopback."""
+    """A service on the loopback."""
 
     port: int
     engine: SimpleEngine
@@ -187,7 +187,7 @@ class Aggregator:
         return f"127.0.0.1:{self.port}"
 
     def refusals(self) -> dict[tuple[str, str], float]:
-        """How many calls were refused, by cluster and reason, as `/metrics` has it."""
+        """Return the number of refused calls by cluster and reason from `/metrics`."""
         return {
             (sample.labels["cluster"], sample.labels["reason"]): sample.value
             for metric in self.registry.collect()
@@ -205,7 +205,7 @@ async def aggregator(
     timing: CallTimeouts | None = None,
     port: int = 0,
 ) -> AsyncIterator[Aggregator]:
-    """Serves the exchange with these files until the block ends."""
+    """Serve the exchange with these files while the context is open."""
     engine = engine or SimpleEngine()
     registry = CollectorRegistry()
     chosen = limits or ExchangeLimits(calls_per_second=1000, burst=1000)
@@ -222,25 +222,25 @@ async def aggregator(
 
 
 def endpoint(address: str, files: Files, cluster: str = "c1") -> Endpoint:
-    """The aggregator, for a collaborator of the cluster."""
+    """Build the endpoint for a collaborator of the cluster."""
     return Endpoint((address,), SERVER_NAME, RUN, cluster, files)
 
 
 def client(address: str, files: Files, cluster: str = "c1", *, patience: Patience = QUICK) -> ExchangeClient:
-    """The client that a runtime uses."""
+    """Create the client that a runtime uses."""
     return ExchangeClient(endpoint(address, files, cluster), framework="test", version="1", patience=patience)
 
 
 @asynccontextmanager
 async def stub(address: str, files: Files) -> AsyncIterator["ExchangeAsyncStub"]:
-    """The exchange's calls as they are, for whoever does not behave."""
+    """Raw calls of the exchange, for hostile clients."""
     async with grpc.aio.secure_channel(address, client_credentials(files), client_options(SERVER_NAME)) as channel:
         found: ExchangeAsyncStub = ExchangeStub(channel)  # type: ignore[assignment]
         yield found
 
 
 async def refusal_of(call: "grpc.aio.Call") -> Refused:
-    """What the aggregator ended the call with."""
+    """Return the refusal that ended the call."""
     status = await call.code()
     values = [value for key, value in await call.trailing_metadata() if key == REFUSAL_METADATA]
     assert values, f"{status}: {await call.details()}"
@@ -253,13 +253,13 @@ def caller(cluster: str = "c1", run: str = RUN) -> pb.Caller:
 
 
 def announcement(data: bytes = MODEL, *, size: int | None = None, round_: int = 1) -> pb.Announcement:
-    """What an honest upload of the data announces; `size` may lie."""
+    """Build the announcement of an upload of the data; `size` may be wrong."""
     blob = pb.Blob(bytes=len(data) if size is None else size, digest=digest_of(data))
     return pb.Announcement(round=round_, task="train", blob=blob, samples=10)
 
 
 def header(announced: pb.Announcement | None = None, *, offset: int = 0, cluster: str = "c1") -> pb.UploadRequest:
-    """The first message of an upload."""
+    """Build the first message of an upload."""
     return pb.UploadRequest(
         header=pb.UploadHeader(caller=caller(cluster), announcement=announced or announcement(), offset=offset)
     )

@@ -1,7 +1,7 @@
-"""What a round's updates fold to, computed one number at a time: the yardstick of the engine, which shares none of it.
+"""Reference implementation of the fold, one number at a time, which shares no code with the engine.
 
-Only Python's own floats, `sorted` and `struct` are used; nothing comes from the engine. Models are dictionaries of flat
-lists. Slow, and meant to be read.
+It uses only Python's floats, `sorted` and `struct`. Models are dictionaries of flat lists. The code is slow, but
+easy to verify.
 """
 
 import math
@@ -28,7 +28,7 @@ def to_float16(value: float) -> float:
 
 
 def to_bfloat16(value: float) -> float:
-    """The upper half of a float32, rounded to the nearest, a tie to the even one."""
+    """Round to the upper half of a float32, to nearest with ties to even."""
     bits = struct.unpack("<I", struct.pack("<f", value))[0]
     lower, upper = bits & 0xFFFF, bits >> 16
     if lower > 0x8000 or (lower == 0x8000 and upper % 2 == 1):
@@ -73,7 +73,7 @@ def trimmed_mean(ratio: float) -> Combine:
 
 
 class Server:
-    """A server optimizer over whole runs: FedAvgM, FedAdam and FedYogi, written down from the papers."""
+    """Server optimizer of a whole run: FedAvgM, FedAdam and FedYogi, as in the papers."""
 
     def __init__(self, kind: str, rate: float, beta1: float, beta2: float, tau: float) -> None:
         self.kind, self.rate, self.beta1, self.beta2, self.tau = kind, rate, beta1, beta2, tau
@@ -81,7 +81,7 @@ class Server:
         self.second: dict[tuple[str, int], float] = {}
 
     def step(self, where: tuple[str, int], start: float, target: float) -> float:
-        """The next value of one coordinate; what is remembered to the next round is not rounded."""
+        """Return the next value of one coordinate; the moments are kept unrounded."""
         change = target - start
         first = self.first.get(where, 0.0)
         second = self.second.get(where, self.tau**2)
@@ -107,14 +107,14 @@ def reference_round(
     combine: Combine,
     server: Server | None = None,
 ) -> dict[str, list[float]]:
-    """The model after a round.
+    """Compute the model after a round.
 
     Args:
-        base: The model before it.
+        base: The model before the round.
         updates: Each site's model and weight, in the order of the sites' names.
         types: The element type of each tensor.
-        combine: How the sites' values of one coordinate become one.
-        server: What the server does with it; it remembers from round to round.
+        combine: Combines the sites' values of one coordinate.
+        server: The server optimizer, which keeps its moments from round to round.
     """
     following: dict[str, list[float]] = {}
     weights = [weight for _, weight in updates]

@@ -1,10 +1,10 @@
-"""A federated run of a workspace in one process, without OpenFL's network and without our engine.
+"""Reference run of a workspace in one process, without OpenFL's network and without the aggregator.
 
-It says what a run has to come to: the user's task runner trains at each site from the global model, and the next global
-model is the mean of the sites' models, weighted by their training samples. The arithmetic is the one promised for
-`WeightedMean`: each float32 value is taken as float64, multiplied by its site's samples, summed in the order of the
-sites' names, divided by the samples of all, and rounded to float32 once. Nothing here is shared with the engine, so
-that the two agree only when both are right.
+It computes the expected result of a run: the user's task runner trains at each site from the global model, and the next
+global model is the mean of the sites' models, weighted by their training samples. The arithmetic is the one promised
+for `WeightedMean`: each float32 value is taken as float64, multiplied by its site's samples, summed in the order of the
+sites' names, divided by the samples of all, and rounded to float32 once. It shares no code with the engine, so the two
+agree only if both are correct.
 """
 
 import importlib
@@ -27,10 +27,10 @@ Model = dict[str, Floats]
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRun:
-    """What came of a run.
+    """Result of a run.
 
     Args:
-        first: the model it began with.
+        first: the initial model.
         models: the global model after each round.
         metrics: of each round, task and site, its metrics.
     """
@@ -41,17 +41,17 @@ class ReferenceRun:
 
     @property
     def final(self) -> Model:
-        """The model that the run ends with."""
+        """The final model."""
         return self.models[-1]
 
 
 def run(workspace: Path, shards: Mapping[str, Path], rounds: int | None = None) -> ReferenceRun:
-    """Runs the workspace's plan over the sites' shards.
+    """Run the workspace's plan with the sites' shards.
 
     Args:
         workspace: the folder with `plan/plan.yaml` and `src`.
         shards: the data folder of each site, by its name.
-        rounds: how many; as the plan says where it is None.
+        rounds: number of rounds; None for the number in the plan.
     """
     plan = yaml.safe_load((workspace / "plan" / "plan.yaml").read_text(encoding="utf-8"))
     tasks = {name: plan["tasks"][name] for name in plan["assigner"]["settings"]["task_groups"][0]["tasks"]}
@@ -82,7 +82,7 @@ def run(workspace: Path, shards: Mapping[str, Path], rounds: int | None = None) 
 
 
 def weighted_mean(updates: list[tuple[int, Model]]) -> Model:
-    """The mean of models, each with its weight; summed in the order given."""
+    """Compute the weighted mean of models, summed in the given order."""
     total = np.float64(sum(weight for weight, _ in updates))
     mean: Model = {}
     for name in updates[0][1]:
@@ -95,7 +95,7 @@ def weighted_mean(updates: list[tuple[int, Model]]) -> Model:
 
 @contextmanager
 def importable(workspace: Path) -> Iterator[None]:
-    """Makes the workspace's `src` the one that is imported, and forgets it afterwards."""
+    """Make the workspace's `src` importable while the context is open."""
     forget_workspace()
     sys.path.insert(0, str(workspace))
     try:
@@ -106,7 +106,7 @@ def importable(workspace: Path) -> Iterator[None]:
 
 
 def forget_workspace() -> None:
-    """Drops the modules of a workspace: every one calls its package `src`."""
+    """Remove a workspace's modules, because every workspace names its package `src`."""
     for name in [name for name in sys.modules if name == "src" or name.startswith("src.")]:
         del sys.modules[name]
 
@@ -124,7 +124,7 @@ def _built(section: Mapping[str, Any], **more: Any) -> Any:
 
 
 def _main(workspace: Path, out: Path, *shards: str) -> None:
-    """Writes the model after each round: for tests in an environment without OpenFL."""
+    """Write the model after each round, for tests in an environment without OpenFL."""
     places = dict(shard.split("=", 1) for shard in shards)
     out.mkdir(parents=True, exist_ok=True)
     done = run(workspace, {name: Path(folder) for name, folder in places.items()})

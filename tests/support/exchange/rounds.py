@@ -1,4 +1,4 @@
-"""Terms, models and updates for runs, and a world that performs a run's effects in memory."""
+"""Parameters, models and updates for runs, and a world that performs a run's effects in memory."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -24,10 +24,10 @@ TASKS = (
 )
 MANIFEST = manifest_of([TensorSpec("weight", DType.FLOAT32, (4, 3)), TensorSpec("bias", DType.FLOAT32, (3,))])
 OTHER_MODEL = manifest_of([TensorSpec("weight", DType.FLOAT32, (3, 4)), TensorSpec("bias", DType.FLOAT32, (3,))])
-FIRST_MODEL = StoredModel(0, digest_of(b"first"), MANIFEST)
+INITIAL_MODEL = StoredModel(0, digest_of(b"first"), MANIFEST)
 COHORT = ("c1", "c10", "c2")
 Outcome: TypeAlias = Effect | UpdateRefusal
-"""What a step leads to."""
+"""Outcome of a step."""
 
 
 def parameters(
@@ -39,7 +39,7 @@ def parameters(
     join_policy: domain.JoinPolicy = domain.JoinPolicy.FROZEN,
     evaluate: bool = False,
 ) -> RunParameters:
-    """A run with times that are easy to tell apart."""
+    """Build parameters whose times all differ."""
     return RunParameters(
         cohort=cohort,
         rounds=rounds,
@@ -56,31 +56,31 @@ def parameters(
 
 
 def cohort_of(generation: int, members: Iterable[str], revoked: Iterable[str] = ()) -> Cohort:
-    """A cohort as the hub says it."""
+    """Build a cohort as the hub sends it."""
     return Cohort(generation=generation, members=tuple(sorted(members)), revoked=tuple(sorted(revoked)))
 
 
 def announcement(peer: str, round_number: int, *, weight: int = 10, manifest: ModelManifest = MANIFEST) -> Announcement:
-    """The honest update of a peer for a round."""
+    """Build the honest update of a peer for a round."""
     digest = digest_of(f"{peer} {round_number}".encode())
     return Announcement(round_number, "train" if round_number else "", manifest.nbytes, digest, weight)
 
 
 @dataclass
 class World:
-    """A run with its journal and its store, both of which outlive a crash."""
+    """A run with its journal and its store, which survive a crash."""
 
     parameters: RunParameters
-    stored: StoredModel | None = FIRST_MODEL
+    stored: StoredModel | None = INITIAL_MODEL
     now: float = 0.0
     state: State = field(init=False)
     journal: list[DurableRecord] = field(default_factory=list)
     pending: list[Effect] = field(default_factory=list)
-    """Folds that were asked for and not done yet."""
+    """Requested folds that are not performed yet."""
     effects: list[Effect] = field(default_factory=list)
     """Every effect since the start, in order."""
     reported: int = 0
-    """How many cohorts the hub has said."""
+    """Number of cohorts that the hub has sent."""
 
     def __post_init__(self) -> None:
         self.state = new_run(self.parameters)
@@ -98,27 +98,27 @@ class World:
         return [*step.refusals.values(), *step.effects]
 
     def crash(self) -> None:
-        """The process dies and another takes over."""
+        """Crash the process and start another one."""
         self.pending = []
         self.state = replay(self.parameters, self.journal)
         self.see(inputs.Resumed(self.stored))
 
     def submit(self, *members: str, revoked: Iterable[str] = ()) -> list[Outcome]:
-        """The hub says who takes part, in a cohort that is newer than any before."""
+        """Send a cohort with the next generation."""
         self.reported += 1
         return self.see(inputs.CohortReceived(cohort_of(self.reported, members, revoked)))
 
     def pass_time(self, seconds: float) -> list[Outcome]:
-        """Time passes, and a timer comes."""
+        """Advance the time and send a timer event."""
         self.now += seconds
         return self.see(inputs.Timer())
 
     def join(self, *peers: str, manifest: ModelManifest = MANIFEST) -> list[Outcome]:
-        """The peers come in, one after the other."""
+        """Connect the peers, one after the other."""
         return [found for peer in peers for found in self.see(inputs.Joined(peer, manifest))]
 
     def send(self, peer: str, *, weight: int = 10) -> list[Outcome]:
-        """The peer's honest update of the round in work, as far as it is let in."""
+        """Send the peer's honest update of the current round, as far as it is accepted."""
         announced = announcement(peer, self.state.round, weight=weight)
         begun = self.see(inputs.UpdateBegun(peer, announced))
         if refusals(begun):
@@ -126,11 +126,11 @@ class World:
         return begun + self.see(inputs.UpdateComplete(peer, announced))
 
     def measure(self, peer: str, task: str, value: float = 0.5) -> list[Outcome]:
-        """The peer reports one metric of a task."""
+        """Report one metric of a task."""
         return self.see(domain.MetricsReported(peer, self.state.round, task, 5, (Metric("accuracy", value),)))
 
     def fold(self) -> list[Outcome]:
-        """What was asked for is folded and stored; the model's digest says what went into it, and in which order."""
+        """Perform the requested folds; the digest of a model shows its updates and their order."""
         requested_from = self.pending.pop(0)
         assert isinstance(requested_from, effects.StoreInitialModel | effects.FoldUpdates)
         if isinstance(requested_from, effects.StoreInitialModel):
@@ -144,7 +144,7 @@ class World:
 
 
 def opened(**changes: Any) -> World:
-    """A run whose first round is open, its whole cohort connected; `changes` are of its terms."""
+    """Create a run with an open first round and all peers connected; `changes` apply to its parameters."""
     world = World(replace(parameters(), **changes))
     world.join(*world.parameters.cohort)
     assert world.state.phase is Phase.COLLECTING

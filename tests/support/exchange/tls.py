@@ -1,4 +1,4 @@
-"""Keys, certificates and bundles as files, of authorities made for a test, for connections on the loopback."""
+"""Keys, certificates and CA bundles in files, issued by test CAs for connections on the loopback."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -26,24 +26,24 @@ SERVER_NAME: Final = aggregator_dns("digits", "default")
 
 
 def now() -> datetime:
-    """Whole seconds, as certificates have them."""
+    """Return the time in whole seconds, as in certificates."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 @dataclass
 class Desk:
-    """Issues what a test needs under one authority, into one folder."""
+    """Issues certificates of one CA into one folder."""
 
     folder: Path
     issuer: Issuer = field(default_factory=lambda: authority(begin=now() - timedelta(hours=1)))
     trusted: Issuer | None = None
-    """Whom the holders trust, where that is another authority."""
+    """CA that the holders trust, if it is another one."""
     serials: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1 << 100))
 
     def collaborator(
         self, cluster: str = "c1", *, subject: Subject | None = None, life: timedelta = timedelta(hours=1)
     ) -> Files:
-        """A collaborator's certificate, by default the cluster's own, that ends `life` from now."""
+        """Issue a collaborator's certificate that expires after `life`, by default for the cluster's name."""
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = client_certificate(
             self.issuer,
@@ -56,7 +56,7 @@ class Desk:
         return self._write(f"{cluster}-{leaf.serial_number}", private_key_pem(key), certificate_pem(leaf))
 
     def server(self, *names: str, into: str = "aggregator", life: timedelta = timedelta(hours=1)) -> Files:
-        """An aggregator's certificate for these names; written anew into the same files each time."""
+        """Issue an aggregator's certificate for these names; each call overwrites the same files."""
         key = ec.generate_private_key(ec.SECP256R1())
         leaf = server_certificate(
             self.issuer,

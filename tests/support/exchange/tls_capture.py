@@ -1,6 +1,6 @@
-"""What goes over a site's line, as whoever taps it sees it: the bytes of each TCP flow, and the TLS records in them.
+"""Capture a site's network traffic: the bytes of each TCP flow, and the TLS records in them.
 
-Run as a program it taps a device with a raw socket, in the network namespace that it is started in.
+Run as a program, this module taps a device of its network namespace with a raw socket.
 Sources: RFC 791, RFC 9293 (headers), RFC 8446 (records; 4.1.3 and 4.2.1 for the version that was agreed on).
 """
 
@@ -18,7 +18,7 @@ EVERY_PROTOCOL: Final = 3
 SO_RCVBUFFORCE: Final = 33
 """Linux `asm-generic/socket.h`; Python has no name for it."""
 WAITING_BYTES: Final = 64 << 20
-"""Frames that may wait for a tap whose turn on a busy machine has not come; what does not fit would be missing."""
+"""Receive buffer for frames on a busy machine; frames that do not fit are lost."""
 HANDSHAKE, APPLICATION_DATA, CHANGE_CIPHER_SPEC, ALERT = 22, 23, 20, 21
 SERVER_HELLO: Final = 2
 SUPPORTED_VERSIONS: Final = 43
@@ -29,7 +29,7 @@ Flow = tuple[str, int, str, int]
 
 
 def tap(device: str, port: int, out: Path) -> None:
-    """Writes each segment to or from a TCP port as a line; told to end, by SIGTERM, what has come until then."""
+    """Write each segment to or from a TCP port as a line, until SIGTERM."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(EVERY_PROTOCOL)) as wire, out.open("w") as lines:
         wire.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, WAITING_BYTES)
         wire.bind((device, EVERY_PROTOCOL))
@@ -48,7 +48,7 @@ def tap(device: str, port: int, out: Path) -> None:
 
 
 def flows(captured: Path) -> dict[Flow, bytes]:
-    """The bytes of each direction of each connection, in their order and once each."""
+    """Reassemble the bytes of each direction of each connection."""
     pieces: dict[Flow, dict[int, bytes]] = {}
     for line in captured.read_text(encoding="utf-8").splitlines():
         source, from_port, target, to_port, sequence, payload = json.loads(line)
@@ -58,7 +58,7 @@ def flows(captured: Path) -> dict[Flow, bytes]:
 
 
 def records(stream: bytes) -> Iterator[tuple[int, bytes]]:
-    """Each whole TLS record of a stream: its type, and what it holds."""
+    """Yield type and content of each complete TLS record of a stream."""
     at = 0
     while at + 5 <= len(stream):
         size = int.from_bytes(stream[at + 3 : at + 5], "big")
@@ -69,7 +69,7 @@ def records(stream: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def agreed_version(hello: bytes) -> int:
-    """The version that a ServerHello settles on, in its extension; 0 where it has none."""
+    """Return the version in the extension of a ServerHello, or 0 without one."""
     at = 4 + 2 + 32
     at += 1 + hello[at] + 2 + 1
     end = at + 2 + int.from_bytes(hello[at : at + 2], "big")
@@ -94,7 +94,7 @@ def _segment(packet: bytes) -> tuple[Flow, int, bytes] | None:
 
 
 def _joined(pieces: dict[int, bytes]) -> bytes:
-    """Segments by sequence number; one that was sent again counts once."""
+    """Segments by sequence number, without retransmissions."""
     joined, following = bytearray(), min(pieces)
     for sequence in sorted(pieces):
         if sequence + len(pieces[sequence]) > following:

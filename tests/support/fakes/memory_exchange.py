@@ -31,12 +31,12 @@ class Update:
 class MemoryExchange:
     """Hands out `orders` one by one, and keeps whatever is sent.
 
-    An order may be an exception, which is then raised. The global model is `first_model` until a model comes back;
+    An order may be an exception, which is then raised. The global model is `initial_model` until a model comes back;
     then, as in a federation of one, it is the last update.
     """
 
     orders: Sequence[Work | Exception]
-    first_model: bytes = b""
+    initial_model: bytes = b""
     fail_upload_with: Exception | None = None
     fail_report_with: Exception | None = None
     manifest: ModelManifest | None = None
@@ -64,7 +64,7 @@ class MemoryExchange:
     def download(self, round_number: int) -> bytes:
         """The global model of whatever round."""
         del round_number
-        return self.updates[-1].data if self.updates else b"".join(self.given[-1:]) or self.first_model
+        return self.updates[-1].data if self.updates else b"".join(self.given[-1:]) or self.initial_model
 
     def upload(self, round_number: int, task: str, samples: int, model: bytes | bytearray) -> None:
         """Keeps the update."""

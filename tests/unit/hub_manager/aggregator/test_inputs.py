@@ -1,4 +1,4 @@
-"""What an aggregator is told by files, and what it tells of its run."""
+"""Configuration files of an aggregator, and the status that it reports."""
 
 import asyncio
 from collections.abc import Callable
@@ -289,7 +289,7 @@ async def test_upload_at_a_wrong_offset_is_refused_with_the_right_one(pod: Pod) 
 
 
 def _await_round(mine: ExchangeClient) -> None:
-    """Joins, and waits for the first round."""
+    """Join, and wait for the first round."""
     mine.join(MIXED)
     order = mine.next_order()
     while not isinstance(order, Round):

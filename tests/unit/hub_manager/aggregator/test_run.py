@@ -1,4 +1,4 @@
-"""A run from the first join to the model in the store: the engine, the exchange and the client, put together."""
+"""Complete runs with the engine, the exchange and the client."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -128,7 +128,7 @@ async def test_revocation_through_the_api_server_precedes_the_file(pod: Pod) -> 
 
 
 def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
-    """Counts how often the cohort's file is looked at; returns what waits until what it says was handed on."""
+    """Count the reads of the cohort's file; return a function that waits until its content was passed on."""
     count = 0
 
     def counted(folders: AggregatorFolders) -> Cohort:
@@ -145,7 +145,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
 
 
 async def until_joins(pod: Pod, port: int, expected: bool) -> None:
-    """Waits until the aggregator lets c2 in, or doesn't."""
+    """Wait until the aggregator accepts, or refuses, a join of c2."""
     async with asyncio.timeout(60):
         while await asyncio.to_thread(_joins, pod, port, "c2") is not expected:
             pass
@@ -159,13 +159,13 @@ async def test_readmitted_cluster_joins_again_despite_an_older_file(pod: Pod, mo
     await api.create(CONFIG_MAP, cohort)
     living, port = await serving(pod.aggregator(), followed=partial(follow_server, api, read_run(pod.folders)))
 
-    async def said(generation: int, *revoked: str) -> None:
-        """By the API server alone: the file goes on saying that all take part."""
+    async def patch_cohort(generation: int, *revoked: str) -> None:
+        """Patch only the ConfigMap: the file still lists all clusters as members."""
         reported = msgspec.json.encode(cohort_of(generation, COHORT, revoked)).decode()
         await api.merge_patch(CONFIG_MAP, ObjectKey("default", "mnist-server"), {"data": {COHORT_FILE: reported}})
 
     await until_joins(pod, port, True)
-    await said(9, "c2")
+    await patch_cohort(9, "c2")
     await until_joins(pod, port, False)
     pod.write_cohort(*COHORT, generation=8)
     await looked_at()
@@ -208,7 +208,7 @@ async def test_metrics_show_the_rounds(pod: Pod) -> None:
     assert value("federated_learning_aggregator_round") == 3
     assert value("federated_learning_aggregator_final_evaluation") == 0
     assert value("federated_learning_aggregator_cohort_size") == len(COHORT)
-    # The first model, and one a round.
+    # The initial model, and one for each round.
     assert value("federated_learning_aggregator_fold_duration_seconds_count") == 4
 
 

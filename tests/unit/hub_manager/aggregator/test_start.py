@@ -1,4 +1,4 @@
-"""How an aggregator begins: its probes first, then its volume, or an end that the run's resource tells of."""
+"""Start of an aggregator: the probes, the volume, and the status of a run that can't start."""
 
 import asyncio
 import threading
@@ -39,7 +39,7 @@ def api() -> FakeApi:
 
 
 async def requested_from(port: int, path: str) -> tuple[int, str]:
-    """What a kubelet hears, once anybody listens."""
+    """Return the answer to a probe, once the server listens."""
     async with asyncio.timeout(60), ClientSession() as session:
         while True:
             try:

@@ -107,7 +107,7 @@ def test_the_model_is_that_of_the_order() -> None:
         exchange.download(2)
 
 
-def test_an_update_names_its_task_and_weight_and_a_first_model_neither() -> None:
+def test_update_has_task_and_weight_and_initial_model_has_neither() -> None:
     client = ScriptedClient()
 
     over(client).upload(3, "train", 560, MODEL)

@@ -1,4 +1,4 @@
-"""The driver between the exchange's calls and the engine: a call may be cut at any of its waits."""
+"""The driver handles calls that are cut while they wait."""
 
 import asyncio
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.support.exchange.rounds import parameters
 
 
 class Noted(Driver):
-    """Notes what it is told."""
+    """Records its calls."""
 
     reported: tuple[Event, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Who may speak to an aggregator, over real TLS on the loopback."""
+"""Authentication of callers, with TLS on the loopback."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refused:
-    """What the aggregator said beside the status."""
+    """The metadata of the refusal."""
     values = [value for key, value in error.trailing_metadata() or () if key == REFUSAL_METADATA]
     assert isinstance(values[0], bytes)
     return from_metadata(error.code(), values[0])
@@ -42,7 +42,7 @@ async def join(address: str, files: Files, cluster: str = "c1") -> pb.JoinReply:
 
 
 async def handshake(address: str, context: ssl.SSLContext) -> bytes:
-    """The first frame that a client with that context reads; raises what a server that refuses leads to."""
+    """Read the first frame with a client that has this context; raises the error of a refused handshake."""
     host, port = address.split(":")
     reader, writer = await asyncio.open_connection(host, int(port), ssl=context, server_hostname=SERVER_NAME)
     try:
@@ -213,7 +213,7 @@ async def test_streams_of_a_removed_cluster_end_at_once(desk: Desk) -> None:
 
 
 def served_serial(address: str, files: Files) -> int:
-    """The serial number of the certificate that the address shows now."""
+    """Return the serial number of the server's current certificate."""
     host, port = address.split(":")
     context = context_of(files)
     raw = socket.create_connection((host, int(port)), timeout=10)

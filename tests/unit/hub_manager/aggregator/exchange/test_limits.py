@@ -1,4 +1,4 @@
-"""Peers that lie, stall and crowd, each under a certificate of its own, beside honest ones."""
+"""Limits for hostile, stalled and greedy peers, which must not affect honest ones."""
 
 import asyncio
 from collections import Counter
@@ -43,13 +43,13 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def raw_channel(running: Aggregator, desk: Desk) -> grpc.aio.Channel:
-    """A channel without a limit of its own."""
+    """Open a channel without client-side limits."""
     options = (*client_options(SERVER_NAME), ("grpc.max_send_message_length", -1))
     return grpc.aio.secure_channel(running.address, client_credentials(desk.collaborator()), options)
 
 
 async def sent(running: Aggregator, files: Files, messages: Iterable[pb.UploadRequest]) -> Refused:
-    """What the aggregator answers to an upload of these messages.
+    """Upload these messages and return the aggregator's answer.
 
     gRPC's blocking client sends them: its asyncio one loses the status of a call that ends while it writes
     ("Internal error from Core").
@@ -68,7 +68,7 @@ async def sent(running: Aggregator, files: Files, messages: Iterable[pb.UploadRe
 
 
 def dripping() -> Iterator[pb.UploadRequest]:
-    """A peer that never falls idle, and never comes to an end; gRPC takes the next when the last is on the wire."""
+    """Yield messages endlessly; gRPC reads the next one once the last was sent."""
     yield header()
     while True:
         yield pb.UploadRequest(data=b"x")

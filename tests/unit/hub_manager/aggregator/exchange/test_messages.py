@@ -1,4 +1,4 @@
-"""The words of a refusal on both sides, and the generated code under the protobuf that the hub has."""
+"""Refusals on both sides of the wire, and the generated code with the hub's protobuf version."""
 
 import re
 import subprocess

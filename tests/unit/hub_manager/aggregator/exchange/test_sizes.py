@@ -1,4 +1,4 @@
-"""Messages of many parts: what is made of them is bounded before it is made, and nobody else waits for it."""
+"""Messages with many parts are limited before they are decoded, and do not delay other peers."""
 
 import asyncio
 import threading
@@ -40,7 +40,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 async def decision(running: Aggregator, desk: Desk, method: str, raw: bytes) -> str:
-    """The reason for which a call with this one message is refused."""
+    """Call with this message and return the reason of the refusal."""
     options = client_options(SERVER_NAME)
     async with grpc.aio.secure_channel(running.address, client_credentials(desk.collaborator()), options) as channel:
         method_of: grpc.aio.StreamUnaryMultiCallable[bytes, bytes]
@@ -49,7 +49,7 @@ async def decision(running: Aggregator, desk: Desk, method: str, raw: bytes) -> 
 
 
 def counted(tag: int, value: bytes) -> bytes:
-    """A length-delimited field."""
+    """Encode a length-delimited field."""
     head, left = bytearray([tag << 3 | 2]), len(value)
     while left >= 0x80:
         head.append(left & 0x7F | 0x80)
@@ -71,7 +71,7 @@ def metrics(number: int) -> bytes:
 
 
 PADDING = counted(15, bytes(REQUEST_BYTES))
-"""A field of a later version."""
+"""A field from a later version."""
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ async def test_chunk_with_extra_fields_is_rejected(desk: Desk) -> None:
 
 @dataclass
 class Pondering(SimpleEngine):
-    """Joins take as long as a test likes."""
+    """Engine whose joins block until the test releases them."""
 
     begun: threading.Event = field(default_factory=threading.Event)
     done: threading.Event = field(default_factory=threading.Event)

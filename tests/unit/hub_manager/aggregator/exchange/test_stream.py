@@ -1,4 +1,4 @@
-"""A call that is ended from outside while a message of it is on its way."""
+"""Calls that are cut during the write of a message."""
 
 import asyncio
 from typing import Any, cast
@@ -11,7 +11,7 @@ from hub_manager.aggregator.exchange.stream import CallStream
 
 
 class SlowLine:
-    """A context whose messages are gone when a test says so."""
+    """Context whose writes end when the test releases them."""
 
     def __init__(self) -> None:
         self.gone = asyncio.Event()

@@ -1,4 +1,4 @@
-"""An upload that is taken up again: beside a thread that still works on its file, and with much to be read again."""
+"""Resumed uploads, with a thread that still uses the file or a large stored part."""
 
 import asyncio
 import os
@@ -37,11 +37,11 @@ from tests.support.waiting import until
 
 T = TypeVar("T")
 HALF = len(MODEL) // 8
-"""Bytes that fit into one message."""
+"""Fits into one message."""
 
 
 class Watched(SpoolUploadSession):
-    """Says that it is being closed."""
+    """Session that signals the start of its close."""
 
     closing = 0
 
@@ -52,7 +52,7 @@ class Watched(SpoolUploadSession):
 
 @dataclass
 class SpoolingEngine(SimpleEngine):
-    """Takes uploads onto a volume, and notes what is told of them."""
+    """Stores uploads on a volume, and records the submitted events."""
 
     volume: Spool = field(default_factory=lambda: Spool(Path("none")))
     received_events: list[Event] = field(default_factory=list)
@@ -77,7 +77,7 @@ class SpoolingEngine(SimpleEngine):
 
 
 class Gate:
-    """Holds up the first thread that comes by, until it is opened."""
+    """Blocks the first thread until the test opens the gate."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()
@@ -100,7 +100,7 @@ def gate() -> Gate:
 
 
 def open_files(folder: Path) -> list[str]:
-    """What this process holds open below the folder."""
+    """Return this process's open files below the folder."""
     links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
     return [str(path) for path in links if path.is_relative_to(folder)]
 
@@ -118,8 +118,8 @@ async def test_newer_upload_waits_for_the_thread_of_the_older_one(
 ) -> None:
     desk, volume = Desk(tmp_path / "desk"), tmp_path / "volume"
     engine = SpoolingEngine(volume=Spool(volume))
-    said = Announcement(1, "train", len(MODEL), announcement().blob.digest, 10)
-    with engine.volume.receive("c1", said, MANIFEST) as before:
+    announced = Announcement(1, "train", len(MODEL), announcement().blob.digest, 10)
+    with engine.volume.receive("c1", announced, MANIFEST) as before:
         before.write(0, MODEL[:offset])
     monkeypatch.setattr(held, name, gate.before(getattr(held, name)))
     files = desk.collaborator()
@@ -140,14 +140,14 @@ async def test_newer_upload_waits_for_the_thread_of_the_older_one(
     assert begun_beside_the_thread == 0
     assert [type(event) for event in engine.received_events] == [UpdateBroken, UpdateComplete]
     assert reply.bytes == len(MODEL)
-    with engine.volume.source("c1", 1, said.digest) as source:
+    with engine.volume.source("c1", 1, announced.digest) as source:
         assert source.read(0, len(MODEL)) == MODEL
     assert open_files(volume) == []
 
 
 @dataclass
 class Reading(SimpleEngine):
-    """Reads what it has of c1's upload again, until a call that came later has met its deadline."""
+    """Engine that reads the stored part of c1's upload until a later call has exceeded its deadline."""
 
     other_ended: asyncio.Event = field(default_factory=asyncio.Event)
 

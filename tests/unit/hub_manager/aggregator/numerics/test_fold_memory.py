@@ -1,4 +1,4 @@
-"""What a fold allocates does not grow with the model or with the number of sites."""
+"""Memory of a fold is independent of the model size and the number of sites."""
 
 import tracemalloc
 
@@ -10,7 +10,7 @@ from hub_manager.aggregator.numerics.fold import Folding, Slot, fold
 
 
 class Zeros:
-    """A model of any size that is nought everywhere."""
+    """Model of any size whose values are all zero."""
 
     def read_into(self, _: int, into: memoryview) -> None:
         into[:] = bytes(len(into))

@@ -1,4 +1,4 @@
-"""The final evaluation is reported by its name, and never as a round after the last one."""
+"""The final evaluation is reported by its name, not as an extra round."""
 
 from datetime import UTC, datetime
 

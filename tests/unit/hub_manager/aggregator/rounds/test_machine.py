@@ -1,4 +1,4 @@
-"""What a run does at each turn, as its collaborators and its resource's owner would notice it."""
+"""Behaviour of the round machine that collaborators and users can observe."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from hub_manager.aggregator.rounds.transitions import ImpossibleRecord, apply
 from hub_manager.aggregator.validation.refusal import UpdateRefusalReason
 from tests.support.exchange.rounds import (
     COHORT,
-    FIRST_MODEL,
+    INITIAL_MODEL,
     MANIFEST,
     TASKS,
     World,
@@ -141,7 +141,7 @@ def test_next_member_is_asked_for_the_initial_model_after_the_deadline() -> None
     world.submit(*COHORT, revoked=["c10"])
     world.pass_time(100)
     assert world.state.ended is not None
-    assert world.state.ended.failure is RunFailureReason.NO_FIRST_MODEL
+    assert world.state.ended.failure is RunFailureReason.NO_INITIAL_MODEL
 
 
 def asked_for_the_initial_model_and_revoked_after_a_crash() -> World:
@@ -163,14 +163,14 @@ def test_wait_for_the_initial_model_ends_at_the_deadline() -> None:
     world = asked_for_the_initial_model_and_revoked_after_a_crash()
     world.pass_time(100)
     assert world.state.ended is not None
-    assert world.state.ended.failure is RunFailureReason.NO_FIRST_MODEL
+    assert world.state.ended.failure is RunFailureReason.NO_INITIAL_MODEL
 
 
 def test_run_without_a_source_of_the_initial_model_fails_at_once() -> None:
     world = asked_for_the_initial_model_and_revoked_after_a_crash()
     world.submit(*COHORT, revoked=COHORT)
     assert world.state.ended is not None
-    assert world.state.ended.failure is RunFailureReason.NO_FIRST_MODEL
+    assert world.state.ended.failure is RunFailureReason.NO_INITIAL_MODEL
 
 
 def test_wait_for_metrics_is_limited() -> None:
@@ -253,7 +253,7 @@ def test_run_rolls_back_to_the_last_intact_checkpoint() -> None:
     assert effects.DropSpool(2) in world.effects
 
 
-@pytest.mark.parametrize("stored", [None, replace(FIRST_MODEL, digest="blake3:other")], ids=["none", "another"])
+@pytest.mark.parametrize("stored", [None, replace(INITIAL_MODEL, digest="blake3:other")], ids=["none", "another"])
 def test_run_fails_if_its_model_is_lost(stored: domain.StoredModel | None) -> None:
     world = opened()
     world.stored = stored

@@ -1,4 +1,4 @@
-"""Who takes part in a run and who does not, as its members come, go and are removed."""
+"""Members of a run that are admitted, dropped and admitted again."""
 
 import pytest
 

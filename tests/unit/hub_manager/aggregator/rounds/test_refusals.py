@@ -1,4 +1,4 @@
-"""What a run refuses of its members, and by what name; the honest word that follows counts all the same."""
+"""Inputs that a run refuses, with their reasons; a later valid input is still counted."""
 
 import math
 from dataclasses import replace
@@ -32,7 +32,7 @@ def test_peer_whose_model_differs_from_the_initial_model_is_refused() -> None:
 
 BEGUN = {
     "other round": (replace(announcement("c1", 1), round=2), UpdateRefusalReason.OTHER_ROUND),
-    "seed after the start": (announcement("c1", 0), UpdateRefusalReason.OTHER_ROUND),
+    "initial model after the start": (announcement("c1", 0), UpdateRefusalReason.OTHER_ROUND),
     "unknown task": (replace(announcement("c1", 1), task="steal"), UpdateRefusalReason.UNKNOWN_TASK),
     "validation as training": (replace(announcement("c1", 1), task=TASKS[0].name), UpdateRefusalReason.UNKNOWN_TASK),
     "a terabyte": (replace(announcement("c1", 1), size=1 << 40), UpdateRefusalReason.WRONG_SIZE),

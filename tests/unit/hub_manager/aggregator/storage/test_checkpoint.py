@@ -1,4 +1,4 @@
-"""Checkpoints: read by the safetensors library, whole or not there, the last good one found."""
+"""Checkpoints are readable by the safetensors library, complete, and recovered after damage."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +18,8 @@ from tests.support.builders.models import MIXED, Held, elements, packed, rounded
 PLAIN = manifest_of([TensorSpec("w", DType.FLOAT32, (2, 3)), TensorSpec("half", DType.FLOAT16, (3,))])
 
 
-def model(seed: float) -> bytes:
-    return packed(MIXED, rounded(MIXED, [seed + index for index in range(elements(MIXED))]))
+def model(start: float) -> bytes:
+    return packed(MIXED, rounded(MIXED, [start + index for index in range(elements(MIXED))]))
 
 
 def store(checkpoints: CheckpointStore, round_number: int) -> None:

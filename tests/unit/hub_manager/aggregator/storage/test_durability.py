@@ -1,4 +1,4 @@
-"""What is said to be stored survives a loss of power: synchronised before it is named, and named for good after."""
+"""Stored data survive a power loss: files are synchronised before their rename, and folders after it."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ RAW = bytes(MIXED.nbytes)
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """What was synchronised and renamed, in order, by the last part of its name."""
+    """Names of the synchronised and renamed files, in order."""
     made: Calls = []
 
     def recorded(name: str, call: Callable[..., object]) -> Callable[..., object]:

@@ -1,4 +1,4 @@
-"""The journal: what was appended is there again, a torn end is cut off, and damage is not guessed at."""
+"""The journal restores appended records, cuts off a torn last line, and rejects damage."""
 
 import json
 import tracemalloc
@@ -68,11 +68,11 @@ ON_DISK = {
         "ended",
     ],
 }
-"""The name of each record in the journal, and its fields: a rename in the code leaves them as they are."""
+"""Names of each record and its fields in the journal, which stay the same when code is renamed."""
 
 
 def opened(path: Path, run: str = "run") -> tuple[Journal, tuple[DurableRecord, ...]]:
-    """The journal, and all of its facts."""
+    """Open the journal and return it with all its records."""
     return open_journal(path, run, (), lambda found, record: (*found, record))
 
 
@@ -152,7 +152,7 @@ def test_lost_line_is_an_error(tmp_path: Path) -> None:
 SNAPSHOT = snapshot_of(opened_run().state)
 
 
-def begun_anew(path: Path) -> None:
+def compacted(path: Path) -> None:
     written(path)
     journal, _ = opened(path)
     journal.compact(SNAPSHOT)
@@ -173,7 +173,7 @@ def test_compacted_journal_has_the_snapshot_and_later_records(tmp_path: Path) ->
 
 def test_damaged_snapshot_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    begun_anew(path)
+    compacted(path)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(JournalDamaged, match="line 1"):
         read(path)

@@ -1,4 +1,4 @@
-"""Updates on disk: where an upload goes on, what is refused of its bytes, and what is left behind."""
+"""The spool: resumed uploads, refused bytes, and deleted files."""
 
 import math
 import os

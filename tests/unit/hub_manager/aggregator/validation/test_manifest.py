@@ -1,4 +1,4 @@
-"""Which models are taken, and where each value lies in the bytes."""
+"""Accepted models, and the offset of each value."""
 
 import pytest
 from hypothesis import given, settings
