@@ -104,6 +104,7 @@ PROSE := \
 	federation/api \
 	federation/checkpoint.py \
 	federation/pki \
+	federation/rpc \
 	federation/safetensors.py \
 	hub_manager/aggregator/reporting \
 	hub_manager/aggregator/rounds/effects.py \

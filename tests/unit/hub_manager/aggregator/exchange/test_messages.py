@@ -52,7 +52,7 @@ def test_a_remedy_that_is_not_known_is_to_stop() -> None:
 
 
 def test_metadata_that_are_no_refusal_are_told_apart() -> None:
-    with pytest.raises(ValueError, match="no refusal"):
+    with pytest.raises(ValueError, match="decoded as a refusal"):
         from_metadata(StatusCode.ABORTED, b"\xff\xff")
 
 
