@@ -102,10 +102,17 @@ PROSE := \
 	docs/troubleshooting.md \
 	examples/digits-openfl/README.md \
 	federation/api \
+	federation/backoff.py \
 	federation/checkpoint.py \
+	federation/environment.py \
+	federation/exported_plan.py \
+	federation/logging.py \
+	federation/model.py \
 	federation/pki \
 	federation/rpc \
+	federation/runtime_contract.py \
 	federation/safetensors.py \
+	federation/serving.py \
 	hub_manager/aggregator/reporting \
 	hub_manager/aggregator/rounds/effects.py \
 	hub_manager/aggregator/rounds/inputs.py \
