@@ -100,7 +100,7 @@ PROSE := \
 	docs/stability.md \
 	docs/threat-model.md \
 	docs/troubleshooting.md \
-	examples/digits-openfl/README.md \
+	examples \
 	federation/api \
 	federation/backoff.py \
 	federation/checkpoint.py \

@@ -85,9 +85,9 @@ def kubectl_fl(fleet: Fleet | ExistingFleet, *words: str) -> tuple[str, ...]:
     return ("env", f"KUBECTL={fleet.kubectl_program}", _KUBECTL_FL, *words, f"--kubeconfig={fleet.kubeconfig(HUB)}")
 
 
-async def judge(shards: Path, model: Path) -> Verdict:
+async def evaluate(shards: Path, model: Path) -> Verdict:
     """The federated model beside what each site would have come to alone."""
-    lines = [json.loads(line) for line in (await _script("judge.py", str(shards), str(model))).splitlines()]
+    lines = [json.loads(line) for line in (await _script("evaluate.py", str(shards), str(model))).splitlines()]
     found = {line["model"]: float(line["accuracy"]) for line in lines}
     return Verdict(found.pop("federation"), found)
 

@@ -44,7 +44,7 @@ async def demo(layout: Layout) -> Verdict:
     with _step("the model is fetched from the store, and is what its digest says"):
         await digits.fetch_model(fleet, model)
     with _step("the model is judged, beside those that each site trains alone"):
-        verdict = await digits.judge(shards, model)
+        verdict = await digits.evaluate(shards, model)
     _say(_told(fleet, verdict, model))
     return verdict
 
