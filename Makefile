@@ -80,6 +80,7 @@ PROSE := \
 	CONTRIBUTING.md \
 	README.md \
 	SECURITY.md \
+	bench \
 	demo \
 	docs/adr \
 	docs/architecture.md \
