@@ -80,6 +80,8 @@ PROSE := \
 	CONTRIBUTING.md \
 	README.md \
 	SECURITY.md \
+	bench \
+	demo \
 	docs/adr \
 	docs/architecture.md \
 	docs/certificates.md \
@@ -100,15 +102,28 @@ PROSE := \
 	docs/stability.md \
 	docs/threat-model.md \
 	docs/troubleshooting.md \
-	examples/digits-openfl/README.md \
+	examples \
 	federation/api \
+	federation/backoff.py \
 	federation/checkpoint.py \
+	federation/environment.py \
+	federation/exported_plan.py \
 	federation/kube \
+	federation/logging.py \
+	federation/model.py \
 	federation/pki \
+	federation/rpc \
+	federation/runtime_contract.py \
 	federation/safetensors.py \
+	federation/serving.py \
 	hub_manager/__main__.py \
 	hub_manager/addon \
 	hub_manager/aggregator \
+	hub_manager/aggregator/reporting \
+	hub_manager/aggregator/rounds/effects.py \
+	hub_manager/aggregator/rounds/inputs.py \
+	hub_manager/aggregator/rounds/records.py \
+	hub_manager/aggregator/validation \
 	hub_manager/app.py \
 	hub_manager/certificates \
 	hub_manager/config.py \

@@ -1,4 +1,4 @@
-"""The hub's aggregator as a process of its own, without an API server; `python -m bench.aggregator_process FOLDER`.
+"""Run the hub's aggregator as a process without an API server: `python -m bench.aggregator_process FOLDER`.
 
 The folder has the layout of `tests.support.exchange.aggregator_runs.Pod`. The process writes the port to standard
 output once it serves collaborators. Everything else is as in `hub_manager.aggregator.__main__`.
@@ -17,11 +17,11 @@ from hub_manager.aggregator.app import Aggregator, AggregatorSettings
 from hub_manager.aggregator.config import AggregatorFolders, read_config
 
 LINGER_SECONDS = 5.0
-"""After the run's end, for whoever measures to look at this process once more."""
+"""Wait after the run's end, so that the benchmark can measure this process a last time."""
 
 
 def main() -> None:
-    """Serves the run to its end."""
+    """Serve the run until it ends."""
     configure_logging("warning", stream=sys.stderr)
     os.umask(0o077)
     folder = Path(sys.argv[1])

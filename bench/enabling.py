@@ -1,7 +1,7 @@
-"""How long an administrator waits: from the ManagedClusterAddOn to the certificate, and to Available.
+"""Measure the time from the ManagedClusterAddOn to the certificate, and to Available.
 
-Ten times on the spokes of the fleet, all of them at once, with the medians. `Available` follows the klusterlet's look
-at the agent's Lease, which it takes every 30 s (ocm `pkg/registration/spoke/addon/lease_controller.go`).
+Ten times on the spokes of the fleet, all of them at once, with the medians. `Available` depends on the
+klusterlet, which checks the agent's Lease every 30 s (ocm `pkg/registration/spoke/addon/lease_controller.go`).
 """
 
 import asyncio
@@ -48,7 +48,7 @@ async def _once(fleet: Fleet, spoke: str) -> tuple[float, float]:
 
 
 async def main() -> None:
-    """Prints each run and the medians."""
+    """Print each run and the medians."""
     fleet = lifecycle.find(default_layout())
     if fleet is None:
         raise SystemExit("no fleet is up: make fleet-up")

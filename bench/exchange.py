@@ -1,9 +1,9 @@
-"""What an aggregator costs: CPU seconds per GB, and memory; the hub's own, and beside it OpenFL 1.9's on the same work.
+"""Measure CPU seconds per GB and memory of the hub's aggregator, and of OpenFL 1.9's on the same work.
 
 `python -m bench.exchange [--parameters N] [--sites K …] [--rounds R] [--openfl PYTHON] [--openfl-sites K …]`. Each
-aggregator is a process of its own over mutual TLS on the loopback; the sites are threads of this one (of another one
-for OpenFL) that hold no model. `received` is from the first byte of an update to the next model, checked, folded and
-durable; `sent` are downloads of the global model. GB are 10⁹ bytes.
+aggregator is a separate process with mutual TLS on the loopback; the sites are threads of this process (of another one
+for OpenFL) without a model in memory. `received` is from the first byte of an update to the next model, checked,
+folded and durable; `sent` are downloads of the global model. GB are 10⁹ bytes.
 """
 
 import argparse
@@ -28,16 +28,16 @@ from federation.safetensors import header
 from tests.support.exchange.aggregator_runs import PLAN, Pod
 
 ENVIRONMENT = {**os.environ, "MALLOC_ARENA_MAX": "2"}
-"""As the images have it; it helps OpenFL's memory as well."""
+"""As in the images; it also reduces OpenFL's memory."""
 
 
 def values() -> bytes:
-    """A chunk of a model, of which the rest repeats it: no aggregator looks further back than a block."""
+    """Return the chunk that the whole model repeats; no aggregator compares data beyond a block."""
     return np.random.default_rng(0).normal(0, 0.01, CHUNK // 4).astype("<f4").tobytes()
 
 
 def ours(work: Work, folder: Path, ballast: Path | None) -> Measured:
-    """The hub's aggregator at work in the folder."""
+    """Measure the hub's aggregator in the folder."""
     pod = Pod(folder)
     pod.submit(
         rounds=work.rounds, min_clients_per_round=work.sites, aggregation=Aggregation(), round_timeout_seconds=3600
@@ -59,7 +59,7 @@ def ours(work: Work, folder: Path, ballast: Path | None) -> Measured:
 
 @contextmanager
 def aggregator(folder: Path) -> Iterator[tuple[int, int]]:
-    """The process and the port of the hub's aggregator."""
+    """Start the hub's aggregator and yield its process ID and port."""
     command = [sys.executable, "-m", "bench.aggregator_process", str(folder)]
     with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE) as process:
         try:
@@ -70,7 +70,7 @@ def aggregator(folder: Path) -> Iterator[tuple[int, int]]:
 
 
 def openfl(work: Work, python: str, folder: Path, ballast: Path | None, *, durable: bool) -> Measured:
-    """OpenFL's aggregator at work in the folder, driven by a process of its own environment."""
+    """Measure OpenFL's aggregator in the folder, driven by a process in OpenFL's environment."""
     options = [*["--durable"] * durable, *([] if ballast is None else ["--ballast", str(ballast)])]
     numbers = map(str, (work.parameters, work.sites, work.rounds))
     command = [python, "-m", "bench.openfl_aggregator", str(folder), *numbers, *options]
@@ -81,7 +81,7 @@ def openfl(work: Work, python: str, folder: Path, ballast: Path | None, *, durab
 
 
 def row(name: str, work: Work, found: Measured) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     grown = found.peak - found.idle
     return (
         f"{name:8}{work.parameters / 1e6:6.0f}M{work.sites:6}{work.rounds:7}"
@@ -98,7 +98,7 @@ HEAD = (
 
 
 def ratio(here: Measured, there: Measured) -> str:
-    """OpenFL's figures over ours."""
+    """Return the ratios of OpenFL's results to the hub's."""
     pairs = {
         "CPU s/GB received": (there.received.cpu_per_gb, here.received.cpu_per_gb),
         "CPU s/GB sent": (there.sent.cpu_per_gb, here.sent.cpu_per_gb),
@@ -109,7 +109,7 @@ def ratio(here: Measured, there: Measured) -> str:
 
 
 def arguments() -> argparse.Namespace:
-    """What is asked for."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--parameters", type=int, default=50_000_000)
     parser.add_argument("--sites", type=int, nargs="*", default=[3, 16])
@@ -127,7 +127,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print the results."""
     requested_from = arguments()
     print(HEAD, flush=True)
     with tempfile.TemporaryDirectory(dir=requested_from.folder) as shared:

@@ -1,4 +1,4 @@
-"""A collaborator of the exchange that costs little: it sends one chunk over and over, and keeps nothing of a model."""
+"""Implement a collaborator with little overhead: it sends one chunk repeatedly and discards downloaded models."""
 
 import threading
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ SERVICE = "/federation.v1.Exchange"
 
 @dataclass(frozen=True)
 class Repeated:
-    """A model of `size` bytes that repeats a chunk."""
+    """Model of `size` bytes that repeats a chunk."""
 
     chunk: bytes
     size: int
 
     def __iter__(self) -> Iterator[bytes]:
-        """Its chunks."""
+        """Yield the chunks."""
         for begin in range(0, self.size, len(self.chunk)):
             yield self.chunk[: self.size - begin]
 
@@ -36,7 +36,7 @@ class ExchangeSite:
     """One site (`lockstep.Site`)."""
 
     def __init__(self, address: str, files: Files, cluster: str, update: Repeated, *, samples: int) -> None:
-        """Joins, and listens for work."""
+        """Join the run and listen for work."""
         self._channel = grpc.secure_channel(address, client_credentials(files), client_options(SERVER_NAME))
         self._stub = ExchangeStub(self._channel)
         self._download: grpc.UnaryStreamMultiCallable[pb.DownloadRequest, bytes] = self._channel.unary_stream(
@@ -54,7 +54,7 @@ class ExchangeSite:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        with suppress(grpc.RpcError):  # whoever waits for an order that never comes says so
+        with suppress(grpc.RpcError):  # `await_round` reports a missing order
             for order in self._stub.Work(pb.WorkRequest(caller=self._caller)):
                 with self._news:
                     self._order = order

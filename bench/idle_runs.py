@@ -1,9 +1,9 @@
-"""What the hub manager's resync of idle runs costs: CPU seconds of one whole sweep, and how many writes.
+"""Measure the hub manager's resync of idle runs: CPU seconds and writes of one whole sweep.
 
 `python -m bench.idle_runs [--runs N]`. The runs' own reconciler on its own stores, filled from the API in memory: a
-sweep that writes nothing asks the API server for nothing, so this is all there is to it. The runs are spread over hubs
-of twenty, because the API in memory looks through everything for each write; a run is read by index, whatever else
-there is. The controller sweeps once every 600 s.
+sweep without writes sends no request to the API server, so the measurement is complete. The runs are spread over hubs
+of twenty, because the API in memory scans all objects for each write; reading a run uses an index. The
+controller sweeps once every 600 s.
 """
 
 import argparse
@@ -24,13 +24,13 @@ A_HUB = 20
 
 @dataclass(frozen=True)
 class Hub:
-    """Some runs at rest, and the hub that they are on."""
+    """Idle runs and their hub."""
 
     world: RunWorld
     keys: Sequence[ObjectKey]
 
     async def sweep(self) -> int:
-        """Every run once, as the controller does it; how many writes that made."""
+        """Reconcile every run once, as the controller does; return the number of writes."""
         before = len(self.world.api.calls)
         for key in self.keys:
             await self.world.reconciler.reconcile(key)
@@ -38,7 +38,7 @@ class Hub:
 
 
 async def hub_of(runs: int, *, selected: tuple[str, ...]) -> Hub:
-    """A hub with so many runs, each with these clusters for its Placement."""
+    """Create a hub with this number of runs, each with these clusters for its Placement."""
     keys = [ObjectKey("default", f"run-{number:04}") for number in range(runs)]
     world = clusters(RunWorld(selected={f"{key.namespace}/{key.name}": selected for key in keys}), "c1", "c2")
     for key in keys:
@@ -48,7 +48,7 @@ async def hub_of(runs: int, *, selected: tuple[str, ...]) -> Hub:
 
 
 async def completed(runs: int) -> Hub:
-    """Runs that were trained to the end."""
+    """Create completed runs."""
     hub = await hub_of(runs, selected=("c1", "c2"))
     for key in hub.keys:
         hub.world.set_job(key=key, ready=1, active=1)
@@ -60,12 +60,12 @@ async def completed(runs: int) -> Hub:
 
 
 async def waiting(runs: int) -> Hub:
-    """Runs for which no cluster is selected."""
+    """Create runs without a selected cluster."""
     return await hub_of(runs, selected=())
 
 
 async def show(phase: str, made: Callable[[int], Awaitable[Hub]], runs: int) -> None:
-    """Prints the least of three sweeps."""
+    """Print the fastest of three sweeps."""
     hubs = [await made(min(A_HUB, runs - begin)) for begin in range(0, runs, A_HUB)]
     found = {hub.world.run(key).status.phase for hub in hubs for key in hub.keys}
     if found != {phase}:
@@ -81,7 +81,7 @@ async def show(phase: str, made: Callable[[int], Awaitable[Hub]], runs: int) -> 
 
 
 async def main() -> None:
-    """Prints a line for each phase."""
+    """Print a line for each phase."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=500)
     requested_from = parser.parse_args()

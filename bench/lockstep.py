@@ -1,8 +1,8 @@
-"""Rounds driven step by step over all sites at once, so that what an aggregator takes can be told apart by step.
+"""Drive rounds step by step over all sites at once, to measure an aggregator for each step.
 
 Each site is a thread. All wait for the round, then all download, then all upload; between two steps the aggregator has
-nothing to do, and its clock is read. The fold and its checkpoint fall between the last upload and the next round, and
-are counted with what was received.
+nothing to do, and its CPU time is read. The fold and its checkpoint fall between the last upload and the next round,
+and are counted with what was received.
 """
 
 import threading
@@ -18,28 +18,28 @@ STEP_SECONDS = 1200.0
 
 
 class Site(Protocol):
-    """One collaborator's side of any aggregator's protocol; holds no model in memory."""
+    """Collaborator for any aggregator's protocol, without a model in memory."""
 
     def await_round(self, round_: int) -> None:
-        """Returns once the round, counted from 1, is open; after the last one, once the run is over."""
+        """Wait until the round, from 1 up, is open; after the last round, until the run has ended."""
         ...
 
     def download(self) -> int:
-        """Takes in the global model; its bytes."""
+        """Download the global model; return its bytes."""
         ...
 
     def upload(self) -> int:
-        """Reports metrics and sends an update until it is acknowledged; its bytes."""
+        """Report metrics and send an update until it is acknowledged; return its bytes."""
         ...
 
     def close(self) -> None:
-        """Ends whatever a thread of this site waits for, with an error."""
+        """Cancel all waits of this site's threads with an error."""
         ...
 
 
 @dataclass
 class Step:
-    """What one kind of step took, round by round."""
+    """Cost of one kind of step, by round."""
 
     cpu: list[float] = field(default_factory=list)
     """Seconds of the aggregator."""
@@ -70,7 +70,7 @@ class Measured:
 
 
 class _Books:
-    """The steps of all rounds; the sites meet at a line before each, where the one that ends is booked."""
+    """Costs of the steps of all rounds; a barrier before each step records the previous one."""
 
     def __init__(self, sites: Sequence[Site], process: int, between: Callable[[], None]) -> None:
         self.received, self.sent = Step(), Step()
@@ -80,16 +80,16 @@ class _Books:
         self._lines = {step: self._line(step) for step in ("joined", "sent", "received")}
 
     def count(self, step: Step, size: int) -> None:
-        """So many bytes of a site belong to the step."""
+        """Add a site's bytes to the step."""
         with self._lock:
             step.bytes += size
 
     def meet(self, ended: str) -> None:
-        """Waits for all sites at the end of a step."""
+        """Wait for all sites at the end of a step."""
         self._lines[ended].wait()
 
     def abandon(self) -> None:
-        """Lets no site wait for another any more, nor for the aggregator."""
+        """Cancel all waits of the sites, for each other and for the aggregator."""
         for line in self._lines.values():
             line.abort()
         for site in self._sites:
@@ -108,7 +108,7 @@ class _Books:
 
 
 def drive(sites: Sequence[Site], rounds: int, process: int, between: Callable[[], None]) -> Measured:
-    """Takes all sites through all rounds.
+    """Run all rounds with all sites.
 
     Args:
         sites: Each gets a thread.

@@ -1,7 +1,7 @@
-"""The work of `bench.exchange` done by OpenFL 1.9's own aggregator, in its own words and with sites as lean.
+"""Run the work of `bench.exchange` with OpenFL 1.9's own aggregator and protocol, and with equally small sites.
 
 `python -m bench.openfl_aggregator FOLDER PARAMETERS SITES ROUNDS`, started by `bench.exchange` with the Python of an
-environment that has OpenFL; prints what was measured as JSON.
+environment that has OpenFL; prints the results as JSON.
 """
 
 import argparse
@@ -42,7 +42,7 @@ OPTIONS = (
 def messages(
     head: aggregator_pb2.TaskResults, tensors: Iterable[base_pb2.NamedTensor]
 ) -> Iterator[base_pb2.DataStream]:
-    """An upload, encoded tensor by tensor: encoded messages one after the other are one (protobuf, "Last One Wins")."""
+    """Encode an upload tensor by tensor: encoded messages one after the other are one (protobuf, "Last One Wins")."""
     parts = (aggregator_pb2.TaskResults(tensors=[tensor]).SerializeToString() for tensor in tensors)
     for part in chain((head.SerializeToString(),), parts):
         for begin in range(0, len(part), PIECE):
@@ -125,7 +125,7 @@ class OpenFLSite:
 
 
 def measured(work: Work, folder: Path, between: Callable[[], None], *, durable: bool) -> Measured:
-    """OpenFL's aggregator at work in the folder."""
+    """Measure OpenFL's aggregator in the folder."""
     desk = Desk(folder)
     desk.server()
     values = np.random.default_rng(0).normal(0, 0.01, work.manifest.tensors[0].size).astype("<f4").tobytes()
@@ -139,7 +139,7 @@ def measured(work: Work, folder: Path, between: Callable[[], None], *, durable: 
 
 @contextmanager
 def aggregator(work: Work, folder: Path, *, durable: bool) -> Iterator[tuple[int, int]]:
-    """The process and the port of OpenFL's aggregator."""
+    """Start OpenFL's aggregator and yield its process ID and port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     numbers = map(str, (port, work.parameters, work.sites, work.rounds))
@@ -152,7 +152,7 @@ def aggregator(work: Work, folder: Path, *, durable: bool) -> Iterator[tuple[int
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("work", type=int, nargs=3)

@@ -1,6 +1,6 @@
-"""OpenFL 1.9's own aggregator as a process: `python -m bench.openfl_server FOLDER PORT PARAMETERS SITES ROUNDS`.
+"""Run OpenFL 1.9's own aggregator as a process: `python -m bench.openfl_server FOLDER PORT PARAMETERS SITES ROUNDS`.
 
-Its stock classes and their defaults, but for what would only cost it time: no checkpoint in SQLite unless asked for
+It uses OpenFL's classes and defaults, without features that only cost time: no checkpoint in SQLite unless asked for
 (`--durable`), no logs of metrics, no deltas. It runs in an environment that has OpenFL and nothing of the hub.
 """
 
@@ -21,7 +21,7 @@ from bench.work import AGGREGATED_VALIDATION, FEDERATION, OPENFL_AGGREGATOR, TRA
 
 
 def main() -> None:
-    """Serves the federation to its end."""
+    """Serve the federation until it ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("port", type=int)
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def aggregator(work: Work, folder: Path, *, durable: bool) -> Aggregator:
-    """The aggregator of the work."""
+    """Create the aggregator for the work."""
     sites = list(work.clusters)
     tasks = [AGGREGATED_VALIDATION, TRAIN]
     assigner = StaticGroupedAssigner(

@@ -1,8 +1,8 @@
-"""How soon one side of the federation learns what happens at the other, on a fleet whose sites have the add-on enabled.
+"""Measure the delay of reactions between hub and sites, on a fleet with the add-on enabled.
 
-A Dataset that is published, or withdrawn, until a Placement on the hub has decided; a run that is submitted, until its
-first round is open; a site's failure, until file and line are in the run's status; a cluster that is disabled, until
-its stream is cut. Each is asked after twice a second or more often.
+The delays are: from publishing or withdrawing a Dataset to the decision of a Placement on the hub; from submitting a
+run to its first round; from a site's failure to its file and line in the run's status; from disabling a cluster to the
+end of its stream. Each is polled at least twice a second.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ def _say(what: str, seconds: list[float]) -> None:
 
 
 async def _seconds(act: Callable[[], Awaitable[object]], holds: Callable[[], Awaitable[bool]], what: str) -> float:
-    """From the end of an act until it shows."""
+    """Delay from the end of an action to its effect."""
     await act()
     since = time.monotonic()
     await until(holds, what)
@@ -111,7 +111,7 @@ async def _stream(fleet: Fleet) -> None:
 
 
 async def main() -> None:
-    """Prints each reaction's median and longest time."""
+    """Print each reaction's median and longest time."""
     fleet = lifecycle.find(default_layout())
     if fleet is None:
         raise SystemExit("no fleet is up: make fleet-up install")

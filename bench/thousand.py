@@ -1,4 +1,4 @@
-"""A thousand clusters enabled at once: how long until each has its certificate, and what the hub manager takes.
+"""Enable a thousand clusters at once; measure the time until each has its certificate, and the hub manager's cost.
 
 Objects only, on a real kube-apiserver and etcd on loopback: a thousand ManagedClusterAddOns and as many certificate
 requests are created together, each request in the name of its cluster's klusterlet. The hub manager is a process of its
@@ -40,14 +40,14 @@ ISSUED = "federated_learning_hub_certificates_issued_total"
 
 @dataclass(frozen=True)
 class Administrator:
-    """Plain calls to the API server, a few at a time."""
+    """Client of the API server with a few concurrent calls."""
 
     http: aiohttp.ClientSession
     url: str
     gate: asyncio.Semaphore
 
     async def send(self, method: str, path: str, body: Json, *, as_cluster: str = "") -> Json:
-        """One call, for a klusterlet's request in its name."""
+        """Send one request, for a klusterlet's request in its name."""
         headers = {"Content-Type": "application/merge-patch+json" if method == "PATCH" else "application/json"}
         group = f"system:open-cluster-management:{as_cluster}"
         names = [("Impersonate-User", f"{group}:agent"), ("Impersonate-Group", group)] if as_cluster else []
@@ -55,18 +55,18 @@ class Administrator:
         return await self._json(method, path, data=json.dumps(body), headers=[*headers.items(), *names])
 
     async def count(self, path: str) -> int:
-        """How many objects there are, from the first of them: reading all would be the heaviest load of the run."""
+        """Return the number of objects from a list of one: listing all would dominate the load."""
         found = await self._json("GET", f"{path}?limit=1")
         return len(found["items"]) + int(found["metadata"].get("remainingItemCount", 0))
 
     async def issued(self) -> int:
-        """How many certificates the hub manager says that it has issued."""
+        """Return the number of issued certificates from the hub manager's metrics."""
         async with self.http.get(f"http://127.0.0.1:{PORT}/metrics") as response:
             lines = (await response.text()).splitlines()
         return int(next(float(line.split()[1]) for line in lines if line.startswith(f"{ISSUED} ")))
 
     async def _json(self, method: str, path: str, **named: Any) -> Json:
-        """The answer; a server that is too busy is asked again."""
+        """Send a request and return the response; retry while the server is overloaded."""
         while True:
             async with self.gate, self.http.request(method, self.url + path, **named) as response:
                 answer: Json = await response.json(content_type=None) if response.status != 429 else {}
@@ -113,7 +113,7 @@ async def _ask(admin: Administrator, cluster: str) -> None:
 
 @asynccontextmanager
 async def _manager(server: LoopbackApiServer) -> AsyncIterator[subprocess.Popen[bytes]]:
-    """The hub manager as a process of its own."""
+    """Start the hub manager as a separate process."""
     environment = {
         **os.environ,
         "POD_NAME": "bench",
@@ -133,14 +133,14 @@ async def _manager(server: LoopbackApiServer) -> AsyncIterator[subprocess.Popen[
 
 
 def _usage(process: subprocess.Popen[bytes]) -> tuple[float, int]:
-    """CPU seconds and peak memory in MiB of a process so far."""
+    """Return the CPU seconds and peak memory in MiB of a process so far."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     status = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), int(status["VmHWM"].split()[0]) // 1024
 
 
 async def _join(admin: Administrator, clusters: Sequence[str]) -> None:
-    """The clusters belong to the fleet, without the add-on."""
+    """Create the clusters, without the add-on."""
     api = "/apis/cluster.open-cluster-management.io/v1/managedclusters"
     kind = {"apiVersion": "cluster.open-cluster-management.io/v1", "kind": "ManagedCluster"}
     spec = {"hubAcceptsClient": True}
@@ -152,7 +152,7 @@ async def _join(admin: Administrator, clusters: Sequence[str]) -> None:
 
 
 async def _installed_addon(admin: Administrator) -> Json:
-    """The fleet's add-on once the manager has installed it, as the owner of each cluster's."""
+    """Return the ClusterManagementAddOn once the manager has installed it, as the owner of each cluster's add-on."""
 
     async def installed() -> bool:
         return await admin.count(f"{ADDONS}/clustermanagementaddons") == 1
@@ -195,7 +195,7 @@ async def _measure(admin: Administrator, server: LoopbackApiServer) -> None:
 
 
 async def main() -> None:
-    """Prints one line."""
+    """Print one line."""
     async with loopback_api_server() as server:
         connector = aiohttp.TCPConnector(ssl=server.tls)
         async with Client.from_kubeconfig(server.kubeconfig, field_manager="administrator") as client:

@@ -1,4 +1,4 @@
-"""What another process takes of the machine, from `/proc` (proc(5)): CPU seconds, and memory that it alone holds.
+"""Measure CPU seconds and private memory of another process, from `/proc` (proc(5)).
 
 Pages of files that it has read or written are the kernel's to drop, and count in no figure here: `RssAnon` is what the
 process would be killed for, `VmHWM` has its programs' own pages on top.
@@ -19,26 +19,26 @@ _LOOK_SECONDS: Final = 0.02
 
 
 def cpu_seconds(process: int) -> float:
-    """User and system time of all its threads so far."""
+    """Return the user and system time of all its threads so far."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def memory(process: int, field: str) -> int:
-    """Bytes of a field of `/proc/PID/status`: `VmHWM`, `VmRSS`, `RssAnon`."""
+    """Return the bytes of a field of `/proc/PID/status`: `VmHWM`, `VmRSS`, `RssAnon`."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * 1024
 
 
 class MemoryWatch:
-    """The most anonymous memory that a process has held while this is open; looks fifty times a second."""
+    """Peak anonymous memory of a process while this is open; reads it fifty times a second."""
 
     def __init__(self, process: int) -> None:
         self._process = process
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, name="memory-watch", daemon=True)
         self.idle = memory(process, "RssAnon")
-        """Bytes, when this was made."""
+        """Bytes at creation."""
         self.peak = self.idle
         """Bytes."""
 
@@ -61,20 +61,20 @@ class MemoryWatch:
 
 
 class Ballast:
-    """Fills the machine's free memory with pages that the kernel may drop at once, as on a machine that is long up.
+    """Page cache that fills the machine's free memory, as on a machine with a long uptime.
 
     Some virtual machines give free memory back to their host (free page reporting), and touching it again costs some
     1.5 s of CPU time per GB: more than all that is measured here. A sparse file's holes are read instead.
     """
 
     def __init__(self, path: Path) -> None:
-        """Opens the file, or makes it; it takes no space."""
+        """Open or create the file, which is sparse."""
         self._file = path.open("a+b", buffering=0)
         self._file.truncate(_machine("MemTotal"))
         self._file.seek(0)
 
     def fill(self) -> None:
-        """Reads on until little memory is free, or the whole file was read."""
+        """Read until little memory is free, or the whole file is read."""
         buffer = bytearray(_READ)
         for _ in range(0, _machine("MemTotal"), _READ):
             if _machine("MemFree") < _KEPT_FREE:
@@ -83,13 +83,13 @@ class Ballast:
                 self._file.seek(0)
 
     def close(self) -> None:
-        """Leaves the memory to whoever removes the file."""
+        """Close the file; its memory is free once the file is deleted."""
         self._file.close()
 
 
 @contextmanager
 def filled(ballast: Path | None) -> Iterator[Callable[[], None]]:
-    """What to call before each step: fills the memory from that file, or does nothing where there is none."""
+    """Return a function to call before each step: it fills the memory from that file, if one is given."""
     if ballast is None:
         yield lambda: None
         return

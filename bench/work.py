@@ -1,4 +1,4 @@
-"""What the aggregators that are measured are given to do; known to both environments, with and without OpenFL."""
+"""Define the work of the measured aggregators, for the environments with and without OpenFL."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,26 +10,26 @@ TRAIN: Final = "train"
 AGGREGATED_VALIDATION: Final = "aggregated_model_validation"
 FEDERATION: Final = "bench"
 OPENFL_AGGREGATOR: Final = "aggregator-bench"
-"""OpenFL tells models from deltas by the word in it."""
+"""OpenFL distinguishes models from deltas by the word in it."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """A run of rounds in which every site downloads the model, reports a metric and uploads an update."""
+    """Run of rounds in which every site downloads the model, reports a metric and uploads an update."""
 
     parameters: int
-    """Of float32, a multiple of ten."""
+    """Number of float32 values, a multiple of ten."""
     sites: int
     rounds: int
 
     @property
     def model_bytes(self) -> int:
-        """Of one model."""
+        """Bytes of one model."""
         return self.manifest.nbytes
 
     @property
     def manifest(self) -> ModelManifest:
-        """Ten tensors."""
+        """Manifest of ten tensors."""
         size = self.parameters // TENSORS
         return manifest_of(TensorSpec(f"layer-{index}", DType.FLOAT32, (size,)) for index in range(TENSORS))
 

@@ -1,1 +1,1 @@
-"""The product on a fleet: its images, its installation, and (later) a run to watch. The only importer of both."""
+"""Demonstrate the product on a fleet: build its images, install it, and run the example."""

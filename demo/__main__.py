@@ -1,4 +1,4 @@
-"""`python -m demo run|images|install|enable`: the whole demonstration, and its steps one by one."""
+"""Run the demonstration, or one of its steps, with `python -m demo run|images|install|enable`."""
 
 import argparse
 import asyncio
@@ -11,7 +11,7 @@ from fleet.layout import default_layout
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Create the parser of the command line."""
     top = argparse.ArgumentParser(prog="python -m demo", description="The product on a fleet.")
     commands = top.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="a fleet, the add-on, and a federated run from its submission to its model")
@@ -23,10 +23,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 async def do(arguments: argparse.Namespace) -> None:
-    """Does what the command line says.
+    """Run the command.
 
     Raises:
-        LookupError: no fleet is up.
+        LookupError: No fleet is running.
     """
     layout = default_layout()
     if arguments.command == "run":

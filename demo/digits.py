@@ -1,4 +1,4 @@
-"""The example's run on a fleet, step by step as its README has it: the sites' administrators, then the ML engineer."""
+"""Run the example on a fleet with the steps of its README: the sites' administrators', then the ML engineer's."""
 
 import json
 import sys
@@ -19,10 +19,10 @@ from fleet.manifest import Json
 from fleet.waiting import TIMEOUT_FLAG
 
 NAME: Final = "digits"
-"""Of the run, of its namespace, and of the Dataset that each site offers."""
+"""Name of the run, its namespace, and the Dataset of each site."""
 _KUBECTL_FL: Final = str(Path(sys.executable).with_name("kubectl-fl"))
 _PYTHON: Final = REPOSITORY / ".venv-openfl" / "bin" / "python"
-"""With what the collaborator's image holds (`make test-openfl` makes it)."""
+"""Environment with the packages of the collaborator's image (`make test-openfl` creates it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +31,23 @@ class HeldOutAccuracy:
 
     federation: float
     alone: dict[str, float]
-    """By the site's name."""
+    """By the name of the site."""
 
 
 async def make_shards(folder: Path, sites: tuple[str, ...]) -> None:
-    """Plays the sites' administrators: a shard for each, and a held-out set for nobody."""
+    """Create a shard for each site and a held-out set."""
     await _script("make_shards.py", str(folder), *sites)
 
 
 async def publish(fleet: Fleet | ExistingFleet, spoke: str, shards: Path, **terms: Any) -> None:
-    """Puts a site's shard on its node and offers it, on the example's terms or such as are given."""
+    """Copy a site's shard to its node and create its Dataset, with these fields of the policy changed."""
     volume = await volumes.place_data(fleet, spoke, NAME, INSTALL_NAMESPACE, shards / spoke)
     offered = dataset(volume, **terms)
     await fleet.kubectl(spoke, "apply", "-f", "-", stdin=manifest.text([offered]))
 
 
 async def submit(fleet: Fleet | ExistingFleet, run: Json) -> None:
-    """Applies a run, with its namespace and a volume for its model; what an earlier one of the name left goes first."""
+    """Delete an earlier run of this name, then create the run, its namespace and a volume for its model."""
     namespace, claim = run["metadata"]["namespace"], run["spec"]["server"]["storage"]["name"]
     await end(fleet, run)
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
@@ -57,7 +57,7 @@ async def submit(fleet: Fleet | ExistingFleet, run: Json) -> None:
 
 
 async def end(fleet: Fleet | ExistingFleet, run: Json) -> None:
-    """Deletes a run, and its model with the volume's claim."""
+    """Delete a run, and the volume claim with its model."""
     name, namespace = run["metadata"]["name"], run["metadata"]["namespace"]
     claim = run["spec"]["server"]["storage"]["name"]
     for thing in (f"federatedlearning/{name}", f"persistentvolumeclaim/{claim}"):
@@ -65,35 +65,35 @@ async def end(fleet: Fleet | ExistingFleet, run: Json) -> None:
 
 
 async def load_collaborator(fleet: Fleet | ExistingFleet) -> Image:
-    """The example's image on every node: the hub reads the plan with it, the sites train with it."""
+    """Build the example's image and load it on every node: hub and sites run it."""
     image = await images.build_digits(fleet.layout)
     await fleet.load_image(image)
     return image
 
 
 async def fetch_model(fleet: Fleet | ExistingFleet, out: Path, name: str = NAME, namespace: str = NAME) -> None:
-    """Downloads the model of a run as its author does, wherever it is stored.
+    """Download the model of a run with `kubectl fl`.
 
     Raises:
-        CommandFailed: there is none, or it is not what its digest says.
+        CommandFailed: The model is missing or does not match its digest.
     """
     await run(*kubectl_fl(fleet, "model", name, f"--namespace={namespace}", "--output", str(out)))
 
 
 def kubectl_fl(fleet: Fleet | ExistingFleet, *words: str) -> tuple[str, ...]:
-    """The words that call `kubectl fl` on the hub."""
+    """Return the command line of `kubectl fl` on the hub."""
     return ("env", f"KUBECTL={fleet.kubectl_program}", _KUBECTL_FL, *words, f"--kubeconfig={fleet.kubeconfig(HUB)}")
 
 
-async def judge(shards: Path, model: Path) -> HeldOutAccuracy:
-    """The federated model beside what each site would have come to alone."""
-    lines = [json.loads(line) for line in (await _script("judge.py", str(shards), str(model))).splitlines()]
+async def evaluate(shards: Path, model: Path) -> HeldOutAccuracy:
+    """Evaluate the federated model and the models that each site trains alone."""
+    lines = [json.loads(line) for line in (await _script("evaluate.py", str(shards), str(model))).splitlines()]
     found = {line["model"]: float(line["accuracy"]) for line in lines}
     return HeldOutAccuracy(found.pop("federation"), found)
 
 
 def dataset(volume: Json, **terms: Any) -> Json:
-    """The example's Dataset over that volume, for images of this fleet, with these fields of its policy changed."""
+    """Return the example's Dataset with that volume, this fleet's images and these changes to its policy."""
     (body,) = manifest.read(DIGITS / "dataset.yaml")
     body["spec"]["volume"] = volume
     body["spec"]["policy"] |= {"images": ["localhost/fleet/"], **terms}
@@ -101,7 +101,7 @@ def dataset(volume: Json, **terms: Any) -> Json:
 
 
 def federated_learning(image: str, name: str = NAME, namespace: str = NAME) -> Json:
-    """The example's run with that image."""
+    """Return the example's run with that image."""
     (body,) = manifest.read(DIGITS / "federatedlearning.yaml")
     body["metadata"] = {"name": name, "namespace": namespace}
     body["spec"]["client"]["image"] = image
@@ -109,7 +109,7 @@ def federated_learning(image: str, name: str = NAME, namespace: str = NAME) -> J
 
 
 async def _script(name: str, *arguments: str) -> str:
-    """Runs a script of the example as its user would: with its folder and the runtime's package to import from."""
+    """Run a script of the example with its folder and the runtime's package on the import path."""
     return await run(
         *("env", f"PYTHONPATH={DIGITS}:{REPOSITORY}", "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1"),
         *(str(_PYTHON), str(DIGITS / name), *arguments),

@@ -1,8 +1,8 @@
-"""The product's own images, laid out from the locks and the source, and built like every other.
+"""Build the product's images from the locks and the source.
 
-An image holds a `site` folder: the locked dependencies of its side and no other's, our packages, and what they read at
-run time. It is compiled beforehand with hashes for names, since a read-only container can't, and so that the same
-content gives the same image.
+An image contains a `site` folder: the locked dependencies of its side only, the product's packages, and their data.
+The modules are compiled at build time, because the container is read-only, and with hashes instead of times, so that
+the same content results in the same image.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ _PYTHON: Final = "3.11"
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One image of the product: its package, the lock of its dependencies, and the data folders it reads."""
+    """Image of the product: its package, the lock of its dependencies, and its data folders."""
 
     name: str
     package: str
     lock: str
     data: tuple[str, ...] = ()
     containerfile: str = ""
-    """The package's own where it is empty."""
+    """Empty for the package's own."""
 
 
 HUB: Final = Side("federated-learning-hub", "hub_manager", "hub.txt", ("addon-templates",))
@@ -50,7 +50,7 @@ DIGITS: Final = REPOSITORY / "examples" / "digits-openfl"
 
 
 async def build(layout: Layout, side: Side) -> Image:
-    """The image of one side, on the locally bootstrapped base."""
+    """Build the image of one side on the locally bootstrapped base."""
     base = await images.build(layout, await images.python(layout))
     site = await _site(layout, side)
     containerfile = REPOSITORY / (side.containerfile or f"{side.package}/Containerfile")
@@ -59,21 +59,21 @@ async def build(layout: Layout, side: Side) -> Image:
 
 
 async def build_aggregator(layout: Layout) -> Image:
-    """The image of runs' aggregators: the hub manager's with another entry point."""
+    """Build the aggregator's image, which is the hub manager's with another entry point."""
     return await images.build(
         layout, Recipe("federated-learning-aggregator", AGGREGATOR, base=await build(layout, HUB))
     )
 
 
 async def build_digits(layout: Layout, workspace: Path = DIGITS) -> Image:
-    """The image of the example, or of a copy of it, as the example's README has a user build it."""
+    """Build the image of the example, or of a copy of it, as the example's README describes."""
     files = {name: workspace / name for name in ("plan", "src")}
     recipe = Recipe("digits-openfl", workspace / "Containerfile", files=files, base=await build(layout, OPENFL))
     return await images.build(layout, recipe)
 
 
 async def build_all(layout: Layout) -> tuple[Image, ...]:
-    """Every image of the product, the runtimes' bases among them, and the example's."""
+    """Build all images of the product, including the runtimes' bases, and the example's."""
     return (
         await build(layout, HUB),
         await build_aggregator(layout),
@@ -84,7 +84,7 @@ async def build_all(layout: Layout) -> tuple[Image, ...]:
 
 
 async def _site(layout: Layout, side: Side) -> Path:
-    """The folder that becomes the image's `site`, kept by what it is made of."""
+    """Create the folder for the image's `site`, cached by the digest of its sources."""
     lock = REPOSITORY / "locks" / side.lock
     dependencies = layout.cache / "dependencies" / hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
     if not dependencies.exists():
@@ -123,6 +123,6 @@ def _hard_link(source: str, target: str) -> str:
 
 
 def _compile(folder: Path) -> None:
-    """Compiles all modules; the compiled ones name neither this machine's paths nor a time."""
+    """Compile all modules, without this machine's paths and times in the results."""
     hashed = py_compile.PycInvalidationMode.UNCHECKED_HASH
     compileall.compile_dir(str(folder), quiet=2, invalidation_mode=hashed, stripdir=str(folder))

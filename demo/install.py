@@ -1,7 +1,6 @@
-"""Installs the add-on on a fleet as its users do: the hub by kustomize, a cluster by a ManagedClusterAddOn.
+"""Install the add-on on a fleet: the hub with kustomize, a cluster with a ManagedClusterAddOn.
 
-`clusteradm addon enable --names federated-learning --clusters C` creates the same ManagedClusterAddOn (clusteradm
-`pkg/cmd/addon/enable/exec.go`).
+clusteradm creates the same ManagedClusterAddOn (its `pkg/cmd/addon/enable/exec.go`).
 """
 
 import asyncio
@@ -23,7 +22,7 @@ _HUB_MANAGER: Final = "deployment/federated-learning-hub-manager"
 
 
 async def install_hub(fleet: Fleet | ExistingFleet) -> None:
-    """The hub manager, and its images where they are run; both replicas are ready when this returns."""
+    """Load the images and install the hub manager; return when both replicas are ready."""
     hub_image = await images.build(fleet.layout, images.HUB)
     aggregator_image = await images.build_aggregator(fleet.layout)
     agent_image = await images.build(fleet.layout, images.AGENT)
@@ -42,7 +41,7 @@ async def install_hub(fleet: Fleet | ExistingFleet) -> None:
 
 
 def add_on(cluster: str, *, install_namespace: str = INSTALL_NAMESPACE) -> manifest.Json:
-    """The ManagedClusterAddOn that enables the add-on on a cluster."""
+    """Return the ManagedClusterAddOn that enables the add-on on a cluster."""
     return {
         "apiVersion": "addon.open-cluster-management.io/v1alpha1",
         "kind": "ManagedClusterAddOn",
@@ -52,20 +51,20 @@ def add_on(cluster: str, *, install_namespace: str = INSTALL_NAMESPACE) -> manif
 
 
 async def enable(fleet: Fleet | ExistingFleet, *clusters: str) -> None:
-    """Enables the add-on on clusters; returns when OCM calls it Available on each.
+    """Enable the add-on on clusters; return when it is Available on each.
 
-    That takes the longest of all: a klusterlet looks at Leases every 30 s.
+    This is the slowest step, because a klusterlet checks Leases every 30 s.
     """
     await fleet.kubectl(HUB, "apply", "-f", "-", stdin=manifest.text([add_on(cluster) for cluster in clusters]))
     await _on_each(fleet, clusters, "wait", "--for=condition=Available")
 
 
 async def disable(fleet: Fleet | ExistingFleet, *clusters: str) -> None:
-    """Disables the add-on on clusters; returns when nothing of it is left on the hub."""
+    """Disable the add-on on clusters; return when the hub has deleted its objects."""
     await _on_each(fleet, clusters, "delete")
 
 
 async def _on_each(fleet: Fleet | ExistingFleet, clusters: Sequence[str], *words: str) -> None:
-    """Has kubectl do something with the add-on of each cluster, side by side."""
+    """Run a kubectl command on the add-on of each cluster, concurrently."""
     what = (f"managedclusteraddon/{ADD_ON}", TIMEOUT_FLAG)
     await asyncio.gather(*(fleet.kubectl(HUB, *words, *what, f"--namespace={cluster}") for cluster in clusters))

@@ -1,4 +1,4 @@
-"""`make demo`: the main job on a fleet, from nothing to a model that is judged, and where to look next."""
+"""Run `make demo`: create a fleet, install the add-on, train a model, evaluate it, and list the next steps."""
 
 import asyncio
 import shutil
@@ -20,15 +20,15 @@ SPOKES: Final = 2
 
 
 async def demo(layout: Layout) -> HeldOutAccuracy:
-    """Everything, said step by step with its seconds.
+    """Run all steps and print the duration of each.
 
     Raises:
         RequirementsNotMet: The machine can't run a fleet; the message says why.
-        CommandFailed: A step did not work; the run's own failure among them.
+        CommandFailed: A step failed, for example the run.
     """
     requirements.check(layout)
     with _step("the fleet is up: a hub and two spokes, joined by Open Cluster Management"):
-        fleet = await lifecycle.up(layout, spokes=SPOKES, report=_say)
+        fleet = await lifecycle.up(layout, spokes=SPOKES, report=_print)
     with _step("the images are built"):
         await images.build_all(layout)
     with _step("the hub manager is installed"):
@@ -41,11 +41,11 @@ async def demo(layout: Layout) -> HeldOutAccuracy:
         await digits.submit(fleet, digits.federated_learning(image.reference))
     await _watch(fleet)
     model = shards.with_name("model.safetensors")
-    with _step("the model is fetched from the store, and is what its digest says"):
+    with _step("the model is downloaded and matches its digest"):
         await digits.fetch_model(fleet, model)
-    with _step("the model is judged, beside those that each site trains alone"):
-        verdict = await digits.judge(shards, model)
-    _say(_told(fleet, verdict, model))
+    with _step("the model is evaluated, next to those that each site trains alone"):
+        verdict = await digits.evaluate(shards, model)
+    _print(_summary(fleet, verdict, model))
     return verdict
 
 
@@ -59,17 +59,17 @@ async def _publish(fleet: Fleet) -> Path:
 
 
 async def _watch(fleet: Fleet) -> None:
-    """Shows the run on this terminal, as a person watches it, until it has ended.
+    """Show the run on this terminal until it ends.
 
     Raises:
-        SystemExit: It failed; it has said why.
+        SystemExit: The run failed; `kubectl fl` has printed the reason.
     """
-    told = await asyncio.create_subprocess_exec(*digits.kubectl_fl(fleet, "watch", NAME, f"--namespace={NAME}"))
-    if status := await told.wait():
+    process = await asyncio.create_subprocess_exec(*digits.kubectl_fl(fleet, "watch", NAME, f"--namespace={NAME}"))
+    if status := await process.wait():
         raise SystemExit(status)
 
 
-def _told(fleet: Fleet, verdict: HeldOutAccuracy, model: Path) -> str:
+def _summary(fleet: Fleet, verdict: HeldOutAccuracy, model: Path) -> str:
     rows = [("all sites together", verdict.federation), *((f"{name} alone", v) for name, v in verdict.alone.items())]
     table = "\n".join(f"  {name:<20} {value:.4f}" for name, value in rows)
     kubectl = f"KUBECONFIG={fleet.kubeconfig(HUB)} {_kubectl_of(fleet)}"
@@ -78,12 +78,12 @@ Accuracy on 400 digits that no site has seen:
 {table}
 
 The model: {model}
-Where to look next:
+Next steps:
   {kubectl} describe federatedlearning {NAME} --namespace {NAME}
   {kubectl} logs job/{NAME}-server --namespace {NAME}
   {kubectl} get managedclusters,managedclusteraddons --all-namespaces
   make fleet-status       each cluster's node, membership, pods, memory and CPU
-  make demo-down          take it all down
+  make demo-down          delete the fleet
 """
 
 
@@ -95,9 +95,9 @@ def _kubectl_of(fleet: Fleet) -> str:
 def _step(what: str) -> Iterator[None]:
     began = time.monotonic()
     yield
-    _say(f"[{time.monotonic() - began:5.1f} s] {what}")
+    _print(f"[{time.monotonic() - began:5.1f} s] {what}")
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()

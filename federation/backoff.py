@@ -1,4 +1,4 @@
-"""How long to wait before the next try."""
+"""Compute the wait before a retry."""
 
 import random
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential back-off with jitter, in seconds; `draw` gives numbers in [0, 1).
+    """Exponential back-off with jitter, in seconds; `draw` returns numbers in [0, 1).
 
-    The jitter only shortens the wait, by up to `jitter` of it, so that `cap` is the longest wait there is. After
+    The jitter only shortens the wait, by at most the fraction `jitter`, so that `cap` is the longest wait. Based on
     client-go's reflector (`tools/cache/reflector.go`, 0.8 s to 30 s), whose jitter lengthens it.
     """
 
@@ -20,6 +20,6 @@ class Backoff:
     draw: Callable[[], float] = random.random
 
     def delay(self, failures: int) -> float:
-        """The wait after that many failures in a row, the first being 1."""
+        """Return the wait after this number of consecutive failures, from 1 up."""
         exponent = min(max(failures - 1, 0), 64)
         return min(self.first * self.factor**exponent, self.cap) * (1 - self.jitter * self.draw())

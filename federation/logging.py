@@ -1,8 +1,8 @@
-"""How every process of ours logs: one JSON object a line on standard output, whatever library spoke.
+"""Configure the logs of every process: one JSON object per line on standard output, including those of libraries.
 
-structlog renders our own events; the standard library's records (aiohttp, kubernetes_asyncio, asyncio) pass through the
-same processors, so that a collector reads one format. The last processor before rendering withholds key material: it is
-a net under the rule that no call site logs any, not a licence to do so.
+structlog renders the product's events; the standard library's records (aiohttp, kubernetes_asyncio, asyncio) pass
+through the same processors, so that a log collector reads one format. The last processor before rendering withholds key
+material, as a safeguard: no call may log any.
 """
 
 import logging
@@ -18,15 +18,15 @@ LOG_LEVELS: Final[tuple[LogLevel, ...]] = ("debug", "info", "warning", "error")
 
 WITHHELD: Final = "[withheld]"
 _KEY_MATERIAL: Final = re.compile(r"-----BEGIN |\bBearer\s+\S|\beyJ[\w-]{10,}\.[\w-]+\.")
-"""A PEM block, an Authorization header, or a JSON Web Token (RFC 7519: its header begins `{"`)."""
+"""PEM block, Authorization header, or JSON Web Token (RFC 7519: its header begins `{"`)."""
 
 
 def configure_logging(level: LogLevel = "info", *, stream: TextIO | None = None) -> None:
-    """Sends every log line of the process to `stream` as JSON.
+    """Send every log line of the process to `stream` as JSON.
 
     Args:
-        level: The least severe level that is written.
-        stream: Where the lines go; standard output when None.
+        level: The lowest severity to write.
+        stream: The destination; standard output if None.
     """
     before_rendering: tuple[Processor, ...] = (
         structlog.contextvars.merge_contextvars,
@@ -63,7 +63,7 @@ def configure_logging(level: LogLevel = "info", *, stream: TextIO | None = None)
 
 
 def withhold_key_material(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Replaces each value that holds a PEM block, a bearer token or a JSON Web Token, at any depth."""
+    """Replace each value that contains a PEM block, a bearer token or a JSON Web Token, at any depth."""
     return {key: _withheld(value) for key, value in event.items()}
 
 

@@ -1,12 +1,11 @@
-"""What a model is between hub and spokes: an ordered list of named tensors, laid out as one run of bytes.
+"""Define the layout of a model between hub and spokes: an ordered list of named tensors as one block of bytes.
 
-Both sides lay a model out by the same rule, so an update is compared, checked and folded without parsing it: the
-tensors stand in the manifest's order, each in C order and little-endian, with nothing between them. The manifest's
-order is that of `layout_order`: by the width of the elements, widest first, then by name. So every element is aligned
-to its own width, elements of one type lie together, and two sides that hold the same tensors have the same bytes
-whatever the order of their dictionaries. A safetensors file has the same order in its data section.
+Both sides use the same layout, so an update is compared, checked and folded without parsing. The tensors are in the
+manifest's order, each in C order and little-endian, without gaps. `layout_order` sorts by element width, widest first,
+then by name. So every element is aligned to its width, elements of one type are contiguous, and equal tensors have
+equal bytes, independent of the order of a dictionary. The data section of a safetensors file has the same order.
 
-`hub_manager.aggregator.validation.manifest` decides first whether a model from a stranger is accepted.
+`hub_manager.aggregator.validation.manifest` first validates a manifest from an untrusted peer.
 """
 
 import math
@@ -19,11 +18,11 @@ import msgspec
 from blake3 import blake3
 
 DIGEST_PREFIX: Final = "blake3:"
-"""What a digest begins with, before 64 lower-case hexadecimal digits."""
+"""Prefix of a digest, before 64 lower-case hexadecimal digits."""
 
 
 class DType(Enum):
-    """The element types that can be averaged; an integer tensor (a counter) has to be sent as a float, or kept out."""
+    """Element types that can be averaged; send an integer tensor (a counter) as a float, or exclude it."""
 
     FLOAT64 = "float64"
     FLOAT32 = "float32"
@@ -32,7 +31,7 @@ class DType(Enum):
 
     @property
     def width(self) -> int:
-        """Bytes of one element."""
+        """Bytes per element."""
         return _WIDTHS[self]
 
 
@@ -41,7 +40,7 @@ _RANKS: Final = {dtype: rank for rank, dtype in enumerate(DType)}
 
 
 class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=False):
-    """One tensor without its values."""
+    """Tensor without its values."""
 
     name: str
     dtype: DType
@@ -50,7 +49,7 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=
 
     @property
     def size(self) -> int:
-        """Elements."""
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
@@ -60,52 +59,52 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=
 
 
 class Section(msgspec.Struct, frozen=True):
-    """A stretch of the layout whose elements all have one type; a model has at most one for each type."""
+    """Contiguous elements of one type in the layout; a model has at most one section for each type."""
 
     dtype: DType
     offset: int
     """Bytes from the layout's start; a multiple of the element's width."""
     size: int
-    """Elements."""
+    """Number of elements."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the stretch."""
+        """Bytes of the section."""
         return self.size * self.dtype.width
 
     @property
     def end(self) -> int:
-        """The first byte after it."""
+        """The first byte after the section."""
         return self.offset + self.nbytes
 
 
 def layout_order(tensor: TensorSpec) -> tuple[int, str]:
-    """The key by which a model's tensors are sorted: element type, widest first, then name by code points."""
+    """Return the sort key of a model's tensors: element type, widest first, then name by code points."""
     return _RANKS[tensor.dtype], tensor.name
 
 
 class ModelManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The tensors of a model in the order of their layout; made by `manifest_of`, which sorts them."""
+    """Tensors of a model in layout order; create it with `manifest_of`, which sorts them."""
 
     tensors: tuple[TensorSpec, ...]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole model, which every update of it has too."""
+        """Bytes of the whole model, and of each update."""
         return sum(tensor.nbytes for tensor in self.tensors)
 
     @property
     def digest(self) -> str:
-        """The digest of names, types and shapes; equal for equal layouts only."""
+        """The digest of names, types and shapes; equal only for equal layouts."""
         return digest_of(b"federated-learning model manifest 1\n", msgspec.json.encode(self.tensors))
 
     def placed(self) -> Iterator[tuple[TensorSpec, int]]:
-        """Each tensor with the byte at which it begins."""
+        """Return each tensor with the offset of its first byte."""
         offsets = accumulate((tensor.nbytes for tensor in self.tensors), initial=0)
         return zip(self.tensors, offsets, strict=False)
 
     def sections(self) -> tuple[Section, ...]:
-        """The layout as stretches of one element type each, in order."""
+        """Return the sections of the layout, in order."""
         sections = []
         offset = 0
         for dtype, tensors in groupby(self.tensors, key=lambda tensor: tensor.dtype):
@@ -115,10 +114,10 @@ class ModelManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(sections)
 
     def tensor_at(self, offset: int) -> TensorSpec:
-        """The tensor whose values the byte at `offset` belongs to.
+        """Return the tensor that contains the byte at `offset`.
 
         Raises:
-            IndexError: The offset lies outside the layout.
+            IndexError: The offset is outside the layout.
         """
         for tensor, start in self.placed():
             if start <= offset < start + tensor.nbytes:
@@ -127,12 +126,12 @@ class ModelManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def manifest_of(tensors: Iterable[TensorSpec]) -> ModelManifest:
-    """The manifest of a model with these tensors, in whatever order they come."""
+    """Return the manifest of a model with these tensors, in any order."""
     return ModelManifest(tuple(sorted(tensors, key=layout_order)))
 
 
 def digest_of(*parts: bytes | bytearray | memoryview) -> str:
-    """The BLAKE3 digest of the parts' bytes, one after the other, as it is written everywhere."""
+    """Return the BLAKE3 digest of the concatenated parts, with its prefix."""
     hasher = blake3()
     for part in parts:
         hasher.update(part)

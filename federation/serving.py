@@ -1,7 +1,7 @@
-"""What a process of ours tells its kubelet and Prometheus: `/healthz`, `/readyz` and `/metrics` over HTTP.
+"""Serve `/healthz`, `/readyz` and `/metrics` over HTTP to the kubelet and Prometheus.
 
-The two probes ask the process itself each time and answer with its own words; neither is ever a constant. Liveness is
-for what only a restart can mend, readiness for everything else: a process that answers 503 to `/healthz` is killed.
+Each probe evaluates the state of the process at every request. Liveness covers only problems that a restart can fix,
+because the kubelet restarts a process that returns 503 from `/healthz`; readiness covers all others.
 """
 
 import asyncio
@@ -13,16 +13,16 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 Probe = Callable[[], str | None]
-"""Asked at each request; None when all is well, otherwise what is wrong, in words for the administrator."""
+"""Called at each request; returns None if healthy, otherwise the problem in a text for the administrator."""
 
 
 def probes_and_metrics(*, ready: Probe, healthy: Probe, registry: CollectorRegistry) -> web.Application:
-    """The HTTP application of the three paths.
+    """Create the HTTP application with the three paths.
 
     Args:
-        ready: Whether the process does its work now.
-        healthy: Whether the process is worth keeping.
-        registry: The metrics that `/metrics` renders, as Prometheus text or OpenMetrics (as the scraper asks).
+        ready: Probe for readiness.
+        healthy: Probe for liveness.
+        registry: The metrics that `/metrics` renders, as Prometheus text or OpenMetrics (as requested).
     """
 
     async def metrics(request: web.Request) -> web.Response:
@@ -37,7 +37,7 @@ def probes_and_metrics(*, ready: Probe, healthy: Probe, registry: CollectorRegis
 
 
 async def serve(port: int, *, ready: Probe, healthy: Probe, registry: CollectorRegistry) -> None:
-    """Serves the three paths on every interface until cancelled.
+    """Serve the three paths on every interface until cancelled.
 
     Args:
         port: The TCP port to listen on.
@@ -46,9 +46,9 @@ async def serve(port: int, *, ready: Probe, healthy: Probe, registry: CollectorR
         registry: See `probes_and_metrics`.
 
     Raises:
-        OSError: The port can't be listened on.
+        OSError: The port is unavailable.
     """
-    # A kubelet probes every few seconds: an access log of it would drown what matters.
+    # The kubelet probes every few seconds, so an access log would hide other events.
     runner = web.AppRunner(
         probes_and_metrics(ready=ready, healthy=healthy, registry=registry), access_log=None, shutdown_timeout=1.0
     )
@@ -62,9 +62,9 @@ async def serve(port: int, *, ready: Probe, healthy: Probe, registry: CollectorR
 
 def _answer(probe: Probe) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def respond(_request: web.Request) -> web.Response:
-        wrong = probe()
-        if wrong is None:
+        problem = probe()
+        if problem is None:
             return web.Response(text="ok\n")
-        return web.Response(text=f"{wrong}\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
+        return web.Response(text=f"{problem}\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
 
     return respond

@@ -1,10 +1,10 @@
-"""Splits scikit-learn's handwritten digits over sites, each with unbalanced classes of its own.
+"""Split scikit-learn's handwritten digits over sites with unbalanced classes.
 
     python make_shards.py OUT SITE [SITE …]
 
-writes `OUT/SITE/digits.csv` for each site and `OUT/held-out/digits.csv`, which belongs to no site: it is what a model
-is judged by in the end. In a real federation nobody has all of the data to split; here it plays the sites'
-administrators, each of whom puts a file on a volume of their own.
+writes `OUT/SITE/digits.csv` for each site and `OUT/held-out/digits.csv`, which no site has and on
+which models are evaluated. In a real federation nobody has all of the data; this script stands in for the sites'
+administrators, each of whom puts a file on the site's volume.
 
 The images are the test set of the UCI "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998): 1,797 of
 8 by 8 pixels.
@@ -20,13 +20,13 @@ from src.shard import FILE, write_shard
 
 HELD_OUT = 400
 HOME_SHARE = 0.95
-"""How much of a class is at the site that it is at home at; the rest is spread evenly over the others."""
+"""Share of a class at its main site; the rest is split evenly over the other sites."""
 
 
 def split(labels: Labels, sites: int, seed: int) -> tuple[Labels, list[Labels]]:
-    """Which samples are held out, and which each site has; every sample is in one place only.
+    """Return the held-out samples and those of each site; every sample is in one set only.
 
-    Classes are dealt to the sites in turn, so that a site knows its own classes well and has hardly seen the others.
+    Classes are assigned to the sites in turn, so that a site has many samples of its classes and few of the others.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(labels))
@@ -45,7 +45,7 @@ def split(labels: Labels, sites: int, seed: int) -> tuple[Labels, list[Labels]]:
 
 
 def make_shards(folder: Path, sites: list[str], seed: int = 7) -> None:
-    """Writes the shard of each site, and the held-out samples."""
+    """Write the shard of each site, and the held-out samples."""
     digits = load_digits()
     pixels, labels = digits.data.astype(np.int64), digits.target.astype(np.int64)
     held_out, shares = split(labels, len(sites), seed)
@@ -56,12 +56,12 @@ def make_shards(folder: Path, sites: list[str], seed: int = 7) -> None:
 
 
 def main() -> None:
-    """Reads the arguments and writes the shards."""
+    """Read the arguments and write the shards."""
     parser = argparse.ArgumentParser(description="Split the digits over sites.")
-    parser.add_argument("folder", type=Path, help="where to")
+    parser.add_argument("folder", type=Path, help="the output folder")
     parser.add_argument("sites", nargs="+", help="the sites' names")
-    told = parser.parse_args()
-    make_shards(told.folder, told.sites)
+    arguments = parser.parse_args()
+    make_shards(arguments.folder, arguments.sites)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A collaborator's connection to the aggregator: made anew with the certificate as it is then, and tried with patience.
+"""Connect a collaborator to the aggregator; retry calls and reconnect with the current certificate.
 
-One call at a time is tried here until it succeeds, is refused for good, or the budget of time without success is spent.
+A call is retried until it succeeds, is rejected permanently, or the time budget without success is spent.
 """
 
 import threading
@@ -20,32 +20,32 @@ from federation.rpc.tls import Files, MaterialRefused, client_credentials
 T = TypeVar("T")
 
 MOST_RESENDS: Final = 3
-"""How often in a row one call is repeated because of what it carried; more would be a fault of ours, not the link's."""
+"""Maximum consecutive resends of one call; more indicate a defect of the client, not of the network."""
 
 _HOPELESS: Final = frozenset({grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT})
-"""Statuses of the transport itself that another try can't change: whoever answers speaks another protocol."""
+"""Statuses of the transport that a retry can't change: the server uses another protocol."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class GaveUp(Exception):
-    """The aggregator was not reached within the budget; the cause is the last error."""
+    """The aggregator was unreachable for the whole time budget; the cause is the last error."""
 
 
 class StreamEnded(Exception):
-    """The aggregator ended a stream in good order, though more was to come: it stops, and will be started again."""
+    """The aggregator closed a stream early and without an error: it is shutting down and will restart."""
 
 
 class Closed(Exception):
-    """The client was closed while it waited."""
+    """The client was closed during a call or a wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Whom a collaborator talks to, and as whom."""
+    """Addresses of the aggregator, and the identity of the collaborator."""
 
     addresses: tuple[str, ...]
-    """`host:port` each, as the site may reach it; dialled in turn until one answers."""
+    """`host:port` each; tried in turn until one answers."""
     server_name: str
     """The DNS name in the aggregator's certificate (`federation.pki.names.aggregator_dns`)."""
     run: str
@@ -55,10 +55,10 @@ class Endpoint:
 
 
 class Connection:
-    """The channel to the aggregator; every method may be called from any thread."""
+    """Channel to the aggregator; thread-safe."""
 
     def __init__(self, endpoint: Endpoint, patience: Patience = PATIENCE) -> None:
-        """Nothing is dialled yet."""
+        """Create the connection without dialing."""
         self._endpoint = endpoint
         self._patience = patience
         self._lock = threading.Lock()
@@ -67,7 +67,7 @@ class Connection:
         self._generation = 0
 
     def close(self) -> None:
-        """Ends every call, and every wait between two tries."""
+        """Cancel all calls and all waits between retries."""
         self._closed.set()
         with self._lock:
             if self._channel is not None:
@@ -80,17 +80,16 @@ class Connection:
         return self._closed.is_set()
 
     def patiently(self, what: str, attempt: Callable[[ExchangeStub], T], progress: Callable[[], int] = int) -> T:
-        """Tries until the attempt succeeds.
+        """Retry the attempt until it succeeds.
 
         Args:
-            what: The wait's name, for logs and errors.
-            attempt: Made with a stub of a live channel; raises what gRPC raises.
-            progress: A number that grows when something was achieved although the attempt failed: the budget and the
-                back-off begin anew.
+            what: Name of the call, for logs and errors.
+            attempt: Called with a stub of an open channel; raises gRPC's exceptions.
+            progress: Returns a number that grows when a failed attempt made progress, which resets budget and back-off.
 
         Raises:
-            Refused: The aggregator refused it for good, or until its next order.
-            GaveUp: The budget is spent.
+            Refused: The aggregator rejected the call permanently, or until its next order.
+            GaveUp: The time budget is spent.
             Closed: `close` was called.
         """
         failing_since: float | None = None
@@ -115,10 +114,10 @@ class Connection:
 
     def _wait(self, what: str, failures: int, since: float, error: Exception) -> None:
         delay = self._patience.backoff.delay(failures)
-        said = error.details() if isinstance(error, grpc.Call) else str(error)
+        reason = error.details() if isinstance(error, grpc.Call) else str(error)
         if time.monotonic() - since + delay > self._patience.budget:
-            raise GaveUp(f"{what}: no success for {self._patience.budget:.0f} s, the last time: {said}") from error
-        _log.info("exchange_retried", what=what, failures=failures, seconds=round(delay, 3), error=said)
+            raise GaveUp(f"{what}: no success for {self._patience.budget:.0f} s, the last time: {reason}") from error
+        _log.info("exchange_retried", what=what, failures=failures, seconds=round(delay, 3), error=reason)
         if self._closed.wait(delay):
             raise Closed(what)
 
@@ -135,9 +134,9 @@ class Connection:
             return ExchangeStub(self._channel)
 
     def _renew(self, generation: int) -> None:
-        """Drops the channel that an attempt of this generation failed on; of several that failed, the first does.
+        """Close the channel of this generation; only the first failed attempt of a generation does so.
 
-        The next one is dialled at the next address: a hub's node may be gone while the others stand.
+        The next channel uses the next address, because one of the hub's nodes may be down.
         """
         with self._lock:
             if generation != self._generation or self._channel is None:
@@ -148,7 +147,7 @@ class Connection:
 
 
 def refusal_in(error: grpc.RpcError) -> Refused | None:
-    """The aggregator's refusal, None for an error of the transport."""
+    """Return the aggregator's refusal, None for an error of the transport."""
     if not isinstance(error, grpc.Call):
         return None
     values = [value for key, value in error.trailing_metadata() or () if key == REFUSAL_METADATA]
@@ -162,12 +161,12 @@ def refusal_in(error: grpc.RpcError) -> Refused | None:
 
 
 def _retryable_refusal(error: Exception) -> Refused | None:
-    """The refusal to try again after, None after an error of the transport; raises what no other try can change."""
+    """Return a refusal that allows a retry, None for a transport error; raise an error that a retry can't change."""
     if isinstance(error, MaterialRefused | StreamEnded):
         return None
     if isinstance(error, ValueError):
-        # gRPC's only words for a channel that another thread has closed in order to renew it: "on closed channel!"
-        # before the call is made, ": Channel closed!" while it is (grpcio `_cython/_cygrpc/channel.pyx.pxi`).
+        # gRPC's only error for a channel that another thread has closed to renew it: "on closed channel!" before the
+        # call starts, ": Channel closed!" during it (grpcio `_cython/_cygrpc/channel.pyx.pxi`).
         if not str(error).startswith("Cannot invoke RPC"):
             raise error
         return None

@@ -1,12 +1,12 @@
-"""The exchange as a collaborator's runtime uses it: plain calls that block, and come back with a result or a reason.
+"""Provide a collaborator's runtime with blocking calls to the aggregator.
 
-A thread of the client's own holds the stream of work open, also while the runtime trains: the aggregator counts on the
-collaborator as long as it stands, and what is due is known at once. It joins and opens the stream anew whenever it
-breaks. Everything else runs in the caller's thread.
+A background thread keeps the stream of work open, even while the runtime trains: the aggregator expects the
+collaborator's update while the stream is open, and the client gets new orders at once. The thread joins again and
+reopens the stream when it breaks. All other calls run in the caller's thread.
 
-Guarantees: a call that returns has happened, exactly once in effect, whatever was cut or restarted in between; a
-refusal that nothing can change raises `Refused` at once, from whichever call is next; no call outlasts its budget
-without success. What it does not know: tensors. A model is bytes in the layout of `federation.model`.
+Guarantees: a call that returns took effect exactly once, despite lost connections and restarts; a permanent refusal
+raises `Refused` from the next call; no call exceeds its time budget without success. A model is bytes in the layout of
+`federation.model`; the client does not read its tensors.
 """
 
 import threading
@@ -40,14 +40,14 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 class BrokenModel(Exception):
-    """What was downloaded is not the model that was announced, several times over."""
+    """The downloaded model differs from the announced model, after several downloads."""
 
 
 class ExchangeClient:
-    """One collaborator's part of a run; a context manager that closes the connection."""
+    """Client for one collaborator of a run; a context manager that closes the connection."""
 
     def __init__(self, endpoint: Endpoint, *, framework: str, version: str, patience: Patience = PATIENCE) -> None:
-        """Nothing is dialled before `join`."""
+        """Create the client; `join` is the first call that connects."""
         self._caller = pb.Caller(run=endpoint.run, cluster=endpoint.cluster)
         self._runtime = pb.Runtime(framework=framework, version=version)
         self._connection = Connection(endpoint, patience)
@@ -59,30 +59,30 @@ class ExchangeClient:
         self._listener: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        """The client itself."""
+        """Return the client."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         self.close()
 
     def close(self) -> None:
-        """Leaves the run; another process under the same certificate may join again."""
+        """Leave the run; another process with the same certificate may join."""
         self._connection.close()
         if self._listener is not None:
             self._listener.join()
 
     def join(self, manifest: ModelManifest | None) -> Joined:
-        """Takes part in the run.
+        """Join the run.
 
         Args:
-            manifest: What the runtime's model looks like; None where it takes whatever the run's is.
+            manifest: The tensors of the runtime's model; None to accept the run's model, without a check.
 
         Raises:
-            Refused: The aggregator does not want this collaborator, or not with this model.
-            GaveUp: The aggregator was not reached.
+            Refused: The aggregator rejects this collaborator or its model.
+            GaveUp: The aggregator was unreachable.
         """
         self._manifest = manifest
         joined = self._connection.patiently("join", self._join)
@@ -92,81 +92,81 @@ class ExchangeClient:
         return joined
 
     def next_order(self, after: Order | None = None, *, timeout: float | None = None) -> Order:
-        """What is due, once it differs from `after`; the last order of a run is given again and again.
+        """Wait for an order that differs from `after` and return it; the last order of a run is always returned.
 
         Args:
-            after: The order that was carried out last.
-            timeout: Seconds; None waits as long as the aggregator can be reached at all.
+            after: The last order that the caller completed.
+            timeout: Seconds; None for no limit while the aggregator is reachable.
 
         Raises:
-            Refused: The aggregator wants no more of this collaborator.
-            GaveUp: The aggregator was not reached.
-            TimeoutError: Nothing else became due in time.
+            Refused: The aggregator rejects this collaborator.
+            GaveUp: The aggregator was unreachable.
+            TimeoutError: No other order arrived in time.
         """
         with self._news:
             if not self._news.wait_for(lambda: self._failure is not None or self._differs(after), timeout):
-                raise TimeoutError("no other order came")
+                raise TimeoutError("no other order arrived in time")
             if self._order is not None and self._differs(after):
                 return self._order
-            assert self._failure is not None  # noqa: S101 - what the wait above ended for
+            assert self._failure is not None  # noqa: S101 - the wait above ends with an order or a failure
             raise self._failure
 
     def download(self, blob: Blob) -> bytearray:
-        """The model's bytes, in the layout of `federation.model`, checked against the digest.
+        """Download a model in the layout of `federation.model` and check its digest.
 
         Raises:
-            Refused: It is no longer to be had; the next order names another.
-            GaveUp: The aggregator was not reached.
-            BrokenModel: What came was another model, three times.
+            Refused: The model is no longer available; the next order names another model.
+            GaveUp: The aggregator was unreachable.
+            BrokenModel: Three downloads did not match the digest.
         """
         for _ in range(3):
             received = self._download_once(blob)
             if len(received) == blob.size and digest_of(received) == blob.digest:
                 return received
             _log.warning("model_broken", expected=blob.digest, size=len(received))
-        raise BrokenModel(f"{blob.digest}: what came was another model, three times")
+        raise BrokenModel(f"{blob.digest}: three downloads did not match this digest")
 
     def upload(self, update: Update, data: bytes | bytearray | memoryview) -> None:
-        """Sends an update, or what the aggregator lacks of it; returns when it is durable there, and counts.
+        """Send an update, or its missing part; return when the aggregator has stored and accepted it.
 
         Args:
-            update: What it is.
-            data: All of its bytes, in the layout of `federation.model`; not changed while this runs.
+            update: Description of the update.
+            data: All bytes of the update, in the layout of `federation.model`; must not change during the call.
 
         Raises:
-            Refused: It does not count: the reason says why, the remedy whether the run goes on for this collaborator.
-            GaveUp: The aggregator was not reached.
+            Refused: The update is rejected; the remedy states whether this collaborator continues.
+            GaveUp: The aggregator was unreachable.
         """
         view = memoryview(data).cast("B")
         blob = pb.Blob(bytes=len(view), digest=digest_of(view))
-        said = pb.Announcement(round=update.round, task=update.task, blob=blob, samples=update.samples)
+        announcement = pb.Announcement(round=update.round, task=update.task, blob=blob, samples=update.samples)
         held = 0
 
         def attempt(stub: ExchangeStub) -> None:
             nonlocal held
-            question = pb.QueryOffsetRequest(caller=self._caller, announcement=said)
-            answer = stub.QueryOffset(question, timeout=policy.UNARY_SECONDS)
-            if answer.accepted:
+            request = pb.QueryOffsetRequest(caller=self._caller, announcement=announcement)
+            reply = stub.QueryOffset(request, timeout=policy.UNARY_SECONDS)
+            if reply.accepted:
                 return
-            held = max(held, answer.offset)
-            header = pb.UploadHeader(caller=self._caller, announcement=said, offset=answer.offset)
-            seconds = policy.transfer_seconds(len(view) - answer.offset) + policy.SETTLE_SECONDS
+            held = max(held, reply.offset)
+            header = pb.UploadHeader(caller=self._caller, announcement=announcement, offset=reply.offset)
+            seconds = policy.transfer_seconds(len(view) - reply.offset) + policy.SETTLE_SECONDS
             stub.Upload(_parts(header, view), timeout=seconds)
 
         self._connection.patiently("upload", attempt, lambda: held)
 
     def report(self, round_: int, task: str, samples: int, metrics: Mapping[str, float]) -> None:
-        """Reports a task's metrics.
+        """Report a task's metrics.
 
         Args:
-            round_: In which the task ran.
-            task: Its name in the user's plan.
-            samples: How many the metrics were taken over.
-            metrics: By name; finite.
+            round_: The round of the task.
+            task: The task's name in the user's plan.
+            samples: The number of samples that the metrics average.
+            metrics: Finite values by name.
 
         Raises:
-            Refused: They don't count.
-            GaveUp: The aggregator was not reached.
+            Refused: The aggregator rejects the metrics.
+            GaveUp: The aggregator was unreachable.
         """
         request = pb.ReportMetricsRequest(
             caller=self._caller,
@@ -199,13 +199,13 @@ class ExchangeClient:
         return joined_of(stub.Join(request, timeout=policy.UNARY_SECONDS))
 
     def _listen(self) -> None:
-        """Holds the stream of work open until the run ends, is refused, or the client is closed."""
+        """Keep the stream of work open until the run ends, the aggregator rejects it, or the client is closed."""
         try:
             while not isinstance(self._order, RunEnded):
                 self._connection.patiently("work", self._hear, lambda: self._orders)
         except (Refused, GaveUp, Closed, NotUnderstood) as error:
             self._publish(None, error)
-        except Exception as error:  # noqa: BLE001 - a thread's error belongs to whoever waits for its orders
+        except Exception as error:  # noqa: BLE001 - `next_order` raises any error of this thread
             self._publish(None, error)
 
     def _hear(self, stub: ExchangeStub) -> None:

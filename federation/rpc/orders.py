@@ -1,6 +1,6 @@
-"""What a collaborator is told to do, as values: the client's side of the exchange's messages.
+"""Convert the aggregator's messages into the client's types, and the client's into messages.
 
-Deadlines arrive as seconds that are left and are kept in the clock of this process, so that no two clocks need agree.
+Deadlines arrive as remaining seconds and are converted to the clock of this process, so that clocks need not agree.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from federation.rpc.gen import exchange_pb2 as pb
 
 
 class NotUnderstood(Exception):
-    """The aggregator says something that this version of the client does not know."""
+    """The aggregator sent a value that this version of the client does not support."""
 
 
 class TaskKind(Enum):
-    """What a task of the user's plan does."""
+    """Kind of a task in the user's plan."""
 
     VALIDATE_AGGREGATED = pb.TASK_KIND_VALIDATE_AGGREGATED
     TRAIN = pb.TASK_KIND_TRAIN
@@ -26,7 +26,7 @@ class TaskKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task of the user's plan."""
+    """Task of the user's plan."""
 
     name: str
     kind: TaskKind
@@ -34,42 +34,42 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """The bytes of a model, by what they are."""
+    """Size and digest of a model's bytes."""
 
     size: int
     digest: str
-    """As `federation.model.digest_of` writes it."""
+    """As returned by `federation.model.digest_of`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing is due."""
+    """Order to wait."""
 
     round: int
 
 
 @dataclass(frozen=True, slots=True)
 class ProvideModel:
-    """The run's first model is this collaborator's to give."""
+    """Order to send the run's initial model."""
 
     deadline: float = field(compare=False)
-    """Seconds of the client's clock. Two orders that differ in it alone are one order, told again."""
+    """Seconds of the client's clock; ignored in comparisons, so that a repeated order equals the first one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round is open, and this collaborator's part of it is due."""
+    """Order to do the tasks of the open round."""
 
     round: int
     model: Blob
     tasks: tuple[Task, ...]
     deadline: float = field(compare=False)
-    """Seconds of the client's clock. Two orders that differ in it alone are one order, told again."""
+    """Seconds of the client's clock; ignored in comparisons, so that a repeated order equals the first one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """The run is over; no order follows."""
+    """The run has ended; this is the last order."""
 
     completed: bool
     message: str
@@ -81,34 +81,34 @@ Order: TypeAlias = Wait | ProvideModel | Round | RunEnded
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What an upload is."""
+    """Description of an upload."""
 
     round: int
-    """0 for the run's first model."""
+    """0 for the run's initial model."""
     task: str
-    """The task that made it, `""` for a first model."""
+    """The task that trained it, `""` for an initial model."""
     samples: int
-    """How many the site trained on: the update's weight; 0 for a first model."""
+    """The number of training samples, which is the update's weight; 0 for an initial model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What a collaborator that has joined is told of the run."""
+    """Parameters of the run that a collaborator has joined."""
 
     rounds: int
     manifest: ModelManifest | None
-    """None as long as the run has no model."""
+    """None until the run has a model."""
 
 
 def order_of(message: pb.WorkOrder, *, now: float) -> Order:
-    """The order in the message.
+    """Convert a message into an order.
 
     Args:
-        message: As it came.
+        message: The received message.
         now: Seconds of the client's clock.
 
     Raises:
-        NotUnderstood: It is an order, or has a task, of a kind that we don't know; none is guessed at.
+        NotUnderstood: The kind of the order, or of one of its tasks, is unsupported.
     """
     match message.WhichOneof("order"):
         case "wait":
@@ -122,22 +122,22 @@ def order_of(message: pb.WorkOrder, *, now: float) -> Order:
             ended = message.run_ended
             return RunEnded(ended.completed, ended.message, _blob(ended.model) if ended.HasField("model") else None)
         case _:
-            raise NotUnderstood("an order that this client does not know; take an image as new as the aggregator's")
+            raise NotUnderstood("the aggregator sent an unsupported order; use an image of the aggregator's version")
 
 
 def joined_of(message: pb.JoinReply) -> Joined:
-    """What the reply says; raises NotUnderstood for an element type that we don't know."""
+    """Convert the reply; raise NotUnderstood for an unsupported element type."""
     if not message.HasField("manifest"):
         return Joined(message.rounds, None)
     try:
         tensors = [TensorSpec(t.name, DType(t.dtype), tuple(t.shape)) for t in message.manifest.tensors]
     except ValueError as error:
-        raise NotUnderstood(f"the run's model has an element type that this client does not know: {error}") from error
+        raise NotUnderstood(f"the run's model has an unsupported element type: {error}") from error
     return Joined(message.rounds, ModelManifest(tuple(tensors)))
 
 
 def manifest_message(manifest: ModelManifest) -> pb.ModelManifest:
-    """The manifest on the wire."""
+    """Convert the manifest into a message."""
     return pb.ModelManifest(
         tensors=[pb.TensorSpec(name=t.name, dtype=t.dtype.value, shape=t.shape) for t in manifest.tensors]
     )
@@ -151,5 +151,5 @@ def _tasks(messages: Sequence[pb.Task]) -> tuple[Task, ...]:
     known = {kind.value: kind for kind in TaskKind}
     unknown = [message.name for message in messages if message.kind not in known]
     if unknown:
-        raise NotUnderstood(f"tasks of a kind that this client does not know: {', '.join(unknown)}")
+        raise NotUnderstood(f"tasks of an unsupported kind: {', '.join(unknown)}")
     return tuple(Task(message.name, known[message.kind]) for message in messages)

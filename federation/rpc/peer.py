@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, by the certificate that TLS verified and by nothing else."""
+"""Identify the peer of a connection, only by the certificate that TLS verified."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from federation.pki.names import ClusterName, NameRefused, collaborator_of
 
 
 class NoPeer(Exception):
-    """The connection carries no certificate of a collaborator."""
+    """The connection has no certificate of a collaborator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A collaborator, as its certificate has it."""
+    """Collaborator, identified by its certificate."""
 
     cluster: ClusterName
     serial: int
     not_after: datetime
-    """When the certificate ends; a connection outlives it unless somebody looks (gRPC does not)."""
+    """When the certificate expires. gRPC does not check this on an open connection; the caller must."""
 
 
 def peer_of(auth_context: Mapping[str, Iterable[bytes]]) -> Peer:
-    """The collaborator whose certificate the connection was made with.
+    """Return the collaborator whose certificate the connection uses.
 
     Args:
-        auth_context: gRPC's of a call; TLS has verified the chain, the dates and the extended key usage.
+        auth_context: The call's context from gRPC; TLS has verified the chain, the dates and the extended key usage.
 
     Raises:
         NoPeer: There is no certificate, or its subject is not a collaborator's.

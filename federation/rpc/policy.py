@@ -1,6 +1,6 @@
-"""How long each method may take, how big a message may be, and how either side finds out that the other is gone.
+"""Define time limits, message sizes and keepalive for the exchange.
 
-Durations are seconds, sizes bytes. Each number says what it holds against.
+Durations are in seconds, sizes in bytes.
 """
 
 from dataclasses import dataclass
@@ -11,68 +11,67 @@ from federation.backoff import Backoff
 ChannelOptions = tuple[tuple[str, int | str], ...]
 
 CHUNK_BYTES: Final = 1 << 20
-"""Of model data in one message. Receiving costs the same per byte from 64 KiB to 4 MiB; with 1 MiB, a
-stream in progress holds little, and a peer that is cut loses little."""
+"""Model data in one message. The cost of receiving a byte is the same from 64 KiB to 4 MiB; with 1 MiB, a stream needs
+little memory, and a lost connection loses little data."""
 
 MESSAGE_BYTES: Final = 8 << 20
 """The largest message: a manifest of 65,536 tensors with names of a hundred characters. gRPC's own default is 4 MiB."""
 
 REQUEST_BYTES: Final = 64 << 10
-"""The largest message that is neither a join nor an upload's data: a report with 64 metrics is an eighth of that. gRPC
-has one limit for all methods; what is longer is refused before it is decoded."""
+"""The largest message that is neither a join nor an upload's data: a report with 64 metrics has an eighth of that.
+gRPC has one limit for all methods, so the server rejects longer messages itself, before it decodes them."""
 
 UNARY_SECONDS: Final = 20.0
-"""For a method that answers at once; a manifest of `MESSAGE_BYTES` takes 10 s at 1 MB/s."""
+"""Limit for a method that replies at once; a manifest of `MESSAGE_BYTES` takes 10 s at 1 MB/s."""
 
 WINDOW_BYTES: Final = 4 << 20
-"""What a peer may send in a stream before we have read it. gRPC would let it grow with what the line carries, which is
-most when we are slowest: sixteen sites at once then held some 30 MB each. With this, memory is a few messages for each
-site, and a line with a round trip of 100 ms still carries 40 MB/s a stream."""
+"""Data that a peer may send in a stream before the server reads it. gRPC's own window grows with the bandwidth: sixteen
+concurrent sites then used about 30 MB each. With this limit, a site uses the memory of a few messages, and a
+connection with a round trip of 100 ms still transfers 40 MB/s per stream."""
 
 IDLE_SECONDS: Final = 30.0
-"""For the next message of a stream that carries data, in either direction: longer than a lost link's keepalive."""
+"""Limit for the next message of a data stream, in either direction; longer than the detection of a lost connection."""
 
 FLOOR_BYTES_PER_SECOND: Final = 64 * 1024
-"""Slower than this, a stream that never falls idle is cut all the same."""
+"""Minimum rate of a stream; a slower stream is cancelled even if it is never idle."""
 
 SETTLE_SECONDS: Final = 300.0
-"""For an aggregator to make a whole upload durable and check it, or to read again what it has of one, on a slow
-volume."""
+"""Limit for the aggregator to store and check a whole upload, or to read a partial one again, on a slow volume."""
 
 KEEPALIVE_SECONDS: Final = 10
-"""Between pings on a connection with calls, and without: a Work stream is silent while others train."""
+"""Interval of pings, also on a connection without calls: a Work stream is silent while other sites train."""
 
 PING_TIMEOUT_SECONDS: Final = 5
-"""For the answer to a ping. `keepalive_timeout` alone took 60 s to notice a frozen server, the ping timeout 5 to 10 s
+"""Limit for the reply to a ping. `keepalive_timeout` alone took 60 s to detect a frozen server, this one 5 to 10 s
 (measured with grpcio 1.65)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How a client goes on after errors that may pass."""
+    """Retry policy of a client after transient errors."""
 
     backoff: Backoff
     budget: float
-    """Seconds without one success after which it gives up."""
+    """Seconds without success after which the client stops retrying."""
 
 
 PATIENCE: Final = Patience(Backoff(first=0.2, cap=15.0), budget=900.0)
-"""An aggregator's pod that moves to another node, with its volume, is back within minutes."""
+"""The budget covers an aggregator's pod that moves to another node with its volume, which takes minutes."""
 
 
 def transfer_seconds(size: int) -> float:
-    """The longest that a transfer of that many bytes may take as a whole."""
+    """Return the time limit of a whole transfer of this size."""
     return IDLE_SECONDS + size / FLOOR_BYTES_PER_SECOND
 
 
 def server_options() -> ChannelOptions:
-    """The aggregator's side."""
+    """Return the channel options of the aggregator."""
     return (
         *_common(),
-        # A client may ping as often as ours do, also with no call open, or it is cut for it (`too_many_pings`).
+        # Accept the pings of our clients, also without a call; gRPC otherwise disconnects them (`too_many_pings`).
         ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_SECONDS * 1000 // 2),
         ("grpc.http2.max_ping_strikes", 0),
-        # A peer's own calls are counted by certificate (limits.py); this bounds what one connection holds before.
+        # `limits` counts a peer's calls by certificate; this limits one connection before that.
         ("grpc.max_concurrent_streams", 32),
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
@@ -82,15 +81,15 @@ def server_options() -> ChannelOptions:
 
 
 def client_options(server_name: str) -> ChannelOptions:
-    """The collaborator's side.
+    """Return the channel options of a collaborator.
 
     Args:
-        server_name: The DNS name that the aggregator's certificate has to carry, whatever address is dialled.
+        server_name: The DNS name that the aggregator's certificate must have, for every address.
     """
     return (
         *_common(),
         ("grpc.ssl_target_name_override", server_name),
-        # Connections are made by us, under our own back-off and with the certificate as it is then.
+        # `Connection` reconnects itself, with its own back-off and the current certificate.
         ("grpc.enable_retries", 0),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.max_metadata_size", 16384),

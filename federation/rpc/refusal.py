@@ -1,9 +1,8 @@
-"""How a call is refused: the words on the wire, and the one table from a reason to its gRPC status and remedy.
+"""Encode refused calls, and map each reason to its gRPC status and remedy.
 
-The reasons here are those of the exchange itself: who calls, and how. What is wrong with a model or an update is the
-round engine's to name; its reasons travel in the same form (`hub_manager.aggregator.exchange.status_codes`). A status
-without
-a `Refusal` in its trailing metadata comes from the transport and says nothing of what was sent.
+The reasons here concern the caller and the call. The round engine has its own reasons for models and updates, sent in
+the same form (`hub_manager.aggregator.exchange.status_codes`). A status without a `Refusal` in its trailing metadata
+comes from the transport.
 """
 
 from dataclasses import dataclass
@@ -16,73 +15,73 @@ from grpc import StatusCode
 from federation.rpc.gen import exchange_pb2
 
 REFUSAL_METADATA: Final = "federation-refusal-bin"
-"""The key of the trailing metadata; gRPC carries bytes only under a key that ends so."""
+"""Key of the trailing metadata; gRPC requires the suffix `-bin` for bytes."""
 
 LONGEST_MESSAGE: Final = 500
-"""Characters of a refusal's message: trailing metadata is bounded to 8 KiB by default (gRPC core, `max_metadata`)."""
+"""Maximum characters of a message: trailing metadata is limited to 8 KiB by default (gRPC core, `max_metadata`)."""
 
 
 class Remedy(Enum):
-    """What the caller does about a refusal."""
+    """Action of the caller after a refusal."""
 
     STOP = exchange_pb2.REMEDY_STOP
-    """Nothing it could do would help: it ends, and shows the reason."""
+    """A retry would not help: the caller exits and reports the reason."""
     NEXT_ORDER = exchange_pb2.REMEDY_NEXT_ORDER
-    """What it worked on is void: it waits for the next order."""
+    """The current work is void: the caller waits for the next order."""
     RESEND = exchange_pb2.REMEDY_RESEND
-    """It asks for the offset and sends the same again from there."""
+    """The caller queries the offset and resends the data from there."""
     RETRY = exchange_pb2.REMEDY_RETRY
-    """It joins again after a while and goes on where it was."""
+    """The caller waits, joins again and continues its work."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalResponse:
-    """What a reason looks like from outside."""
+    """Status and remedy that the caller gets for a reason."""
 
     status: StatusCode
     remedy: Remedy
 
 
 class CallReason(Enum):
-    """Why a call was refused whatever it carries."""
+    """Reason to reject a call regardless of its content."""
 
     NOT_A_COLLABORATOR = "NotACollaborator"
     """The certificate is not a collaborator's (`service.authenticate`)."""
     NAME_DIFFERS = "NameDiffers"
     """The message names another cluster than the certificate (`service.check_caller`)."""
     NOT_IN_COHORT = "NotInCohort"
-    """The certificate's cluster takes no part in the run, or no longer (`service.authenticate`)."""
+    """The certificate's cluster is not a member of the run, or has left it (`service.authenticate`)."""
     CERTIFICATE_EXPIRED = "CertificateExpired"
-    """The certificate held when the connection was made, and holds no longer (`calls.Calls`)."""
+    """The certificate has expired since the connection was opened (`calls.Calls`)."""
     OTHER_RUN = "OtherRun"
     """The message is about another run (`service.check_caller`)."""
     MALFORMED = "Malformed"
-    """The message does not decode, or lacks what its meaning needs (`wire`)."""
+    """The message can't be decoded, or a required field is missing (`wire`)."""
     TOO_MANY_STREAMS = "TooManyStreams"
-    """The peer has more calls of this kind open than one may (`limits.Streams`)."""
+    """The peer has too many open calls of this kind (`limits.Streams`)."""
     TOO_MANY_CALLS = "TooManyCalls"
-    """The peer calls more often than one may (`limits.Bucket`)."""
+    """The peer exceeds the rate limit of calls (`limits.Bucket`)."""
     TOO_MANY_BYTES = "TooManyBytes"
-    """The peer has sent so much for this round that no honest resend explains it (`limits.Allowance`)."""
+    """The peer has sent more data for this round than resends can explain (`limits.Allowance`)."""
     STALLED = "Stalled"
-    """Nothing came from the peer, or it took nothing, for too long (`service`)."""
+    """The peer sent or read no data for too long (`service`)."""
     DEADLINE = "Deadline"
-    """The call as a whole took longer than its method and size allow (`calls.Calls`)."""
+    """The whole call exceeded the time limit for its method and size (`calls.Calls`)."""
     SUPERSEDED = "Superseded"
-    """A newer stream of the same peer took this one's place (`calls.Calls`)."""
+    """A newer stream of the same peer replaced this one (`calls.Calls`)."""
     NOT_JOINED = "NotJoined"
     """The peer has not joined since the aggregator started (`service`)."""
     UNKNOWN_MODEL = "UnknownModel"
-    """There is no model of that digest to download, or it ends before the offset (`downloads`)."""
+    """No model has that digest, or the offset is beyond its end (`downloads`)."""
     NOT_READY = "NotReady"
-    """The aggregator starts, stops, or can't write (`service`)."""
+    """The aggregator is starting or stopping, or can't write (`service`)."""
 
 
 CALL_RESPONSES: Final[dict[CallReason, RefusalResponse]] = {
     CallReason.NOT_A_COLLABORATOR: RefusalResponse(StatusCode.PERMISSION_DENIED, Remedy.STOP),
     CallReason.NAME_DIFFERS: RefusalResponse(StatusCode.PERMISSION_DENIED, Remedy.STOP),
     CallReason.NOT_IN_COHORT: RefusalResponse(StatusCode.PERMISSION_DENIED, Remedy.STOP),
-    # A new certificate lies in the mounted Secret before the old one ends; a client reads it when it connects anew.
+    # The mounted Secret has a new certificate before the old one expires; a client reads it when it reconnects.
     CallReason.CERTIFICATE_EXPIRED: RefusalResponse(StatusCode.UNAUTHENTICATED, Remedy.RETRY),
     CallReason.OTHER_RUN: RefusalResponse(StatusCode.FAILED_PRECONDITION, Remedy.STOP),
     CallReason.MALFORMED: RefusalResponse(StatusCode.INVALID_ARGUMENT, Remedy.STOP),
@@ -91,7 +90,7 @@ CALL_RESPONSES: Final[dict[CallReason, RefusalResponse]] = {
     CallReason.TOO_MANY_BYTES: RefusalResponse(StatusCode.RESOURCE_EXHAUSTED, Remedy.NEXT_ORDER),
     CallReason.STALLED: RefusalResponse(StatusCode.DEADLINE_EXCEEDED, Remedy.RETRY),
     CallReason.DEADLINE: RefusalResponse(StatusCode.DEADLINE_EXCEEDED, Remedy.RETRY),
-    # Two processes under one name would take the stream from each other for ever: the older one gives way.
+    # Two processes with one name would replace each other's stream without end, so the older one stops.
     CallReason.SUPERSEDED: RefusalResponse(StatusCode.ABORTED, Remedy.STOP),
     CallReason.NOT_JOINED: RefusalResponse(StatusCode.FAILED_PRECONDITION, Remedy.RETRY),
     CallReason.UNKNOWN_MODEL: RefusalResponse(StatusCode.NOT_FOUND, Remedy.NEXT_ORDER),
@@ -101,7 +100,7 @@ CALL_RESPONSES: Final[dict[CallReason, RefusalResponse]] = {
 
 @dataclass(eq=False)  # not frozen: Python itself writes an exception's traceback
 class Refused(Exception):
-    """A call that the aggregator refused, as both sides hold it; an aggregator's service raises it to end a call."""
+    """The aggregator rejected a call. Its service raises this to end a call; the client raises the received one."""
 
     reason: str
     remedy: Remedy
@@ -109,18 +108,18 @@ class Refused(Exception):
     status: StatusCode
 
     def __str__(self) -> str:
-        """For logs and the collaborator's exit."""
+        """Return the text for logs and the termination message."""
         return f"{self.reason}: {self.message}"
 
 
 def refused(reason: CallReason, message: str) -> Refused:
-    """The refusal of a call for a reason of the exchange's own."""
-    answer = CALL_RESPONSES[reason]
-    return Refused(reason.value, answer.remedy, message, answer.status)
+    """Create the refusal of a call."""
+    response = CALL_RESPONSES[reason]
+    return Refused(reason.value, response.remedy, message, response.status)
 
 
 def to_metadata(refusal: Refused) -> tuple[tuple[str, bytes], ...]:
-    """The trailing metadata that tell the caller."""
+    """Encode a refusal as trailing metadata."""
     text = exchange_pb2.Refusal(
         reason=refusal.reason, remedy=refusal.remedy.value, message=refusal.message[:LONGEST_MESSAGE]
     )
@@ -128,16 +127,16 @@ def to_metadata(refusal: Refused) -> tuple[tuple[str, bytes], ...]:
 
 
 def from_metadata(status: StatusCode, value: bytes) -> Refused:
-    """The refusal in the trailing metadata's value.
+    """Decode a refusal from the value of the trailing metadata.
 
-    An aggregator of a later version may know remedies that we don't: without one that is known, the caller stops.
+    A remedy of a later version of the aggregator that this version does not support becomes `STOP`.
 
     Raises:
-        ValueError: The value is no refusal.
+        ValueError: The value can't be decoded.
     """
     try:
         found = exchange_pb2.Refusal.FromString(value)
     except DecodeError as error:
-        raise ValueError("the trailing metadata are no refusal") from error
+        raise ValueError("the trailing metadata can't be decoded as a refusal") from error
     known = {remedy.value: remedy for remedy in Remedy}
     return Refused(found.reason, known.get(found.remedy, Remedy.STOP), found.message, status)

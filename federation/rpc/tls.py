@@ -1,6 +1,7 @@
-"""TLS between collaborator and aggregator: both sides show a certificate, and both read theirs anew while they run.
+"""Set up mutual TLS between collaborator and aggregator; both reload their certificates while they run.
 
-TLS 1.3 alone is spoken, by what `federation.rpc` sets and by keys that are EC keys; a server without either is refused.
+Only TLS 1.3 is possible, because of the cipher suites that `federation.rpc` sets and because every key must be an EC
+key. A server without either does not start.
 """
 
 from collections.abc import Callable
@@ -20,19 +21,19 @@ from federation.rpc import TLS_1_3_ONLY
 _log = structlog.stdlib.get_logger(__name__)
 
 _UNCHANGED: Final = cast("grpc.ServerCertificateConfiguration", None)
-"""What gRPC asks of a fetcher that has nothing new; its type stubs leave it out."""
+"""Result of a fetcher without a new certificate; missing in gRPC's type stubs."""
 
 Reloaded = Callable[[x509.Certificate], None]
-"""Told of the certificate that is shown from now on."""
+"""Called with the certificate of all connections from now on."""
 
 
 class MaterialRefused(Exception):
-    """Key, certificate or trust bundle can't be used; the message names the file."""
+    """Key, certificate or trust bundle is invalid; the message names the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where a side's key, certificate and trust bundle are, each PEM; kubelets replace them while we run."""
+    """Paths of key, certificate and trust bundle, each PEM; the kubelet replaces the files at run time."""
 
     key: Path
     certificate: Path
@@ -41,7 +42,7 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What the files hold, as read at one time and found to fit together."""
+    """Content of the files, checked for consistency."""
 
     key: bytes
     certificate: bytes
@@ -49,15 +50,15 @@ class Material:
     leaf: x509.Certificate
 
     def __repr__(self) -> str:
-        """Without the key."""
+        """Return a text without the key."""
         return f"Material(serial={self.leaf.serial_number:x})"
 
 
 def read_material(files: Files) -> Material:
-    """What the files hold now.
+    """Read the files.
 
     Raises:
-        MaterialRefused: A file can't be read, does not decode, the key is not the certificate's, or is no EC key.
+        MaterialRefused: A file can't be read or decoded, or the key does not match the certificate or is not an EC key.
     """
     try:
         key, certificate, authorities = (
@@ -72,27 +73,27 @@ def read_material(files: Files) -> Material:
     except (KeyRefused, BundleRefused, ValueError) as error:
         raise MaterialRefused(f"{files.key}, {files.certificate} or {files.authorities}: {error}") from error
     if private.public_key() != leaf.public_key():
-        raise MaterialRefused(f"{files.key} is not the key of {files.certificate}")
+        raise MaterialRefused(f"{files.key} does not match the certificate {files.certificate}")
     if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise MaterialRefused(f"{files.key}: only an EC key keeps TLS 1.2 out")
+        raise MaterialRefused(f"{files.key}: use an EC key; other keys allow TLS 1.2")
     return Material(key, certificate, authorities, leaf)
 
 
 def server_credentials(files: Files, *, reloaded: Reloaded = lambda _leaf: None) -> grpc.ServerCredentials:
-    """An aggregator's credentials: every client shows a certificate that chains to the bundle.
+    """Create the aggregator's credentials; every client needs a certificate that chains to the bundle.
 
-    The files are read anew at each handshake, so that a renewed certificate and a bundle in roll-over count at once,
-    for connections made from then on. Files that don't fit together, as between two writes, leave the last good ones.
+    Each handshake reads the files again, so that a renewed certificate or bundle applies to new connections at once.
+    While the files are inconsistent, for example between two writes, the last valid ones stay in use.
 
     Args:
-        files: The aggregator's.
-        reloaded: Called from a thread of gRPC's, and once here.
+        files: The aggregator's files.
+        reloaded: Called here, and later from a thread of gRPC.
 
     Raises:
-        MaterialRefused: The files can't be used now, or TLS 1.2 would be spoken.
+        MaterialRefused: The files are invalid, or gRPC would allow TLS 1.2.
     """
     if not TLS_1_3_ONLY:
-        raise MaterialRefused("TLS 1.2 would be spoken: import federation.rpc before grpc")
+        raise MaterialRefused("gRPC would allow TLS 1.2: import federation.rpc before grpc")
     shown = read_material(files)
     reloaded(shown.leaf)
 
@@ -116,10 +117,10 @@ def server_credentials(files: Files, *, reloaded: Reloaded = lambda _leaf: None)
 
 
 def client_credentials(files: Files) -> grpc.ChannelCredentials:
-    """A collaborator's credentials, as the files are now: whoever connects anew makes them anew.
+    """Create a collaborator's credentials from the current files; each new connection needs new ones.
 
     Raises:
-        MaterialRefused: The files can't be used now.
+        MaterialRefused: The files are invalid.
     """
     found = read_material(files)
     return grpc.ssl_channel_credentials(found.authorities, found.key, found.certificate)

@@ -14,9 +14,9 @@ class DigitsLoader(DataLoader):  # type: ignore[misc]  # openfl has no types
     """A site's digits.
 
     Args:
-        data_path: the mounted folder; None where only the model's shape is asked for, as on the hub.
-        validation_share: how much of the shard is kept out of training.
-        seed: which samples those are.
+        data_path: The mounted folder; None if only the model's shape is needed, as on the hub.
+        validation_share: Share of the shard that is excluded from training.
+        seed: Selects those samples.
     """
 
     def __init__(self, data_path: str | None, validation_share: float, seed: int, **kwargs: Any) -> None:
@@ -33,21 +33,21 @@ class DigitsLoader(DataLoader):  # type: ignore[misc]  # openfl has no types
         )
 
     def get_feature_shape(self) -> tuple[int, ...]:
-        """The shape of one image."""
+        """Return the shape of one image."""
         return (PIXELS,)
 
     def get_train_loader(self, **_: Any) -> tuple[Floats, Labels]:
-        """All training samples; the task runner draws its batches from them."""
+        """Return all training samples; the task runner splits them into batches."""
         return self._train
 
     def get_valid_loader(self, **_: Any) -> tuple[Floats, Labels]:
-        """All validation samples."""
+        """Return all validation samples."""
         return self._valid
 
     def get_train_data_size(self) -> int:
-        """How many samples are trained on: the weight of this site's update."""
+        """Return the number of training samples, which is the weight of this site's update."""
         return len(self._train[1])
 
     def get_valid_data_size(self) -> int:
-        """How many samples a metric is taken over."""
+        """Return the number of validation samples."""
         return len(self._valid[1])

@@ -1,7 +1,7 @@
-"""A perceptron with one hidden layer that tells handwritten digits apart, in numpy alone.
+"""A perceptron with one hidden layer that classifies handwritten digits, in numpy only.
 
-Every random choice follows from a seed and the round, so that a round done again, by the same site and on the same
-data, gives the same model to the last bit.
+Every random choice follows from a seed and the round, so that repeating a round on the same site and
+data gives exactly the same model.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ CLASSES = 10
 
 
 def initial_weights(hidden_units: int, seed: int) -> Weights:
-    """Glorot's uniform weights (Glorot and Bengio, 2010), the same on every site.
+    """Return Glorot's uniform weights (Glorot and Bengio, 2010), the same on every site.
 
     Returns:
         `hidden.weight` [pixels, hidden], `hidden.bias` [hidden], `output.weight` [hidden, classes] and `output.bias`
@@ -37,10 +37,10 @@ def initial_weights(hidden_units: int, seed: int) -> Weights:
 
 
 def probabilities(weights: Weights, pixels: Floats) -> tuple[Floats, Floats]:
-    """The hidden layer's values [samples, hidden] and each class's probability [samples, classes].
+    """Return the hidden layer's values [samples, hidden] and each class's probability [samples, classes].
 
     Args:
-        weights: of `initial_weights`' shapes.
+        weights: In the shapes of `initial_weights`.
         pixels: [samples, pixels] float32, from 0 to 1.
     """
     hidden = np.tanh(pixels @ weights["hidden.weight"] + weights["hidden.bias"])
@@ -57,7 +57,7 @@ def train_epoch(
     learning_rate: float,
     random: np.random.Generator,
 ) -> tuple[Weights, float]:
-    """One pass of stochastic gradient descent over shuffled samples; the new weights, and the mean cross entropy."""
+    """Run one epoch of stochastic gradient descent; return the new weights and the mean cross entropy."""
     weights = {name: weight.copy() for name, weight in weights.items()}
     order = random.permutation(len(labels))
     rate = np.float32(learning_rate)
@@ -79,6 +79,6 @@ def train_epoch(
 
 
 def accuracy(weights: Weights, pixels: Floats, labels: Labels) -> float:
-    """The share of samples whose most likely class is the right one."""
+    """Return the share of samples whose most likely class is correct."""
     _, likely = probabilities(weights, pixels)
     return float((likely.argmax(axis=1) == labels).mean())

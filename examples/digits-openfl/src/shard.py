@@ -1,4 +1,4 @@
-"""A shard of the digits as a file: what a site's administrator puts on a volume, and a data loader reads.
+"""Read and write a shard of the digits, the file that a site's administrator puts on a volume.
 
 `digits.csv`: a header, then for each image its 64 pixels, row by row, from 0 (white) to 16 (black), and the digit.
 """
@@ -14,11 +14,11 @@ DARKEST = 16
 
 
 def read_shard(path: Path) -> tuple[Floats, Labels]:
-    """The pixels [samples, 64] as float32 from 0 to 1, and the digits [samples].
+    """Return the pixels [samples, 64] as float32 from 0 to 1, and the digits [samples].
 
     Raises:
-        FileNotFoundError: No shard is there.
-        ValueError: The file is no such table.
+        FileNotFoundError: The shard is missing.
+        ValueError: The table has the wrong number of columns.
     """
     table = np.loadtxt(path, dtype=np.int64, delimiter=",", skiprows=1, ndmin=2)
     if table.shape[1] != PIXELS + 1:
@@ -27,6 +27,6 @@ def read_shard(path: Path) -> tuple[Floats, Labels]:
 
 
 def write_shard(path: Path, pixels: Labels, labels: Labels) -> None:
-    """Writes images [samples, 64] of whole numbers from 0 to 16, and their digits."""
+    """Write images [samples, 64] of whole numbers from 0 to 16, and their digits."""
     header = ",".join([*(f"pixel{number}" for number in range(PIXELS)), "digit"])
     np.savetxt(path, np.column_stack([pixels, labels]), fmt="%d", delimiter=",", header=header, comments="")

@@ -1,4 +1,4 @@
-"""The task runner: what OpenFL calls for each task of the plan. Nothing in it knows of the hub."""
+"""Task runner, which OpenFL calls for each task of the plan."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ Tensors = dict[Any, Any]
 
 
 class DigitsTaskRunner(TaskRunner):  # type: ignore[misc]  # openfl has no types
-    """Trains and validates the perceptron of `src.model`.
+    """Task runner for the perceptron of `src.model`.
 
     Args:
-        hidden_units: the width of its hidden layer.
-        learning_rate: of the gradient descent.
-        seed: of the initial weights and of the order of the samples.
+        hidden_units: Width of the hidden layer.
+        learning_rate: Step size of the gradient descent.
+        seed: Determines the initial weights and the order of the samples.
     """
 
     def __init__(self, hidden_units: int, learning_rate: float, seed: int, **kwargs: Any) -> None:
@@ -37,7 +37,7 @@ class DigitsTaskRunner(TaskRunner):  # type: ignore[misc]  # openfl has no types
         batch_size: int = 32,
         **_: Any,
     ) -> tuple[Tensors, Tensors]:
-        """Trains from the global model; puts out the loss and the trained model."""
+        """Train from the global model; return the loss and the trained model."""
         self.set_tensor_dict(input_tensor_dict)
         pixels, labels = self.data_loader.get_train_loader()
         random = np.random.default_rng([self._seed, round_num])
@@ -53,27 +53,27 @@ class DigitsTaskRunner(TaskRunner):  # type: ignore[misc]  # openfl has no types
     def validate_task(
         self, col_name: str, round_num: int, input_tensor_dict: Weights, *, apply: str, **_: Any
     ) -> tuple[Tensors, Tensors]:
-        """Puts out the accuracy on the site's validation samples of the model that it is given."""
+        """Return the accuracy of the given model on the site's validation samples."""
         self.set_tensor_dict(input_tensor_dict)
         value = np.array(accuracy(self._weights, *self.data_loader.get_valid_loader()))
         tags = ("metric", "validate_local" if apply == "local" else "validate_agg")
         return {TensorKey("accuracy", col_name, round_num, True, tags): value}, {}
 
     def get_tensor_dict(self, with_opt_vars: bool = False) -> Weights:
-        """The weights; plain gradient descent has no variables of its own."""
+        """Return the weights; plain gradient descent has no optimizer variables."""
         del with_opt_vars
         return dict(self._weights)
 
     def set_tensor_dict(self, tensor_dict: Weights, with_opt_vars: bool = False) -> None:
-        """Goes on from these weights."""
+        """Replace the weights."""
         del with_opt_vars
         self._weights = {name: np.array(tensor_dict[name], np.float32) for name in self._weights}
 
     def reset_opt_vars(self) -> None:
-        """Nothing to reset."""
+        """Do nothing; there are no optimizer variables."""
 
     def initialize_tensorkeys_for_functions(self, with_opt_vars: bool = False) -> None:
-        """Says which tensors each task starts from: the global model, or the one just trained here."""
+        """Set the input tensors of each task: the global model, or the locally trained one."""
         del with_opt_vars
         for task, origin, tags in (
             ("train_task", "GLOBAL", ("model",)),
@@ -83,5 +83,5 @@ class DigitsTaskRunner(TaskRunner):  # type: ignore[misc]  # openfl has no types
             self._required[task] = [TensorKey(name, origin, 0, False, tags) for name in self._weights]
 
     def get_required_tensorkeys_for_function(self, func_name: str, **kwargs: Any) -> list[TensorKey]:
-        """Which tensors OpenFL has to hand to a task."""
+        """Return the tensors that a task requires."""
         return self._required[f"{func_name} {kwargs['apply']}" if func_name == "validate_task" else func_name]

@@ -19,7 +19,7 @@ async def test_the_model_is_the_references_and_beats_every_site_alone(
 
     status = await run.ended()
     model = await run.fetched(tmp_path)
-    verdict = await digits.judge(sites.shards, model)
+    verdict = await digits.evaluate(sites.shards, model)
 
     assert equal(read_model(model), reference[-1])
     assert verdict.federation >= ENOUGH

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-import runtimes.openfl  # noqa: F401 - OpenFL can only be imported after it (`undeclared`)
+import runtimes.openfl  # noqa: F401 - must precede OpenFL (`pip_stub`)
 
 Floats = npt.NDArray[np.float32]
 Model = dict[str, Floats]

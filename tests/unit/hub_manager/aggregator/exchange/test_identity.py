@@ -262,7 +262,7 @@ def test_mismatched_files_are_named(desk: Desk) -> None:
     files = desk.server()
     files.key.write_text(desk.collaborator().key.read_text())
 
-    with pytest.raises(MaterialRefused, match=r"tls\.key is not the key of .*tls\.crt"):
+    with pytest.raises(MaterialRefused, match=r"tls\.key does not match the certificate .*tls\.crt"):
         server_credentials(files)
 
 
@@ -289,4 +289,4 @@ def test_a_process_that_imports_grpc_first_does_not_serve(tmp_path: Path) -> Non
     )
 
     assert ended.returncode == 1
-    assert "MaterialRefused: TLS 1.2 would be spoken" in ended.stderr
+    assert "MaterialRefused: gRPC would allow TLS 1.2" in ended.stderr

@@ -52,7 +52,7 @@ def test_unknown_remedy_means_stop() -> None:
 
 
 def test_metadata_without_a_refusal_are_recognized() -> None:
-    with pytest.raises(ValueError, match="no refusal"):
+    with pytest.raises(ValueError, match="decoded as a refusal"):
         from_metadata(StatusCode.ABORTED, b"\xff\xff")
 
 

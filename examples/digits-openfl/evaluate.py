@@ -1,9 +1,9 @@
-"""Judges a federated model by the held-out digits, beside the models that each site would have trained alone.
+"""Evaluate a federated model, and models that each site trains alone, on the held-out digits.
 
-    python judge.py SHARDS MODEL
+    python evaluate.py SHARDS MODEL
 
-`SHARDS` is what `make_shards.py` wrote, `MODEL` the run's `model.safetensors` (`kubectl fl model`). A site alone trains
-with the same plan, for as many rounds, on its own shard. Needs what the collaborator's image holds, and runs there too.
+`SHARDS` is the output of `make_shards.py`, `MODEL` the run's `model.safetensors` (`kubectl fl model`). A single site
+trains with the same plan and number of rounds on its own shard. Requires the packages of the collaborator's image.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-import runtimes.openfl  # noqa: F401 - before anything of OpenFL (it says there why)
+import runtimes.openfl  # noqa: F401 - must precede OpenFL, see there
 
 # isort: split
 import numpy as np
@@ -26,7 +26,7 @@ HELD_OUT = "held-out"
 
 
 def read_model(path: Path) -> Weights:
-    """The float32 tensors of a safetensors file (github.com/huggingface/safetensors, "Format")."""
+    """Read the float32 tensors of a safetensors file (github.com/huggingface/safetensors, "Format")."""
     whole = path.read_bytes()
     size = int.from_bytes(whole[:8], "little")
     header, data = json.loads(whole[8 : 8 + size]), whole[8 + size :]
@@ -38,7 +38,7 @@ def read_model(path: Path) -> Weights:
 
 
 def train_alone(shard: Path) -> Weights:
-    """What a site comes to by itself: the plan's training, round after round, from its own model."""
+    """Train one site's model alone for the plan's number of rounds."""
     plan = yaml.safe_load((WORKSPACE / "plan" / "plan.yaml").read_text(encoding="utf-8"))
     loader = DigitsLoader(str(shard), **plan["data_loader"]["settings"])
     runner = DigitsTaskRunner(data_loader=loader, **plan["task_runner"]["settings"])
@@ -48,8 +48,8 @@ def train_alone(shard: Path) -> Weights:
     return runner.get_tensor_dict()
 
 
-def judge(shards: Path, model: Path) -> dict[str, float]:
-    """Accuracies on the held-out digits: of the federation, and of each site alone, by the site's name."""
+def evaluate(shards: Path, model: Path) -> dict[str, float]:
+    """Return the accuracies on the held-out digits: of the federation, and of each site alone by its name."""
     held_out = read_shard(shards / HELD_OUT / FILE)
     sites = sorted(folder for folder in shards.iterdir() if folder.is_dir() and folder.name != HELD_OUT)
     alone = {site.name: accuracy(train_alone(site), *held_out) for site in sites}
@@ -57,12 +57,12 @@ def judge(shards: Path, model: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Reads the arguments and prints a line of JSON for each model."""
-    parser = argparse.ArgumentParser(description="Judge a federated model by the held-out digits.")
+    """Read the arguments and print a line of JSON for each model."""
+    parser = argparse.ArgumentParser(description="Evaluate a federated model on the held-out digits.")
     parser.add_argument("shards", type=Path, help="the folder that make_shards.py wrote")
     parser.add_argument("model", type=Path, help="the run's model.safetensors")
-    told = parser.parse_args()
-    for name, value in judge(told.shards, told.model).items():
+    arguments = parser.parse_args()
+    for name, value in evaluate(arguments.shards, arguments.model).items():
         sys.stdout.write(json.dumps({"model": name, "accuracy": round(value, 4)}) + "\n")
 
 
