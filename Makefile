@@ -35,7 +35,7 @@ $(VENV)/.synced: locks/dev.txt pyproject.toml | $(filter .tools/%,$(UV))
 venv: $(VENV)/.synced ## the development environment, as locked
 
 .PHONY: lock
-lock: | $(filter .tools/%,$(UV)) ## resolve the dependencies anew into locks/
+lock: | $(filter .tools/%,$(UV)) ## update the locked dependencies in locks/
 	$(UV) $(COMPILE) --extra hub --group dev --output-file locks/dev.txt
 	$(UV) $(COMPILE) --output-file locks/agent.txt
 	$(UV) $(COMPILE) --extra hub --output-file locks/hub.txt
@@ -49,22 +49,22 @@ $(VENV)/proto/.synced: locks/proto.txt | $(VENV)/.synced
 	touch $@
 
 .PHONY: proto
-proto: $(VENV)/proto/.synced ## generate the stubs of the exchange anew
+proto: $(VENV)/proto/.synced ## regenerate the stubs of the exchange
 	$(call GENERATE,.)
 
 .PHONY: proto-drift
-proto-drift: $(VENV)/proto/.synced ## whether the committed stubs are those of the .proto
+proto-drift: $(VENV)/proto/.synced ## check that the committed stubs match the .proto
 	rm -rf $(VENV)/proto/drift && mkdir -p $(VENV)/proto/drift
 	$(call GENERATE,$(VENV)/proto/drift)
 	@diff --recursive --unified --exclude=__init__.py --exclude=__pycache__ $(VENV)/proto/drift/$(STUBS) $(STUBS) \
-		|| { echo "the stubs are not those of the .proto: run make proto" >&2; exit 1; }
+		|| { echo "the stubs differ from the .proto: run make proto" >&2; exit 1; }
 
 .PHONY: reference
-reference: venv ## write docs/reference and the CRDs' descriptions anew from the types
+reference: venv ## regenerate docs/reference and the CRDs from the types
 	$(RUN)python -m reference write
 
 .PHONY: reference-drift
-reference-drift: venv ## whether docs/reference and the CRDs' descriptions are those of the types
+reference-drift: venv ## check that docs/reference and the CRDs match the types
 	$(RUN)python -m reference check
 
 .PHONY: check
@@ -154,7 +154,7 @@ prose: .tools/vale ## check the English of the pages, docstrings and comments
 	.tools/vale --output=line $(PROSE)
 
 .PHONY: fix
-fix: venv ## let ruff mend what it can
+fix: venv ## let ruff fix what it can
 	$(RUN)ruff check --fix .
 	$(RUN)ruff format .
 
