@@ -17,7 +17,7 @@ import numpy as np
 from federation.model import DType, ModelManifest, TensorSpec, digest_of, manifest_of
 from hub_manager.aggregator.domain import Announcement
 from hub_manager.aggregator.numerics.algorithms import Adam, Aggregation, Median, TrimmedMean, WeightedMean
-from hub_manager.aggregator.numerics.fold import Diverged, Folding, Slot, Source, Write, fold
+from hub_manager.aggregator.numerics.fold import Diverged, Folding, Slot, TensorSource, Write, fold
 from hub_manager.aggregator.storage.checkpoint import CheckpointStore
 from hub_manager.aggregator.storage.spool import Spool
 from hub_manager.aggregator.validation.content import Inspection
@@ -80,7 +80,7 @@ def measure(folder: Path, manifest: ModelManifest, raw: bytes, announced: Announ
         source.close()
 
 
-def checkpoint_cost(checkpoints: CheckpointStore, manifest: ModelManifest, source: Source, size: int) -> None:
+def checkpoint_cost(checkpoints: CheckpointStore, manifest: ModelManifest, source: TensorSource, size: int) -> None:
     """Print what storing and recovering a model takes, per GB of the model."""
     show("store a checkpoint", size, lambda: checkpoints.store_initial_model(manifest, source))
     show("recover a checkpoint", size, checkpoints.recover)

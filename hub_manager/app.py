@@ -30,7 +30,7 @@ from hub_manager.config import SHORTEST_CERTIFICATE, HubManagerConfig
 from hub_manager.federated_learning import controllers as runs
 from hub_manager.federated_learning.dependencies import RunDependencies
 from hub_manager.federated_learning.observation.observer import SharedReflectors
-from hub_manager.federated_learning.resources.certificate import Authority
+from hub_manager.federated_learning.resources.certificate import AggregatorAuthority
 
 SILENCE_LIMIT: Final = 900.0
 """Seconds; a watch lasts at most ten minutes and receives a bookmark each minute, so longer silence is a failure."""
@@ -94,9 +94,9 @@ def further_parts(
 def _run_dependencies(trust: Trust, longest: timedelta) -> RunDependencies:
     """Return the dependencies of the runs; the authority of the sites also certifies aggregators."""
 
-    def authority() -> Authority | None:
+    def authority() -> AggregatorAuthority | None:
         state = trust.authority()
-        return None if state is None else Authority(state.current, trust.bundle(), longest)
+        return None if state is None else AggregatorAuthority(state.current, trust.bundle(), longest)
 
     return RunDependencies(
         now=_now,

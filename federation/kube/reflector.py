@@ -69,14 +69,14 @@ State = Empty | InitPage | InitListed | Watching[T]
 
 
 @dataclass(frozen=True, slots=True)
-class Apply(Generic[T]):
+class Upsert(Generic[T]):
     """The object exists, in this version."""
 
     resource: T
 
 
 @dataclass(frozen=True, slots=True)
-class Delete:
+class Remove:
     """The object was deleted."""
 
     key: ObjectKey
@@ -89,7 +89,7 @@ class Retain:
     keys: frozenset[ObjectKey]
 
 
-ReflectorEvent = Apply[T] | Delete | Retain
+ReflectorEvent = Upsert[T] | Remove | Retain
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class Reflector(Generic[T]):
             continue_=continue_,
         )
         self.heard_at = self._clock()
-        events: list[ReflectorEvent[T]] = [Apply(item) for item in page.items]
+        events: list[ReflectorEvent[T]] = [Upsert(item) for item in page.items]
         seen |= {key_of(item) for item in page.items}
         if page.continue_:
             return events, InitPage(page.continue_, seen), None
@@ -223,16 +223,16 @@ class Reflector(Generic[T]):
         if event.object is None:
             return [], after, None
         if event.type == "DELETED":
-            return [Delete(key_of(event.object))], after, None
-        return [Apply(event.object)], after, None
+            return [Remove(key_of(event.object))], after, None
+        return [Upsert(event.object)], after, None
 
     def _take(self, event: ReflectorEvent[T]) -> None:
         match event:
-            case Apply(resource):
+            case Upsert(resource):
                 old = self.store.put(resource)
                 if old is None or old.metadata.resource_version != resource.metadata.resource_version:
                     self._notify(old, resource)
-            case Delete(key):
+            case Remove(key):
                 self._forget(key)
             case Retain(keys):
                 for key in self.store.sorted_keys():

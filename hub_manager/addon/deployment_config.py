@@ -21,14 +21,14 @@ SUPPORTED_VARIABLES: Final = frozenset({"LOG_LEVEL"})
 _GO_ESCAPES: Final = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"})
 
 
-class Variable(Struct, frozen=True):
+class AgentVariable(Struct, frozen=True):
     """One customized variable."""
 
     name: str
     value: str = ""
 
 
-class Toleration(Struct, frozen=True):
+class AgentToleration(Struct, frozen=True):
     """A taint that the agent's pod tolerates."""
 
     key: str = ""
@@ -42,7 +42,7 @@ class NodePlacement(Struct, frozen=True):
     """The nodes that the agent may run on."""
 
     node_selector: dict[str, str] = msgspec.field(default_factory=dict)
-    tolerations: tuple[Toleration, ...] = ()
+    tolerations: tuple[AgentToleration, ...] = ()
 
 
 class ImageMirror(Struct, frozen=True):
@@ -68,7 +68,7 @@ class ResourceRequirements(Struct, frozen=True):
     limits: dict[str, str | int] = msgspec.field(default_factory=dict)
 
 
-class ContainerResources(Struct, frozen=True):
+class AgentResources(Struct, frozen=True):
     """Resources of the containers that match `kind:name:container`, each part may be `*`."""
 
     container_id: str = msgspec.field(name="containerID")
@@ -85,12 +85,12 @@ class ContainerResources(Struct, frozen=True):
 class Configuration(Struct, frozen=True):
     """The spec of an AddOnDeploymentConfig; the defaults change nothing."""
 
-    customized_variables: tuple[Variable, ...] = ()
+    customized_variables: tuple[AgentVariable, ...] = ()
     node_placement: NodePlacement | None = None
     registries: tuple[ImageMirror, ...] = ()
     proxy_config: ProxyConfig = ProxyConfig()
     agent_install_namespace: str = ""
-    resource_requirements: tuple[ContainerResources, ...] = ()
+    resource_requirements: tuple[AgentResources, ...] = ()
 
     @property
     def variables(self) -> dict[str, str]:

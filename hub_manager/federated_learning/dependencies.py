@@ -6,7 +6,7 @@ from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from hub_manager.federated_learning.resources.certificate import Authority, Serials
+from hub_manager.federated_learning.resources.certificate import AggregatorAuthority, Serials
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,5 +15,5 @@ class RunDependencies:
 
     now: Callable[[], datetime]
     serial: Serials
-    authority: Callable[[], Authority | None]
+    authority: Callable[[], AggregatorAuthority | None]
     new_key: Callable[[], ec.EllipticCurvePrivateKey]

@@ -39,7 +39,7 @@ from federation.kube.resource import Json, Kind, ObjectKey, key_of
 from hub_manager.federated_learning.controllers import run_parts
 from hub_manager.federated_learning.dependencies import RunDependencies
 from hub_manager.federated_learning.observation.observer import SharedReflectors
-from hub_manager.federated_learning.resources.certificate import Authority
+from hub_manager.federated_learning.resources.certificate import AggregatorAuthority
 from hub_manager.federated_learning.resources.names import secret_key
 from hub_manager.federated_learning.settings import RunImages, RunSettings
 from tests.support.api_server.apiserver import loopback_api_server
@@ -107,7 +107,7 @@ async def _until(admin: Client, kind: Kind[Any]) -> None:
 
 
 async def _manage(api: Client) -> None:
-    signer = Authority(authority(begin=datetime.now(UTC)), "bundle\n", timedelta(hours=24))
+    signer = AggregatorAuthority(authority(begin=datetime.now(UTC)), "bundle\n", timedelta(hours=24))
     world = RunDependencies(
         lambda: datetime.now(UTC), lambda: 7, lambda: signer, lambda: ec.generate_private_key(ec.SECP256R1())
     )

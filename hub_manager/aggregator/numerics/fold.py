@@ -35,7 +35,7 @@ SLOT_TYPE: Final = DType.FLOAT64
 """Element type of the optimizer's slots."""
 
 
-class Source(Protocol):
+class TensorSource(Protocol):
     """A model's bytes, in the layout of its manifest."""
 
     def read_into(self, offset: int, into: memoryview) -> None:
@@ -46,7 +46,7 @@ class Source(Protocol):
 class Slot:
     """One optimizer slot from the previous round."""
 
-    source: Source | None
+    source: TensorSource | None
     """None before the first round."""
 
 
@@ -59,11 +59,11 @@ class Folding:
 
     manifest: ModelManifest
     aggregation: Aggregation
-    updates: Sequence[Source]
+    updates: Sequence[TensorSource]
     """In the cohort's order."""
     weights: Sequence[int]
     """For each update, at least 1."""
-    base: Source
+    base: TensorSource
     """The model that the round started from."""
     slots: Sequence[Slot] = ()
     """In the order of `Aggregation.slots`."""
@@ -168,7 +168,7 @@ def _folded(folding: Folding, block: _Block, buffers: _Buffers) -> list[Doubles]
     section, aggregation = block.section, folding.aggregation
     buffer = buffers.read[: block.size * section.dtype.width]
 
-    def read(source: Source) -> Floats:
+    def read(source: TensorSource) -> Floats:
         source.read_into(block.offset, buffer)
         return decoded(buffer, section.dtype)
 

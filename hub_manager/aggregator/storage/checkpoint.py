@@ -22,7 +22,7 @@ from federation.checkpoint import FORMAT, MANIFEST_FILE, MODEL, CheckpointManife
 from federation.model import DIGEST_PREFIX, ModelManifest
 from federation.safetensors import HEADER_LENGTH, header, tensors_start
 from hub_manager.aggregator.domain import INITIAL_ROUND, StoredModel
-from hub_manager.aggregator.numerics.fold import Diverged, Source, Write, slot_manifest
+from hub_manager.aggregator.numerics.fold import Diverged, TensorSource, Write, slot_manifest
 from hub_manager.aggregator.storage.volume import (
     PRIVATE,
     FileSource,
@@ -103,7 +103,7 @@ class CheckpointStore:
             remove_folder(self._path(older))
         return checkpoint.stored
 
-    def store_initial_model(self, manifest: ModelManifest, source: Source) -> StoredModel:
+    def store_initial_model(self, manifest: ModelManifest, source: TensorSource) -> StoredModel:
         """Store a copy of a model as the run's initial model.
 
         Raises:

@@ -18,9 +18,9 @@ from federation.api.kubernetes.run_objects import (
     ServiceAccount,
 )
 from federation.api.ocm.work import ManifestWork
-from hub_manager.federated_learning.resources.certificate import AuthorityFacts
+from hub_manager.federated_learning.resources.certificate import AggregatorAuthorityFacts
 from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL
-from hub_manager.federated_learning.site import ObservedSite
+from hub_manager.federated_learning.site import ObservedCluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class ObservedRun:
     """Names of the clusters that the Placement selects."""
     bindings: frozenset[str]
     """Cluster sets to which the run's namespace is bound."""
-    sites: Mapping[str, ObservedSite]
+    sites: Mapping[str, ObservedCluster]
     """Selected clusters and cohort members that the hub knows, by name."""
     works: tuple[ManifestWork, ...]
     """ManifestWorks with the run's uid, of all attempts and clusters."""
@@ -56,7 +56,7 @@ class ObservedRun:
     role_binding: RoleBinding | None
     network_policy: NetworkPolicy | None
     nodes: tuple[NodeAddresses, ...]
-    authority: AuthorityFacts | None
+    authority: AggregatorAuthorityFacts | None
     api_server: frozenset[tuple[str, int]] = frozenset()
     """Addresses and ports of the hub's API server; empty if unknown."""
     pods: tuple[AggregatorPod, ...] = ()

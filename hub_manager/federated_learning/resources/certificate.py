@@ -20,7 +20,7 @@ RENEWED_AFTER: Final = 0.6
 
 
 @dataclass(frozen=True, slots=True)
-class AuthorityFacts:
+class AggregatorAuthorityFacts:
     """Fingerprint of the current signer, and the bundle that the aggregator trusts."""
 
     fingerprint: str
@@ -29,7 +29,7 @@ class AuthorityFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
+class AggregatorAuthority:
     """Current signer, the bundle that aggregators trust, and the maximum lifetime of their certificates."""
 
     issuer: Issuer
@@ -38,9 +38,9 @@ class Authority:
     longest: timedelta
 
     @property
-    def facts(self) -> AuthorityFacts:
+    def facts(self) -> AggregatorAuthorityFacts:
         """Return the public facts for planning."""
-        return AuthorityFacts(fingerprint(self.issuer.certificate), self.bundle)
+        return AggregatorAuthorityFacts(fingerprint(self.issuer.certificate), self.bundle)
 
 
 Serials = Callable[[], int]
@@ -56,7 +56,7 @@ class IssuedCertificate:
 
 
 def issue_certificate(
-    authority: Authority,
+    authority: AggregatorAuthority,
     names: tuple[str, ...],
     metadata: Json,
     *,

@@ -25,7 +25,7 @@ SUPPORTED_VERSIONS: Final = 43
 TLS_1_3: Final = 0x0304
 
 Flow = tuple[str, int, str, int]
-"""Source and destination, addresses and ports."""
+"""TensorSource and destination, addresses and ports."""
 
 
 def tap(device: str, port: int, out: Path) -> None:

@@ -38,7 +38,7 @@ from hub_manager.federated_learning.metrics import RunMetrics
 from hub_manager.federated_learning.observation.observed import ConfigMapLookup
 from hub_manager.federated_learning.observation.observer import Observer, RunReflectors, SharedReflectors, watch_runs
 from hub_manager.federated_learning.reconciler import RunReconciler
-from hub_manager.federated_learning.resources.certificate import Authority
+from hub_manager.federated_learning.resources.certificate import AggregatorAuthority
 from hub_manager.federated_learning.resources.names import plan_source_key
 from hub_manager.federated_learning.settings import RunImages, RunLimits, RunSettings
 from tests.support.builders.authorities import authority
@@ -85,7 +85,8 @@ class RunWorld:
 
     def __post_init__(self) -> None:
         self.api = FakeApi(now=lambda: self.now)
-        self.authority: Authority | None = Authority(authority(), "the bundle\n", timedelta(hours=24))
+        issuer = AggregatorAuthority(authority(), "the bundle\n", timedelta(hours=24))
+        self.authority: AggregatorAuthority | None = issuer
         self._serial = 0
         self.restart()
 

@@ -25,12 +25,12 @@ from federation.kube.resource import Json
 from hub_manager.federated_learning.planning.validate import FaultReason, faults
 from hub_manager.federated_learning.resources.aggregator import config_map, network_policy, role, service
 from hub_manager.federated_learning.resources.aggregator_job import job
-from hub_manager.federated_learning.resources.certificate import Authority, issue_certificate
+from hub_manager.federated_learning.resources.certificate import AggregatorAuthority, issue_certificate
 from hub_manager.federated_learning.resources.listeners import certificate_names, listener_statuses
 from hub_manager.federated_learning.resources.manifest_work import Address, work
 from hub_manager.federated_learning.resources.placement import placement
 from hub_manager.federated_learning.settings import RunImages, RunLimits
-from hub_manager.federated_learning.site import ObservedSite
+from hub_manager.federated_learning.site import ObservedCluster
 from tests.support.builders.authorities import authority
 from tests.support.builders.controllers_manifests import FLOWER
 from tests.support.builders.csr import NOW, key_of
@@ -38,7 +38,7 @@ from tests.support.builders.run_objects import CLIENT_IMAGE, run_json, run_of
 from tests.support.exchange.rounds import cohort_of
 
 IMAGES = RunImages(aggregator="aggregator:1")
-SITE = ObservedSite("c1", accepted=True, available=True, install_namespace="agent")
+SITE = ObservedCluster("c1", accepted=True, available=True, install_namespace="agent")
 
 
 def _pod(body: Json | None = None) -> Json:
@@ -291,7 +291,7 @@ def test_the_address_of_a_listener_comes_from_the_cluster_or_the_user(
 def test_the_certificate_has_the_stable_name_and_addresses_and_expires_before_its_authority() -> None:
     run = run_of(run_json(server={"listeners": [{"type": "NodePort", "ip": "192.0.2.9"}]}))
     listeners = listener_statuses(run, [_service(spec={"type": "NodePort", "ports": PORT})], ())
-    signer = Authority(authority(life=timedelta(hours=5)), "bundle", timedelta(hours=24))
+    signer = AggregatorAuthority(authority(life=timedelta(hours=5)), "bundle", timedelta(hours=24))
     key: Any = key_of("authority p256")
     made = issue_certificate(signer, certificate_names(run, listeners), {"name": "s"}, key=key, serial=7, now=NOW)
 
