@@ -5,7 +5,7 @@ fields. A status computed from an outdated object is rejected and computed again
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final
@@ -91,31 +91,34 @@ class RunReason(Enum):
     """Failed: the aggregator ended repeatedly without reporting a reason."""
 
 
-@dataclass(slots=True)
-class ConditionBuilder:
-    """Conditions of one reconcile pass; those that are not set keep their recorded value."""
+@dataclass(frozen=True, slots=True)
+class ConditionUpdate:
+    """A condition to set in this pass; `reason` is the value of an enum member."""
 
-    run: FederatedLearning
-    now: datetime
-    before: tuple[Condition, ...] = ()
-    updates: dict[str, Condition] = field(default_factory=dict)
+    type: str
+    status: ConditionStatus
+    reason: str
+    message: str
 
-    def set(self, kind: str, status: ConditionStatus, reason: str, message: str) -> None:
-        """Set a condition; a later call for the same type replaces it."""
-        self.updates[kind] = Condition(
-            type=kind,
-            status=status,
-            reason=reason,
-            message=message[:MESSAGE_LIMIT],
-            observed_generation=self.run.metadata.generation,
+
+def merge_updates(
+    run: FederatedLearning, recorded: tuple[Condition, ...], updates: Iterable[ConditionUpdate], now: datetime
+) -> tuple[Condition, ...]:
+    """Return all conditions of the run; those without an update keep their recorded value.
+
+    The last update of a type counts. A transition time changes only if the status of its condition changes.
+    """
+    merged = recorded
+    for update in {update.type: update for update in updates}.values():
+        new = Condition(
+            type=update.type,
+            status=update.status,
+            reason=update.reason,
+            message=update.message[:MESSAGE_LIMIT],
+            observed_generation=run.metadata.generation,
         )
-
-    def build(self) -> tuple[Condition, ...]:
-        """Return all conditions; a transition time changes only if the status of its condition changes."""
-        merged = self.before
-        for new in self.updates.values():
-            merged = merge_condition(merged, new, now=self.now)
-        return merged
+        merged = merge_condition(merged, new, now=now)
+    return merged
 
 
 def status_body(run: FederatedLearning, desired: FederatedLearningStatus) -> Json | None:

@@ -14,9 +14,10 @@ clusters failed permanently for a round to close, or the deadline has passed.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
-from federation.api.meta import Condition, condition_of, is_true
+from federation.api.meta import Condition, is_true
 from federation.api.run_status import COHORT_READY, COMPLETE, FAILED, PROGRESSING, SCHEDULED, SERVER_READY
 from federation.kube.actions import Action, Apply, Delete, DeleteOwned, OwnerLabel, Patch, ReconcilePlan
 from federation.kube.kinds import FEDERATED_LEARNING, MANIFEST_WORK, PERSISTENT_VOLUME_CLAIM, SECRET
@@ -25,13 +26,22 @@ from hub_manager.federated_learning.actions import RunAction
 from hub_manager.federated_learning.observation.observed import ObservedRun
 from hub_manager.federated_learning.planning.attempt import SpecHash, current_attempt
 from hub_manager.federated_learning.planning.conditions import (
-    ConditionBuilder,
+    ConditionUpdate,
     RunReason,
     derive_status,
     event_records,
+    merge_updates,
     status_body,
 )
-from hub_manager.federated_learning.planning.stages import PlanBuilder, end_if_deadline_passed, ended, running, waiting
+from hub_manager.federated_learning.planning.stages import (
+    StageInput,
+    StageResult,
+    deadline,
+    ended,
+    past_deadline,
+    running,
+    waiting,
+)
 from hub_manager.federated_learning.planning.training_plan import training_plan
 from hub_manager.federated_learning.resources.names import FINALIZER, RUN_UID_LABEL, belongs, key_of_run, secret_key
 from hub_manager.federated_learning.settings import RunSettings
@@ -45,6 +55,10 @@ AGGREGATORS_OWN: Final = (
     "model",
     "failure",
 )
+
+
+NOT_REACHED: Final = "The run has not reached this step"
+NOT_ENDED: Final = "The run has not ended"
 
 
 def plan_run(observed: ObservedRun, settings: RunSettings) -> ReconcilePlan[RunAction]:
@@ -63,45 +77,54 @@ def plan_run(observed: ObservedRun, settings: RunSettings) -> ReconcilePlan[RunA
         )
     recorded = run.status.conditions if attempt.attempt == run.status.attempt else ()
     current_plan = training_plan(observed, SpecHash.parse(attempt.recipe).plan)
-    builder = PlanBuilder(observed, settings, attempt, ConditionBuilder(run, observed.now, recorded), current_plan)
+    stage = StageInput(observed, settings, attempt, recorded, current_plan)
+    limit = deadline(stage)
     if is_true(recorded, COMPLETE) or is_true(recorded, FAILED):
-        ended(builder)
-    elif not end_if_deadline_passed(builder):
-        running(builder) if attempt.cohort else waiting(builder)
-    return _reconcile_plan(builder)
+        result, limit = ended(stage), None
+    elif limit is not None and observed.now >= limit:
+        result, limit = past_deadline(stage), None
+    else:
+        result = running(stage) if attempt.cohort else waiting(stage)
+    return _reconcile_plan(stage, result, () if limit is None else (limit,))
 
 
-def _reconcile_plan(builder: PlanBuilder) -> ReconcilePlan[RunAction]:
-    run = builder.observed.run
-    for kind in (SCHEDULED, SERVER_READY, COHORT_READY, PROGRESSING):
-        if condition_of(builder.conditions.build(), kind) is None:
-            builder.conditions.set(kind, "Unknown", RunReason.NOT_STARTED.value, "The run has not reached this step")
-    for kind in (COMPLETE, FAILED):
-        if condition_of(builder.conditions.build(), kind) is None:
-            builder.conditions.set(kind, "False", RunReason.NOT_ENDED.value, "The run has not ended")
-    if builder.observed.refusals:
-        builder.conditions.set(
-            SERVER_READY, "False", RunReason.REFUSED_BY_SERVER.value, "; ".join(builder.observed.refusals)
-        )
+def _reconcile_plan(stage: StageInput, result: StageResult, limit: tuple[datetime, ...]) -> ReconcilePlan[RunAction]:
+    observed = stage.observed
+    run, now = observed.run, observed.now
+    conditions = _conditions(stage, result)
     desired = derive_status(
         run,
-        builder.conditions.build(),
-        attempt=builder.attempt,
-        clusters=builder.clusters,
-        listeners=builder.listeners,
-        ready=builder.ready,
+        conditions,
+        attempt=result.attempt,
+        clusters=result.clusters,
+        listeners=result.listeners,
+        ready=result.ready,
     )
-    before: tuple[Condition, ...] = run.status.conditions
     status = status_body(run, desired)
-    now = builder.observed.now
     # Times that have passed are handled by this pass.
-    delays = ((moment - now).total_seconds() for moment in builder.due if moment > now)
+    delays = ((moment - now).total_seconds() for moment in (*limit, *result.due) if moment > now)
     return ReconcilePlan(
-        actions=tuple(builder.actions),
+        actions=result.actions,
         status=None if status is None else Apply(FEDERATED_LEARNING, key_of_run(run), status, subresource="status"),
-        events=() if status is None else event_records(before, builder.conditions.build()),
+        events=() if status is None else event_records(run.status.conditions, conditions),
         requeue_after=min(delays, default=None),
     )
+
+
+def _conditions(stage: StageInput, result: StageResult) -> tuple[Condition, ...]:
+    """Return all conditions of the run; the types that no stage has set yet get a default."""
+    observed = stage.observed
+    present = {update.type for update in result.conditions} | {condition.type for condition in stage.recorded}
+    steps = (SCHEDULED, SERVER_READY, COHORT_READY, PROGRESSING)
+    defaults = [
+        *(ConditionUpdate(kind, "Unknown", RunReason.NOT_STARTED.value, NOT_REACHED) for kind in steps),
+        *(ConditionUpdate(kind, "False", RunReason.NOT_ENDED.value, NOT_ENDED) for kind in (COMPLETE, FAILED)),
+    ]
+    updates = [*result.conditions, *(default for default in defaults if default.type not in present)]
+    if observed.refusals:
+        message = "; ".join(observed.refusals)
+        updates.append(ConditionUpdate(SERVER_READY, "False", RunReason.REFUSED_BY_SERVER.value, message))
+    return merge_updates(observed.run, stage.recorded, updates, observed.now)
 
 
 def _cleanup(observed: ObservedRun) -> Iterator[Action]:
