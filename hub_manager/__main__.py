@@ -18,8 +18,8 @@ from federation.kube.resource import ObjectKey
 from federation.logging import configure_logging
 from federation.process import Stopped, run_until_stopped
 from federation.serving import serve
+from hub_manager.addon.planning.templates import BrokenTemplate
 from hub_manager.addon.reconciler import FIELD_MANAGER
-from hub_manager.addon.templates import BrokenTemplate
 from hub_manager.app import Hub, further_parts
 from hub_manager.config import HubManagerConfig, config_from
 

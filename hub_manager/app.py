@@ -18,13 +18,13 @@ from prometheus_client import CollectorRegistry
 from federation.kube.api import Api
 from federation.kube.reflector import Reflector
 from hub_manager.addon.controllers import AddOnReflectors, addon_controllers, is_bundle_rolled_out, watch_addons
-from hub_manager.addon.plan import AddOnSettings
-from hub_manager.addon.templates import load_templates
+from hub_manager.addon.planning.plan import AddOnSettings
+from hub_manager.addon.planning.templates import load_templates
 from hub_manager.certificates import controllers as certificates
-from hub_manager.certificates.authority import AuthoritySchedule
 from hub_manager.certificates.decision_recorder import certificate_metrics
-from hub_manager.certificates.issuing import CertificateLifetime
 from hub_manager.certificates.settings import CertificateSettings, schedule_for
+from hub_manager.certificates.signer.authority import AuthoritySchedule
+from hub_manager.certificates.signer.issuing import CertificateLifetime
 from hub_manager.certificates.trust import Trust
 from hub_manager.config import SHORTEST_CERTIFICATE, HubManagerConfig
 from hub_manager.federated_learning import controllers as runs

@@ -9,22 +9,22 @@ from typing import Final
 
 from federation.api import collaborator, dataset, run_status
 from federation.rpc.refusal import CALL_RESPONSES, CallReason, Remedy
-from hub_manager.addon import status as addon_status
-from hub_manager.addon.configuration import ConfigurationReason
+from hub_manager.addon.planning import status as addon_status
+from hub_manager.addon.planning.configuration import ConfigurationReason
 from hub_manager.aggregator.config import ConfigError
 from hub_manager.aggregator.exchange.status_codes import ANSWERS as UPDATE_ANSWERS
 from hub_manager.aggregator.rounds.records import RunFailureReason
 from hub_manager.aggregator.storage.initial_model import ModelUnusable
 from hub_manager.aggregator.validation import refusal as updates
-from hub_manager.certificates import refusal as certificates
+from hub_manager.certificates.requests import refusal as certificates
 from hub_manager.federated_learning import site
 from hub_manager.federated_learning.planning import cohort, conditions
 from hub_manager.federated_learning.planning.validate import FaultReason
 from reference.docstrings import meaning, member_meanings, summary
 from reference.markdown import code, page, paragraph, sentence, table
 from runtimes.kit import failure
-from spoke_agent.claims import validation
-from spoke_agent.collaborator import admission, status
+from spoke_agent.claims.planning import validation
+from spoke_agent.collaborator.planning import admission, status
 
 Meanings = Mapping[str, str]
 _OF_CONDITIONS: Final = re.compile(r"([A-Z][A-Za-z]+(?:, [A-Z][A-Za-z]+)*): (.*)")

@@ -31,7 +31,7 @@ from spoke_agent.claims.ownership import cluster_role_owner
 from spoke_agent.claims.reconciler import FIELD_MANAGER, SITE, ClaimReconciler, SiteView
 from spoke_agent.claims.score_writer import ScoreWriter
 from spoke_agent.collaborator.controllers import collaborator_parts
-from spoke_agent.collaborator.job import AgentLocation
+from spoke_agent.collaborator.planning.job import AgentLocation
 from spoke_agent.config import Config
 from spoke_agent.health import HealthInputs, Heartbeat, health_problems, stuck_watch
 from spoke_agent.metrics import AgentMetrics

@@ -7,7 +7,7 @@ mounted.
 
 Without `spec.aggregator` the agent validates the Collaborator and starts nothing. When the hub sets the aggregator's
 address the agent creates the Job; when the hub removes the address the agent stops it. The structs accept every object
-that the CRD admits; `spoke_agent.collaborator.admission` validates it.
+that the CRD admits; `spoke_agent.collaborator.planning.admission` validates it.
 """
 
 from collections.abc import Mapping

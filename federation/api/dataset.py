@@ -6,7 +6,7 @@ Dataset and the agent needs permissions in that namespace only. The right to off
 right to write Datasets in that namespace; the site's administrator grants it by a Role. A cluster-scoped Dataset would
 have to name a namespace, and its author could reach into every namespace.
 
-The structs accept every object that the CRD admits; `spoke_agent.claims.validation` validates it.
+The structs accept every object that the CRD admits; `spoke_agent.claims.planning.validation` validates it.
 """
 
 from typing import Annotated, Final

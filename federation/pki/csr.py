@@ -1,8 +1,8 @@
 """The content of a PKCS #10 request (RFC 2986), as a frozen value.
 
 A request is untrusted: its size is bounded before it is parsed, and every error is raised as `MalformedRequest`. This
-module does not decide; `hub_manager.certificates.policy` compares the value with what the hub expects. A certificate
-takes only the public key from it.
+module does not decide; `hub_manager.certificates.requests.policy` compares the value with what the hub expects. A
+certificate takes only the public key from it.
 """
 
 import base64

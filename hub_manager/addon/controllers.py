@@ -26,10 +26,10 @@ from federation.kube.kinds import (
 )
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource
-from hub_manager.addon import cluster_management_addon
-from hub_manager.addon.plan import AddOnSettings
+from hub_manager.addon.planning import cluster_management_addon
+from hub_manager.addon.planning.plan import AddOnSettings
+from hub_manager.addon.planning.works import has_applied_bundle
 from hub_manager.addon.reconciler import BY_NAMESPACE, AddOnReconciler, AddOnStores
-from hub_manager.addon.works import has_applied_bundle
 
 OURS: Final = f"{ADDON_LABEL}={ADDON_NAME}"
 

@@ -26,10 +26,10 @@ from federation.api.ocm.work import ManifestWork
 from federation.kube.actions import Action, ActionExecutor, ReconcilePlan
 from federation.kube.api import Api
 from federation.kube.resource import ObjectKey, Resource
-from hub_manager.addon import cluster_management_addon
-from hub_manager.addon.hub_permissions import permission_key
-from hub_manager.addon.plan import AddOnSettings, ObservedAddOn, plan_addon
-from hub_manager.addon.works import is_deploy_work
+from hub_manager.addon.planning import cluster_management_addon
+from hub_manager.addon.planning.hub_permissions import permission_key
+from hub_manager.addon.planning.plan import AddOnSettings, ObservedAddOn, plan_addon
+from hub_manager.addon.planning.works import is_deploy_work
 
 FIELD_MANAGER: Final = "federated-learning-hub-manager"
 BY_NAMESPACE: Final = "namespace"

@@ -23,8 +23,8 @@ from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource, key_of
 from federation.pki.certificate import SERIAL_BITS
 from hub_manager.certificates.decision_recorder import CertificateMetrics
-from hub_manager.certificates.policy import concerns_us
-from hub_manager.certificates.requester import Drivers
+from hub_manager.certificates.requests.policy import concerns_us
+from hub_manager.certificates.requests.requester import Drivers
 from hub_manager.certificates.settings import SLOTS_SECRET, CertificateSettings
 from hub_manager.certificates.signing_reconciler import (
     BY_CLUSTER,

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from hub_manager.certificates.authority import AuthoritySchedule
-from hub_manager.certificates.decision import Retention
-from hub_manager.certificates.issuing import CertificateLifetime
-from hub_manager.certificates.policy import RequestRules
+from hub_manager.certificates.requests.decision import Retention
+from hub_manager.certificates.requests.policy import RequestRules
+from hub_manager.certificates.signer.authority import AuthoritySchedule
+from hub_manager.certificates.signer.issuing import CertificateLifetime
 
 SLOTS_SECRET: Final = "federated-learning-authority"  # noqa: S105 - the name of an object
 """The Secret with the slots, in the manager's namespace; only the manager writes it."""

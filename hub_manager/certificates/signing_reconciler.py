@@ -25,15 +25,15 @@ from federation.kube.resource import Json, ObjectKey
 from federation.kube.store import Store
 from federation.pki.certificate import certificate_pem
 from federation.pki.csr import MalformedRequest, Request, parse_request
-from hub_manager.certificates.authority import Authority, may_sign
-from hub_manager.certificates.decision import Approve, Decision, Deny, Fail, Issue, Leave, Remove, Wait, decide
 from hub_manager.certificates.decision_recorder import CertificateMetrics, DecisionRecorder
-from hub_manager.certificates.issuing import AuthorityRunsOut, CertificateLifetime, issue, validity
-from hub_manager.certificates.policy import POLICIES, Input, concerns_us
-from hub_manager.certificates.refusal import CertificateRefusal
-from hub_manager.certificates.requester import Drivers, requesting_cluster
+from hub_manager.certificates.requests.decision import Approve, Decision, Deny, Fail, Issue, Leave, Remove, Wait, decide
+from hub_manager.certificates.requests.policy import POLICIES, Input, concerns_us
+from hub_manager.certificates.requests.refusal import CertificateRefusal
+from hub_manager.certificates.requests.requester import Drivers, requesting_cluster
+from hub_manager.certificates.requests.validator import Expectation, find_problems
 from hub_manager.certificates.settings import CertificateSettings
-from hub_manager.certificates.validator import Expectation, find_problems
+from hub_manager.certificates.signer.authority import Authority, may_sign
+from hub_manager.certificates.signer.issuing import AuthorityRunsOut, CertificateLifetime, issue, validity
 
 log = structlog.get_logger(__name__)
 

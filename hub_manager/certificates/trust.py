@@ -22,7 +22,9 @@ from federation.kube.kinds import CONFIG_MAP, SECRET
 from federation.kube.resource import Json, ObjectKey
 from federation.pki.certificate import Issuer, PrivateKey, Validity, authority_certificate
 from federation.pki.chain import fingerprint, render_bundle
-from hub_manager.certificates.authority import (
+from hub_manager.certificates.decision_recorder import COMPONENT, CertificateMetrics, DecisionRecorder
+from hub_manager.certificates.settings import SLOTS_SECRET, CertificateSettings
+from hub_manager.certificates.signer.authority import (
     Authority,
     AuthorityFacts,
     Create,
@@ -32,11 +34,9 @@ from hub_manager.certificates.authority import (
     next_step,
     take_step,
 )
-from hub_manager.certificates.decision_recorder import COMPONENT, CertificateMetrics, DecisionRecorder
-from hub_manager.certificates.issuing import BACKDATING
-from hub_manager.certificates.provided_ca import SecretRefused, read_provided_ca
-from hub_manager.certificates.settings import SLOTS_SECRET, CertificateSettings
-from hub_manager.certificates.slots import read_slots, write_slots
+from hub_manager.certificates.signer.issuing import BACKDATING
+from hub_manager.certificates.signer.provided_ca import SecretRefused, read_provided_ca
+from hub_manager.certificates.signer.slots import read_slots, write_slots
 
 log = structlog.get_logger(__name__)
 

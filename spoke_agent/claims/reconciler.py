@@ -19,7 +19,7 @@ from federation.kube.actions import ActionExecutor, Apply, Create, Delete, Patch
 from federation.kube.api import Api
 from federation.kube.errors import AlreadyExists, Denied, KubeError, NotFound
 from federation.kube.resource import Json, ObjectKey
-from spoke_agent.claims.plan import ObservedSite, SiteAction, SitePlan, plan_site
+from spoke_agent.claims.planning.plan import ObservedSite, SiteAction, SitePlan, plan_site
 from spoke_agent.metrics import AgentMetrics
 
 FIELD_MANAGER: Final = "federated-learning-agent"

@@ -17,9 +17,9 @@ from federation.kube.conditions import rfc3339
 from federation.kube.errors import Denied, NotFound
 from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE
 from federation.kube.resource import Json, ObjectKey
+from spoke_agent.claims.planning.resources import free_resources
+from spoke_agent.claims.planning.scores import VALIDITY, Written, due_in, scores_of
 from spoke_agent.claims.reconciler import FIELD_MANAGER, RIGHTS_PENDING
-from spoke_agent.claims.resources import free_resources
-from spoke_agent.claims.scores import VALIDITY, Written, due_in, scores_of
 from spoke_agent.metrics import AgentMetrics
 
 _EVALUATION_INTERVAL: Final = timedelta(seconds=5)

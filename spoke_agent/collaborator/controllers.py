@@ -19,7 +19,7 @@ from federation.kube.controller import Controller, Source
 from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY, COLLABORATOR_POD
 from federation.kube.reflector import Reflector
 from federation.kube.resource import ObjectKey, Resource, key_of
-from spoke_agent.collaborator.job import AgentLocation
+from spoke_agent.collaborator.planning.job import AgentLocation
 from spoke_agent.collaborator.reconciler import CollaboratorReconciler, CollaboratorView
 from spoke_agent.metrics import AgentMetrics
 

@@ -20,8 +20,8 @@ from federation.kube.api import Api
 from federation.kube.errors import AlreadyExists, Conflict, Denied, Invalid, NotFound
 from federation.kube.resource import ObjectKey
 from spoke_agent.claims.reconciler import FIELD_MANAGER
-from spoke_agent.collaborator.job import AgentLocation
-from spoke_agent.collaborator.plan import CollaboratorAction, ObservedCollaborator, plan
+from spoke_agent.collaborator.planning.job import AgentLocation
+from spoke_agent.collaborator.planning.plan import CollaboratorAction, ObservedCollaborator, plan
 from spoke_agent.metrics import AgentMetrics
 
 STALE_RETRY: Final = 2.0

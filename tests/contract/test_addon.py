@@ -20,7 +20,7 @@ from federation.kube.kinds import (
     ROLE_BINDING,
 )
 from federation.kube.resource import Json, Kind, ObjectKey
-from hub_manager.addon.hub_permissions import NAME
+from hub_manager.addon.planning.hub_permissions import NAME
 from hub_manager.app import Hub
 from tests.support.api_server.apiserver import LoopbackApiServer, loopback_api_server
 from tests.support.builders.addon_objects import CONFIGURED

@@ -31,7 +31,7 @@ from federation.kube.kinds import (
 )
 from federation.kube.resource import ObjectKey
 from fleet.programs import module_folder
-from hub_manager.addon.hub_permissions import RULES
+from hub_manager.addon.planning.hub_permissions import RULES
 from spoke_agent.app import Agent
 from spoke_agent.config import config_from
 from tests.support.api_server.apiserver import loopback_api_server

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from hub_manager.addon.plan import plan_addon
+from hub_manager.addon.planning.plan import plan_addon
 from tests.support.builders.addon_objects import (
     ADC,
     CONFIGURED,

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from federation.api.identity import collaborator_subject, dns_name
 from federation.pki.certificate import Issuer, client_certificate, leaf_key
 from federation.pki.chain import Purpose, verify_leaf
-from hub_manager.certificates.authority import (
+from hub_manager.certificates.signer.authority import (
     Authority,
     AuthorityFacts,
     AuthoritySchedule,
@@ -21,8 +21,8 @@ from hub_manager.certificates.authority import (
     next_step,
     take_step,
 )
-from hub_manager.certificates.issuing import AuthorityRunsOut, CertificateLifetime, validity
-from hub_manager.certificates.slots import read_slots, write_slots
+from hub_manager.certificates.signer.issuing import AuthorityRunsOut, CertificateLifetime, validity
+from hub_manager.certificates.signer.slots import read_slots, write_slots
 from tests.support.builders.authorities import authority
 from tests.support.builders.csr import NOW, key_of, public_der
 

@@ -12,11 +12,11 @@ from federation.api.dataset import Dataset
 from federation.api.identity import TRUST_BUNDLE
 from federation.kube.actions import Apply, Create
 from federation.kube.kinds import COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY
-from spoke_agent.collaborator.admission import matches
-from spoke_agent.collaborator.container_exit import clean, clean_tail
-from spoke_agent.collaborator.job import CERTIFICATE_SECRET
-from spoke_agent.collaborator.network import destination_of
-from spoke_agent.collaborator.plan import ObservedCollaborator, plan
+from spoke_agent.collaborator.planning.admission import matches
+from spoke_agent.collaborator.planning.container_exit import clean, clean_tail
+from spoke_agent.collaborator.planning.job import CERTIFICATE_SECRET
+from spoke_agent.collaborator.planning.network import destination_of
+from spoke_agent.collaborator.planning.plan import ObservedCollaborator, plan
 from tests.support.builders.collaborator_objects import SITE, collaborator_json
 from tests.support.builders.site_objects import dataset_json, policy
 

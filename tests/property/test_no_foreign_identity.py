@@ -17,8 +17,8 @@ from federation.api.identity import (
 )
 from federation.pki.csr import parse_request
 from federation.pki.names import collaborator_of
-from hub_manager.certificates.issuing import CertificateLifetime, issue, validity
-from hub_manager.certificates.policy import Input, refusal_of
+from hub_manager.certificates.requests.policy import Input, refusal_of
+from hub_manager.certificates.signer.issuing import CertificateLifetime, issue, validity
 from tests.support.builders import csr as make
 from tests.support.builders.authorities import authority
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spoke_agent.claims.resources import GIB, Amounts, FreeResources
-from spoke_agent.claims.scores import (
+from spoke_agent.claims.planning.resources import GIB, Amounts, FreeResources
+from spoke_agent.claims.planning.scores import (
     CPU_SCALE,
     GPU_SCALE,
     LATER,

@@ -8,7 +8,7 @@ import msgspec
 import yaml
 
 from federation.api.dataset import Dataset
-from spoke_agent.claims.validation import dataset_refusal
+from spoke_agent.claims.planning.validation import dataset_refusal
 
 DIGITS = Path("examples/digits-openfl")
 

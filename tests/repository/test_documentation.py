@@ -16,11 +16,11 @@ from federation.api.ocm.claims import (
     at_least_predicate,
     dataset_predicate,
 )
-from hub_manager.addon import status
-from hub_manager.addon.configuration import ConfigurationReason
+from hub_manager.addon.planning import status
+from hub_manager.addon.planning.configuration import ConfigurationReason
 from reference.markdown import anchor
-from spoke_agent.claims.resources import Amounts, FreeResources
-from spoke_agent.claims.scores import scores_of
+from spoke_agent.claims.planning.resources import Amounts, FreeResources
+from spoke_agent.claims.planning.scores import scores_of
 from tests.support.documentation import DOCS, REPOSITORY, code, resources, rows, text
 from tests.support.metrics import registries
 

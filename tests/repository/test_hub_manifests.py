@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from federation.kube.kinds import EVENT
-from hub_manager.addon.cluster_management_addon import BODY
-from hub_manager.addon.hub_permissions import NAME, RULES
+from hub_manager.addon.planning.cluster_management_addon import BODY
+from hub_manager.addon.planning.hub_permissions import NAME, RULES
 from hub_manager.config import config_from
 from hub_manager.federated_learning.settings import RunLimits
 

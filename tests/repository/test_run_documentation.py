@@ -25,7 +25,7 @@ from hub_manager.federated_learning.settings import RunLimits
 from hub_manager.federated_learning.site import ObservedCluster
 from reference.resources import RESOURCES
 from runtimes.openfl import plan_settings
-from spoke_agent.claims.validation import dataset_refusal
+from spoke_agent.claims.planning.validation import dataset_refusal
 from tests.support.api_server.crd_schema import errors_of
 from tests.support.builders.controllers_manifests import FLOWER, OPENFL, README_VARIANT
 from tests.support.builders.models import Held

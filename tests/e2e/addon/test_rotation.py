@@ -19,7 +19,7 @@ from fleet.existing import ExistingFleet
 from fleet.fleet import Fleet
 from fleet.layout import HUB
 from fleet.waiting import TIMEOUT, TIMEOUT_FLAG, until
-from hub_manager.certificates.authority import AuthoritySchedule
+from hub_manager.certificates.signer.authority import AuthoritySchedule
 from tests.support.fleet.hub_process import config, installed_stopped, leading, manager_kubeconfig
 from tests.support.fleet.on_hub import CERTIFICATE_SECRET, lose_kubeconfig, read, secret
 

@@ -19,7 +19,7 @@ from federation.rpc.tls import Files
 from fleet.fleet import Fleet
 from fleet.layout import API_SERVER_PORT, API_SERVER_SERVICE, DNS_SERVICE, HUB, SWITCH
 from hub_manager.certificates.settings import SLOTS_SECRET
-from hub_manager.certificates.slots import read_slots
+from hub_manager.certificates.signer.slots import read_slots
 from tests.support.builders.authorities import authority
 from tests.support.exchange import tls_capture
 from tests.support.exchange.attacker import Attacker, Target, reason_of

@@ -18,9 +18,9 @@ from federation.api.ocm.work import ManifestWork
 from federation.kube.actions import Action, Apply, Delete, Patch
 from federation.kube.kinds import ADD_ON_PLACEMENT_SCORE, MANIFEST_WORK, ROLE, ROLE_BINDING
 from federation.kube.resource import Json
-from hub_manager.addon.deployment_config import spec_hash
-from hub_manager.addon.plan import AddOnSettings, ObservedAddOn, plan_addon
-from hub_manager.addon.templates import Templates, load_templates
+from hub_manager.addon.planning.deployment_config import spec_hash
+from hub_manager.addon.planning.plan import AddOnSettings, ObservedAddOn, plan_addon
+from hub_manager.addon.planning.templates import Templates, load_templates
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BUNDLE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

@@ -22,16 +22,16 @@ from federation.kube.kinds import (
 from federation.kube.resource import Json, Kind, ObjectKey, T
 from federation.kube.store import Indexes, Store
 from federation.pki.certificate import Issuer, certificate_pem, private_key_pem
-from hub_manager.certificates.authority import Authority
 from hub_manager.certificates.decision_recorder import certificate_metrics
 from hub_manager.certificates.settings import SLOTS_SECRET, CertificateSettings
+from hub_manager.certificates.signer.authority import Authority
+from hub_manager.certificates.signer.slots import read_slots
 from hub_manager.certificates.signing_reconciler import (
     CertificateDependencies,
     CertificateStores,
     SigningReconciler,
     request_indexes,
 )
-from hub_manager.certificates.slots import read_slots
 from hub_manager.certificates.trust import EntropySource, Trust
 from tests.support.builders import csr as make
 from tests.support.fakes.fake_api import FakeApi

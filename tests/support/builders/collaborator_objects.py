@@ -8,7 +8,7 @@ import msgspec
 from federation.api.collaborator import COLLABORATOR_LABEL, Collaborator
 from federation.api.dataset import Dataset
 from federation.api.kubernetes.site_workloads import CollaboratorPod, SiteJob
-from spoke_agent.collaborator.job import INPUTS_ANNOTATION, RUN_ID_ANNOTATION, AgentLocation, inputs_digest
+from spoke_agent.collaborator.planning.job import INPUTS_ANNOTATION, RUN_ID_ANNOTATION, AgentLocation, inputs_digest
 from tests.support.builders.site_objects import dataset_json, policy
 
 SITE = AgentLocation(cluster="c1", namespace="agent")

@@ -28,7 +28,7 @@ from fleet.layout import HUB
 from fleet.waiting import TIMEOUT_FLAG
 from hub_manager.addon.reconciler import FIELD_MANAGER
 from hub_manager.app import Hub, further_parts
-from hub_manager.certificates.authority import AuthoritySchedule
+from hub_manager.certificates.signer.authority import AuthoritySchedule
 from hub_manager.config import HubManagerConfig
 from tests.support.fleet.ocm_hub import manager_config
 from tests.support.fleet.on_hub import read

@@ -13,8 +13,8 @@ from federation.kube.kinds import CERTIFICATE_SIGNING_REQUEST, EVENT, MANAGED_CL
 from federation.kube.resource import ObjectKey
 from federation.pki.chain import Purpose, parse_bundle, verify_leaf
 from federation.pki.names import collaborator_of
-from hub_manager.certificates.issuing import CertificateLifetime
 from hub_manager.certificates.settings import CertificateSettings, schedule_for
+from hub_manager.certificates.signer.issuing import CertificateLifetime
 from tests.support.builders import csr as make
 from tests.support.builders.certificates import Hub
 from tests.support.fakes.fake_api import Crash

@@ -11,8 +11,8 @@ from federation.api.ocm.claims import CPU_CLAIM, DATASET_CLAIMS, GPU_CLAIM, MEMO
 from federation.kube.errors import Conflict, Denied, Unavailable
 from federation.kube.kinds import CLUSTER_CLAIM, DATASET
 from federation.kube.resource import Json, Kind, ObjectKey
-from spoke_agent.claims.debounce import SETTLING
 from spoke_agent.claims.ownership import CLUSTER_ROLE, cluster_role_owner
+from spoke_agent.claims.planning.debounce import SETTLING
 from spoke_agent.claims.reconciler import SITE, ClaimReconciler, SiteView
 from spoke_agent.metrics import AgentMetrics
 from tests.support.builders.site_objects import OURS, dataset_json, node, policy

@@ -17,7 +17,7 @@ from federation.api.dataset import (
 )
 from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
 from federation.kube.kinds import DATASET
-from spoke_agent.claims import validation
+from spoke_agent.claims.planning import validation
 from tests.support.api_server.schema_shapes import shape_of_schema, shape_of_struct, walk
 
 CRD: dict[str, Any] = yaml.safe_load(Path("addon-templates/crds/datasets.yaml").read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ import msgspec
 import yaml
 
 from federation.api.dataset import Dataset
-from spoke_agent.claims.validation import dataset_refusal
+from spoke_agent.claims.planning.validation import dataset_refusal
 
 
 def test_the_sample_is_sound() -> None:

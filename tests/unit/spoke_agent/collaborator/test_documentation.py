@@ -4,7 +4,7 @@ import re
 
 from federation.api.collaborator import AggregatorAddress, CollaboratorState
 from federation.runtime_contract import TerminationMessage
-from spoke_agent.collaborator.job import job
+from spoke_agent.collaborator.planning.job import job
 from tests.support.builders.collaborator_objects import SITE, collaborator, open_dataset
 from tests.support.documentation import code, text
 

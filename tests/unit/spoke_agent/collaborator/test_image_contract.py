@@ -9,8 +9,8 @@ from federation.api.collaborator import AggregatorAddress
 from federation.runtime_contract import FATAL_EXITS, TERMINATION_LOG, TLS_FOLDER, ExitCode, TerminationMessage
 from runtimes.kit.config import collaborator_config
 from runtimes.kit.failure import RuntimeFailureReason
-from spoke_agent.collaborator.container_exit import exit_of, in_words
-from spoke_agent.collaborator.job import job
+from spoke_agent.collaborator.planning.container_exit import exit_of, in_words
+from spoke_agent.collaborator.planning.job import job
 from tests.support.builders.collaborator_objects import SITE, collaborator, failed_state, open_dataset, pod_of_job
 
 ADDRESS = AggregatorAddress(addresses=("[2001:db8::1]:30051",), patience_seconds=90)

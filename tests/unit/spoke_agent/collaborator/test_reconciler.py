@@ -9,7 +9,7 @@ from federation.api.collaborator import COLLABORATOR_LABEL
 from federation.kube.errors import Denied, Invalid, Unavailable
 from federation.kube.kinds import COLLABORATOR, COLLABORATOR_JOB, COLLABORATOR_NETWORK_POLICY, COLLABORATOR_POD
 from federation.kube.resource import Kind
-from spoke_agent.collaborator.plan import REFUSAL_RETRY
+from spoke_agent.collaborator.planning.plan import REFUSAL_RETRY
 from spoke_agent.collaborator.reconciler import STALE_RETRY
 from tests.support.builders.collaborator_objects import AGGREGATOR, collaborator_json, reference
 from tests.support.fakes.collaborator_world import KEY, World

@@ -1,0 +1,1 @@
+"""Decide on certificate requests, without acting. Imports only `federation.{api,kube,pki}` and `..signer`."""

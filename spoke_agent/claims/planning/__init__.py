@@ -1,0 +1,1 @@
+"""Plan the ClusterClaims, scores and Dataset statuses of a site, without acting. Imports only `federation`."""
