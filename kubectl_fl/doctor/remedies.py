@@ -1,7 +1,7 @@
 """Remedies for the conditions of a run, by reason.
 
-The reasons are those of the hub manager and of collaborators (docs/collaborators.md). For other reasons the condition's
-message names the remedy.
+The reasons are those of the hub manager (docs/reference/conditions.md). For the aggregator's and the collaborators' the
+message of the condition names the remedy.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -19,7 +19,7 @@ from federation.kube.resource import Json
 from federation.model import DType, TensorSpec, manifest_of
 from hub_manager.aggregator.storage.checkpoint import CheckpointStore
 from hub_manager.federated_learning.planning.cohort import dataset_of
-from hub_manager.federated_learning.planning.validate import SERVED_LISTENERS, SpecFault, faults
+from hub_manager.federated_learning.planning.validate import SUPPORTED_LISTENERS, SpecFault, faults
 from hub_manager.federated_learning.resources.aggregator import NODE_PORTS, service
 from hub_manager.federated_learning.settings import RunLimits
 from hub_manager.federated_learning.site import ObservedCluster
@@ -85,7 +85,7 @@ def test_an_unsupported_setting_has_a_documented_reason(spec: Json) -> None:
 
 
 def test_every_supported_listener_is_documented() -> None:
-    assert set(SERVED_LISTENERS) <= set(code(text("runs.md")))
+    assert set(SUPPORTED_LISTENERS) <= set(code(text("runs.md")))
     assert {str(NODE_PORTS[0]), str(NODE_PORTS[-1])} <= set(re.findall(r"\d+", text("runs.md")))
 
 

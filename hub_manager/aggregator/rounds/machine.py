@@ -109,7 +109,7 @@ def _gathering_due(state: State, now: float) -> DurableRecord | None:
     members, connected = state.members, len(state.connected)
     waiting = now < _deadline(state)
     if len(members) < state.parameters.quorum and not _may_grow(state, now):
-        return _quorum_lost(state, f"clusters left in the run: {len(members)}")
+        return _quorum_lost(state, f"clusters remaining in the run: {len(members)}")
     if connected < state.parameters.quorum:
         return (
             None if waiting else _quorum_lost(state, f"{connected} of {len(members)} collaborators connected in time")
@@ -166,7 +166,7 @@ def _reopen_or_fail(state: State, now: float) -> DurableRecord | None:
         return records.RoundOpened(state.round, state.members, now + state.parameters.round_seconds)
     if _may_grow(state, now):
         return None
-    return _quorum_lost(state, f"clusters left in round {state.round}: {len(state.roster)}")
+    return _quorum_lost(state, f"clusters remaining in round {state.round}: {len(state.roster)}")
 
 
 def _next_round(state: State, now: float) -> DurableRecord:

@@ -167,7 +167,7 @@ def key_strong(request: Request, _: Input) -> CertificateRefusal | None:
     )
 
 
-def subject_expected(subject_for: Callable[[str], Subject]) -> tuple[Check, ...]:
+def subject_checks(subject_for: Callable[[str], Subject]) -> tuple[Check, ...]:
     """Return the checks of the subject (CommonNameMismatch, OrganizationMismatch, SubjectAttribute).
 
     They compare sets of values, because Go does not sort them. The certificate is not built from the request's subject.
@@ -344,7 +344,7 @@ _AFTER: Final[tuple[Check, ...]] = (
     signer_registered,
 )
 POLICIES: Final[dict[str, tuple[Check, ...]]] = {
-    COLLABORATOR_SIGNER: (*_BEFORE, *subject_expected(collaborator_subject), *_AFTER),
-    KUBE_CLIENT_SIGNER: (*_BEFORE, *subject_expected(agent_subject), expiry_within_year, *_AFTER),
+    COLLABORATOR_SIGNER: (*_BEFORE, *subject_checks(collaborator_subject), *_AFTER),
+    KUBE_CLIENT_SIGNER: (*_BEFORE, *subject_checks(agent_subject), expiry_within_year, *_AFTER),
 }
 """The ordered checks of each signer that the add-on's registrations name."""

@@ -58,7 +58,8 @@ class RunReason(Enum):
     COHORT_FIXED = "CohortFixed"
     """CohortReady: enough members are ready for a round."""
     QUORUM_LOST = "QuorumLost"
-    """CohortReady: fewer members are ready than a round needs; rounds wait until enough are ready again."""
+    """CohortReady: fewer members are ready than a round needs; the open round waits for them, at most until its
+    extended deadline."""
     NO_AUTHORITY = "NoAuthority"
     """ServerReady: the hub manager has no certificate authority yet."""
     NO_ADDRESS = "NoAddress"

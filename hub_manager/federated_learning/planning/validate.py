@@ -17,11 +17,11 @@ from federation.api.ocm.claims import data_key
 from federation.pki.names import NameRefused, aggregator_dns
 from hub_manager.federated_learning.settings import RunLimits
 
-SERVED_LISTENERS: Final = ("LoadBalancer", "NodePort", "ClusterIP")
+SUPPORTED_LISTENERS: Final = ("LoadBalancer", "NodePort", "ClusterIP")
 
 
 class FaultReason(Enum):
-    """Reasons for which a spec can't be run; set as the reason of the condition Scheduled."""
+    """Reasons for which a spec can't be run; set as the reason of the conditions Scheduled and ServerReady."""
 
     NAME_UNUSABLE = "NameUnusable"
     """The run's name is invalid as the name of a Service or in a certificate."""
@@ -105,8 +105,8 @@ def _listeners(run: FederatedLearning, _: RunLimits) -> Iterator[SpecFault]:
         )
         yield SpecFault(FaultReason.LISTENER_NOT_SERVED, "spec.server.listeners", remedy)
     for place, listener in enumerate(run.spec.server.listeners):
-        if listener.type not in SERVED_LISTENERS:
-            remedy = f"set it to one of {', '.join(SERVED_LISTENERS)}: {listener.type} is unsupported"
+        if listener.type not in SUPPORTED_LISTENERS:
+            remedy = f"set it to one of {', '.join(SUPPORTED_LISTENERS)}: {listener.type} is unsupported"
             yield SpecFault(FaultReason.LISTENER_NOT_SERVED, f"spec.server.listeners[{place}].type", remedy)
         if listener.ip and not _is_address(listener.ip):
             remedy = "set it to an IP address, or set hostname to a DNS name"

@@ -58,7 +58,7 @@ def _hosts(listener: Listener, service: Service, nodes: Sequence[NodeAddresses])
         case "LoadBalancer":
             for ingress in service.status.load_balancer.ingress:
                 yield from (text for text in (ingress.ip, ingress.hostname) if text)
-        case _:
+        case "ClusterIP":
             if service.spec.cluster_ip not in {"", "None"}:
                 yield service.spec.cluster_ip
 

@@ -13,7 +13,7 @@ from federation.api.federated_learning import LONGEST_SPAN, FederatedLearningSpe
 from federation.api.meta import FEDERATION_GROUP, FEDERATION_VERSION
 from federation.api.run_status import ClusterState, FederatedLearningStatus, Phase
 from federation.kube.kinds import FEDERATED_LEARNING
-from hub_manager.federated_learning.planning.validate import SERVED_LISTENERS
+from hub_manager.federated_learning.planning.validate import SUPPORTED_LISTENERS
 from tests.support.api_server.schema_shapes import shape_of_schema, shape_of_struct, walk
 
 CRD: dict[str, Any] = yaml.safe_load(Path("manifests/crds/federatedlearnings.yaml").read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def test_its_values_are_those_of_the_hub_manager() -> None:
     assert STATUS["properties"]["phase"]["enum"] == [phase.value for phase in Phase]
     states = STATUS["properties"]["clusters"]["items"]["properties"]["state"]["enum"]
     assert set(states) == {state.value for state in ClusterState}
-    assert set(SERVED_LISTENERS) <= set(listener["enum"])
+    assert set(SUPPORTED_LISTENERS) <= set(listener["enum"])
 
 
 @pytest.mark.parametrize("name", ["activeDeadlineSeconds", "ttlSecondsAfterFinished"])

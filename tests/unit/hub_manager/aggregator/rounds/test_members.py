@@ -16,7 +16,7 @@ def test_update_of_a_removed_cluster_is_discarded() -> None:
     assert kinds(world.submit(*COHORT, revoked=["c10"]))[:2] == [effects.CutUpload, effects.Disconnect]
     world.submit(*COHORT, revoked=["c1", "c10"])
     assert world.state.ended is not None
-    assert world.state.ended.message == "clusters left in round 1: 1; 2 are needed"
+    assert world.state.ended.message == "clusters remaining in round 1: 1; 2 are needed"
 
 
 def test_round_closes_when_the_last_missing_cluster_is_removed() -> None:
