@@ -22,13 +22,24 @@ async def run_until_stopped(work: Coroutine[Any, Any, T]) -> T:
 
     Raises:
         Stopped: SIGTERM or SIGINT was received and the work has ended.
+        CancelledError: The caller was cancelled, without a signal.
         Exception: The error of the work.
     """
     running = asyncio.create_task(work)
+    is_stopping = False
+
+    def stop() -> None:
+        nonlocal is_stopping
+        if not is_stopping:
+            is_stopping = True
+            running.cancel()
+
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, running.cancel)
+        loop.add_signal_handler(number, stop)
     try:
         return await running
     except asyncio.CancelledError as error:
-        raise Stopped from error
+        if is_stopping:
+            raise Stopped from error
+        raise

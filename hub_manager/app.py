@@ -72,7 +72,7 @@ def further_parts(
     metrics = certificate_metrics(registry)
 
     def parts(watched: AddOnReflectors) -> Sequence[Part]:
-        shared = certificates.SharedReflectors(
+        shared = certificates.CertificateInputs(
             clusters=watched.clusters,
             addons=watched.addons,
             cluster_management_addons=watched.cluster_management_addons,

@@ -162,7 +162,9 @@ class ActionExecutor:
         except Invalid:
             if action.fallback is None:
                 raise
-            await self._api.apply(kind, key, action.fallback, field_manager=self._field_manager)
+            await self._api.apply(
+                kind, key, action.fallback, field_manager=self._field_manager, subresource=action.subresource
+            )
 
     async def _create(self, kind: Kind[Any], key: ObjectKey, body: Json, owner: OwnerLabel | None) -> None:
         try:

@@ -76,7 +76,7 @@ class Upsert(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Remove:
+class Forget:
     """The object was deleted."""
 
     key: ObjectKey
@@ -89,7 +89,7 @@ class Retain:
     keys: frozenset[ObjectKey]
 
 
-ReflectorEvent = Upsert[T] | Remove | Retain
+ReflectorEvent = Upsert[T] | Forget | Retain
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ class Reflector(Generic[T]):
         if event.object is None:
             return [], after, None
         if event.type == "DELETED":
-            return [Remove(key_of(event.object))], after, None
+            return [Forget(key_of(event.object))], after, None
         return [Upsert(event.object)], after, None
 
     def _take(self, event: ReflectorEvent[T]) -> None:
@@ -232,7 +232,7 @@ class Reflector(Generic[T]):
                 old = self.store.put(resource)
                 if old is None or old.metadata.resource_version != resource.metadata.resource_version:
                     self._notify(old, resource)
-            case Remove(key):
+            case Forget(key):
                 self._forget(key)
             case Retain(keys):
                 for key in self.store.sorted_keys():

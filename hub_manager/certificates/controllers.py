@@ -61,7 +61,7 @@ class CertificateReflectors:
 
 
 @dataclass(frozen=True, slots=True)
-class SharedReflectors:
+class CertificateInputs:
     """Reflectors that the certificates' controllers share with the rest of the hub manager."""
 
     clusters: Reflector[ManagedCluster]
@@ -86,7 +86,7 @@ class CertificateParts:
 
 def certificate_parts(
     api: Api,
-    shared: SharedReflectors,
+    shared: CertificateInputs,
     settings: CertificateSettings,
     metrics: CertificateMetrics,
     *,

@@ -35,7 +35,7 @@ from hub_manager.federated_learning.resources.names import RUN_LABEL, run_of_wor
 from hub_manager.federated_learning.settings import RunSettings
 
 
-class Part(Protocol):
+class RunPart(Protocol):
     """Long-running task: a reflector or the controller."""
 
     async def run(self) -> None:
@@ -51,7 +51,7 @@ def run_parts(
     registry: CollectorRegistry,
     *,
     authority_known: Callable[[Callable[[], None]], None] = lambda _: None,
-) -> Sequence[Part]:
+) -> Sequence[RunPart]:
     """Return the runs' part of the hub manager, not started; the caller starts the shared reflectors.
 
     Args:

@@ -42,7 +42,7 @@ _WELL: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class ObservedCluster:
+class RunCluster:
     """Facts about a cluster; the hub sets all of them except `available`, `install_namespace` and `claims`."""
 
     name: str

@@ -26,7 +26,7 @@ from hub_manager.federated_learning.resources.manifest_work import Address, work
 from hub_manager.federated_learning.resources.names import work_name
 from hub_manager.federated_learning.resources.placement import placement
 from hub_manager.federated_learning.settings import RunImages
-from hub_manager.federated_learning.site import ObservedCluster
+from hub_manager.federated_learning.site import RunCluster
 from tests.support.builders.run_objects import run_json, run_of
 from tests.support.fakes.fake_api import Crash
 from tests.support.fakes.run_world import RunWorld, clusters
@@ -155,7 +155,7 @@ ALLOWED: list[frozenset[str]] = [
 def rendered(body: Json) -> list[Json]:
     body = {**body, "metadata": {**body["metadata"], "uid": "0123"}}
     run = run_of(body)
-    site = ObservedCluster("c1", accepted=True, available=True, install_namespace="agent")
+    site = RunCluster("c1", accepted=True, available=True, install_namespace="agent")
     return [
         job(run, 1, RunImages("aggregator:1")),
         config_map(run, 1, Cohort(generation=1, members=("c1",))),

@@ -22,7 +22,7 @@ from hub_manager.federated_learning.planning.cohort import dataset_of
 from hub_manager.federated_learning.planning.validate import SUPPORTED_LISTENERS, SpecFault, faults
 from hub_manager.federated_learning.resources.aggregator import NODE_PORTS, service
 from hub_manager.federated_learning.settings import RunLimits
-from hub_manager.federated_learning.site import ObservedCluster
+from hub_manager.federated_learning.site import RunCluster
 from reference.resources import RESOURCES
 from runtimes.openfl import plan_settings
 from spoke_agent.claims.planning.validation import dataset_refusal
@@ -151,7 +151,7 @@ def test_node_ports_of_the_existing_controllers_manifests_are_as_documented() ->
 def test_claims_of_the_existing_convention_name_datasets(claim: str, dataset: str | None) -> None:
     run = _named(BY_PORT)
     key = data_key(run.spec.client.placement)
-    site = ObservedCluster("c1", accepted=True, available=True, install_namespace="x", claims=((key, claim),))
+    site = RunCluster("c1", accepted=True, available=True, install_namespace="x", claims=((key, claim),))
 
     assert (key, dataset_of(run, site)) == ("federated-learning-sample.client-data", dataset)
 

@@ -20,7 +20,7 @@ from federation.api.kubernetes.run_objects import (
 from federation.api.ocm.work import ManifestWork
 from hub_manager.federated_learning.resources.certificate import AggregatorAuthorityFacts
 from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL
-from hub_manager.federated_learning.site import ObservedCluster
+from hub_manager.federated_learning.site import RunCluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class ObservedRun:
     """Names of the clusters that the Placement selects."""
     bindings: frozenset[str]
     """Cluster sets to which the run's namespace is bound."""
-    sites: Mapping[str, ObservedCluster]
+    sites: Mapping[str, RunCluster]
     """Selected clusters and cohort members that the hub knows, by name."""
     works: tuple[ManifestWork, ...]
     """ManifestWorks with the run's uid, of all attempts and clusters."""

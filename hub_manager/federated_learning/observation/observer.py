@@ -62,7 +62,7 @@ from hub_manager.federated_learning.resources.names import (
     server_key,
 )
 from hub_manager.federated_learning.resources.placement import selected
-from hub_manager.federated_learning.site import ObservedCluster
+from hub_manager.federated_learning.site import RunCluster
 
 BY_CLUSTER: Final = "cluster"
 BY_UID: Final = "uid"
@@ -191,13 +191,13 @@ class Observer:
         works = self._watched.works.store.by_index(BY_RUN, f"{key.namespace}/{key.name}")
         return tuple(w for w in works if not w.metadata.deleting and (run is None or not belongs(w, run)))
 
-    def _site(self, name: str) -> ObservedCluster | None:
+    def _site(self, name: str) -> RunCluster | None:
         cluster = self._around.clusters.store.find(ObjectKey("", name))
         addon = self._around.addons.store.find(ObjectKey(name, ADDON_NAME))
         if cluster is None:
             return None
         namespace = "" if addon is None else addon.status.namespace
-        return ObservedCluster(
+        return RunCluster(
             name=name,
             accepted=cluster.accepted and addon is not None and not addon.metadata.deleting,
             available=addon is not None and is_true(addon.status.conditions, AVAILABLE),

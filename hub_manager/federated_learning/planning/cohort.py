@@ -26,7 +26,7 @@ from federation.api.ocm.claims import data_key, dataset_name
 from federation.api.ocm.work import ManifestWork
 from federation.api.run_status import ClusterState, ClusterStatus
 from hub_manager.federated_learning.resources.manifest_work import DATASET_ANNOTATION
-from hub_manager.federated_learning.site import ObservedCluster, SiteReport
+from hub_manager.federated_learning.site import RunCluster, SiteReport
 
 GATHERING: Final = timedelta(seconds=30)
 """How long a run with enough ready clusters waits for those that have not answered."""
@@ -60,7 +60,7 @@ class FixedCohort:
     members: tuple[str, ...]
 
 
-def dataset_of(run: FederatedLearning, site: ObservedCluster, sent: ManifestWork | None = None) -> str | None:
+def dataset_of(run: FederatedLearning, site: RunCluster, sent: ManifestWork | None = None) -> str | None:
     """Return the Dataset that the cluster uses, or None if its claim has no valid Dataset name.
 
     Without `spec.client.dataset` the cluster's claim names the Dataset. The claim is untrusted text: it is sent back to
@@ -85,7 +85,7 @@ def dataset_of(run: FederatedLearning, site: ObservedCluster, sent: ManifestWork
 
 def cluster_status(
     name: str,
-    site: ObservedCluster | None,
+    site: RunCluster | None,
     sent: ManifestWork | None,
     report: SiteReport,
     run: FederatedLearning,
@@ -151,7 +151,7 @@ def current_members(
 
 
 def published_cohort(
-    members: tuple[str, ...], sites: Mapping[str, ObservedCluster], chosen: frozenset[str], before: str, now: datetime
+    members: tuple[str, ...], sites: Mapping[str, RunCluster], chosen: frozenset[str], before: str, now: datetime
 ) -> Cohort:
     """Return the cohort to publish to the aggregator.
 

@@ -45,7 +45,7 @@ from hub_manager.federated_learning.resources.names import (
     work_name,
 )
 from hub_manager.federated_learning.settings import RunSettings
-from hub_manager.federated_learning.site import ObservedCluster
+from hub_manager.federated_learning.site import RunCluster
 
 CERTIFIED_ANNOTATION: Final = f"{FEDERATION_GROUP}/certified"
 """Annotation of the run's ConfigMap: digest of the inputs of the certificate in its Secret."""
@@ -263,7 +263,7 @@ def collaborator_addresses(listeners: tuple[ListenerStatus, ...], *, suspended: 
 
 
 def _is_accepted(observed: ObservedRun, sent: Resource) -> bool:
-    site: ObservedCluster | None = observed.sites.get(sent.metadata.namespace)
+    site: RunCluster | None = observed.sites.get(sent.metadata.namespace)
     return site is not None and site.accepted
 
 

@@ -23,7 +23,7 @@ from federation.kube.encoding import plain
 from federation.kube.kinds import COLLABORATOR, MANIFEST_WORK
 from federation.kube.resource import Json
 from hub_manager.federated_learning.resources.names import ATTEMPT_LABEL, RUN_ANNOTATION, labels, with_digest, work_name
-from hub_manager.federated_learning.site import ObservedCluster
+from hub_manager.federated_learning.site import RunCluster
 
 FIELD_MANAGER: Final = "work-agent-federated-learning"
 """Field manager of the work agent; OCM requires the prefix `work-agent`."""
@@ -45,7 +45,7 @@ class Address:
 def work(
     run: FederatedLearning,
     attempt: int,
-    site: ObservedCluster,
+    site: RunCluster,
     dataset: str,
     addresses: tuple[Address, ...],
     plan: RunPlan | None = None,
@@ -84,7 +84,7 @@ def work(
     )
 
 
-def _applied_and_fed_back(name: str, site: ObservedCluster) -> Json:
+def _applied_and_fed_back(name: str, site: RunCluster) -> Json:
     """Render how the work agent applies the Collaborator, and which fields of its status it feeds back."""
     return {
         "resourceIdentifier": {
@@ -106,7 +106,7 @@ def _applied_and_fed_back(name: str, site: ObservedCluster) -> Json:
 def _collaborator(
     run: FederatedLearning,
     attempt: int,
-    site: ObservedCluster,
+    site: RunCluster,
     dataset: str,
     addresses: tuple[Address, ...],
     plan: RunPlan | None,

@@ -41,3 +41,32 @@ async def test_raises_the_error_of_the_work() -> None:
 
     with pytest.raises(RuntimeError, match="the port is taken"):
         await run_until_stopped(work())
+
+
+async def test_a_second_signal_does_not_interrupt_the_cleanup() -> None:
+    ended: list[str] = []
+
+    async def work() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(10):  # the event loop handles the signal meanwhile
+                await asyncio.sleep(0)
+            ended.append("work")
+
+    with pytest.raises(Stopped):
+        await run_until_stopped(work())
+
+    assert ended == ["work"]
+
+
+async def test_a_cancellation_without_a_signal_stays_one() -> None:
+    running = asyncio.create_task(run_until_stopped(asyncio.sleep(60)))
+    await asyncio.sleep(0)
+
+    running.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running

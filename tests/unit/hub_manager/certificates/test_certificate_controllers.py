@@ -15,7 +15,7 @@ from federation.kube.kinds import (
     MANIFEST_WORK,
 )
 from federation.kube.reflector import Reflector
-from hub_manager.certificates.controllers import SharedReflectors, certificate_parts
+from hub_manager.certificates.controllers import CertificateInputs, certificate_parts
 from hub_manager.certificates.decision_recorder import certificate_metrics
 from tests.support.builders.certificates import Hub
 from tests.support.waiting import running, until
@@ -25,7 +25,7 @@ from tests.support.waiting import running, until
 async def at_work(hub: Hub, *rollout_sources: Reflector[Any]) -> AsyncIterator[asyncio.TaskGroup]:
     """The certificates' part and what it watches; of the carriers, none runs yet."""
     api, settings = hub.api, hub.settings
-    around = SharedReflectors(
+    around = CertificateInputs(
         clusters=Reflector(api, MANAGED_CLUSTER),
         addons=Reflector(api, MANAGED_CLUSTER_ADD_ON),
         cluster_management_addons=Reflector(api, CLUSTER_MANAGEMENT_ADD_ON),

@@ -30,7 +30,7 @@ from hub_manager.federated_learning.resources.listeners import certificate_names
 from hub_manager.federated_learning.resources.manifest_work import Address, work
 from hub_manager.federated_learning.resources.placement import placement
 from hub_manager.federated_learning.settings import RunImages, RunLimits
-from hub_manager.federated_learning.site import ObservedCluster
+from hub_manager.federated_learning.site import RunCluster
 from tests.support.builders.authorities import authority
 from tests.support.builders.controllers_manifests import FLOWER
 from tests.support.builders.csr import NOW, key_of
@@ -38,7 +38,7 @@ from tests.support.builders.run_objects import CLIENT_IMAGE, run_json, run_of
 from tests.support.exchange.rounds import cohort_of
 
 IMAGES = RunImages(aggregator="aggregator:1")
-SITE = ObservedCluster("c1", accepted=True, available=True, install_namespace="agent")
+SITE = RunCluster("c1", accepted=True, available=True, install_namespace="agent")
 
 
 def _pod(body: Json | None = None) -> Json:
