@@ -189,9 +189,9 @@ class KubectlStream:
             if not ready:
                 return None
             if self._err in ready:
-                said = os.read(self._err.fileno(), _CHUNK_BYTES)
-                self._said = (self._said + said)[-_CHUNK_BYTES:]
-                if not said:
+                chunk = os.read(self._err.fileno(), _CHUNK_BYTES)
+                self._said = (self._said + chunk)[-_CHUNK_BYTES:]
+                if not chunk:
                     self._selector.unregister(self._err)
             if self._out in ready:
                 chunk = os.read(self._out.fileno(), _CHUNK_BYTES)

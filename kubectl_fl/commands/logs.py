@@ -51,11 +51,11 @@ class LogPrinter:
         labels = {RUN_UID_LABEL: run.metadata.uid, ATTEMPT_LABEL: str(status.attempt)}
         pod = newest_pod(self.hub.select(RUN_POD, namespace=run.metadata.namespace, labels=labels))
         if pod is None:
-            said = (
+            detail = (
                 f"{status.failure.reason}: {status.failure.message}" if status.failure is not None else status.message
             )
             raise CommandError(
-                f"{run.metadata.name} has no aggregator pod: not created yet, or deleted. {one_line(said)}"
+                f"{run.metadata.name} has no aggregator pod: not created yet, or deleted. {one_line(detail)}"
             )
         self._print_pod_log(self.hub, pod, log_container(pod))
 
@@ -86,9 +86,9 @@ class LogPrinter:
         name = work_name(run, run.status.attempt)
         without = "printing what the run's status has"
         work = self.hub.find_if_allowed(MANIFEST_WORK, name, cluster, report=self.console.report, without=without)
-        said = collaborator_report(work, run) if work is not None else None
-        if said is not None:
-            return [*collaborator_lines(said), "", FULL_LOG_HINT]
+        report = collaborator_report(work, run) if work is not None else None
+        if report is not None:
+            return [*collaborator_lines(report), "", FULL_LOG_HINT]
         recorded = next((c for c in run.status.clusters if c.name == cluster), None)
         if recorded is None:
             raise CommandError(
@@ -135,18 +135,18 @@ def split_lines(text: str) -> tuple[list[str], str]:
     return lines, rest
 
 
-def collaborator_lines(said: CollaboratorReport) -> Iterator[str]:
+def collaborator_lines(report: CollaboratorReport) -> Iterator[str]:
     """Yield the lines that show a collaborator's report."""
-    yield f"{said.state}" + (f" ({said.reason})" if said.reason else "")
-    if said.message:
-        yield said.message
+    yield f"{report.state}" + (f" ({report.reason})" if report.reason else "")
+    if report.message:
+        yield report.message
     facts: Mapping[str, str] = {
-        "exit": f"{said.exit_reason or 'ended'}, code {said.exit_code}" if said.exit_code else "",
-        "at": f"{said.file}:{said.line}" if said.file else "",
-        "round": str(said.round) if said.round else "",
-        "failed": f"{said.restarts} times" if said.restarts else "",
+        "exit": f"{report.exit_reason or 'ended'}, code {report.exit_code}" if report.exit_code else "",
+        "at": f"{report.file}:{report.line}" if report.file else "",
+        "round": str(report.round) if report.round else "",
+        "failed": f"{report.restarts} times" if report.restarts else "",
     }
     yield from (f"  {name:<8}{one_line(value)}" for name, value in facts.items() if value)
-    if said.log:
+    if report.log:
         yield "last log lines:"
-        yield from (f"  {line}" for line in said.log.split("\n"))
+        yield from (f"  {line}" for line in report.log.split("\n"))

@@ -80,8 +80,8 @@ def _membership(case: ObservedCluster) -> Iterator[Finding]:
         yield problem("membership", "the ManagedCluster does not exist", "register it: clusteradm join")
     elif not cluster.accepted:
         deleting = cluster.metadata.deleting
-        said = "the cluster is being deleted" if deleting else "not accepted by the hub"
-        yield problem("membership", said, f"clusteradm accept --clusters {case.name}")
+        detail = "the cluster is being deleted" if deleting else "not accepted by the hub"
+        yield problem("membership", detail, f"clusteradm accept --clusters {case.name}")
     elif not cluster.available:
         remedy = (
             "check on that cluster that the klusterlet is running and reaches the hub: kubectl get pods --namespace "
@@ -108,9 +108,9 @@ def _addon(case: ObservedCluster) -> Iterator[Finding]:
         if available is not None and available.status == "True":
             yield ok("add-on", "enabled and available")
         else:
-            said = "the agent has not reported yet" if available is None else describe_condition(available)
+            detail = "the agent has not reported yet" if available is None else describe_condition(available)
             remedy = "see the agent's pod on that cluster and the check `certificate` below; docs/enable.md"
-            yield problem("add-on", f"enabled, not available: {said}", remedy)
+            yield problem("add-on", f"enabled, not available: {detail}", remedy)
 
 
 def _certificate(case: ObservedCluster) -> Iterator[Finding]:
@@ -120,10 +120,10 @@ def _certificate(case: ObservedCluster) -> Iterator[Finding]:
     registered = condition_of(conditions, "RegistrationApplied")
     issued = condition_of(conditions, "ClusterCertificateRotated")
     if registered is None or registered.status != "True":
-        said = "not requested: the add-on is not registered" + (
+        detail = "not requested: the add-on is not registered" + (
             f" ({describe_condition(registered)})" if registered else ""
         )
-        yield problem("certificate", said, "check that the hub manager is running and that the cluster is accepted")
+        yield problem("certificate", detail, "check that the hub manager is running and that the cluster is accepted")
     elif issued is None:
         yield unknown("certificate", "not reported by the klusterlet yet")
     elif issued.status == "True":
@@ -143,9 +143,9 @@ def _dataset(case: ObservedCluster) -> Iterator[Finding]:
             yield ok("dataset", f"{client.dataset} is published" + (f", {rows} rows" if rows is not None else ""))
             return
         others = ", ".join(sorted(offered)) or "none"
-        said = f"{client.dataset} is not published (published: {others})"
+        detail = f"{client.dataset} is not published (published: {others})"
         remedy = f"a site administrator must create the Dataset {client.dataset} on that cluster (docs/datasets.md)"
-        yield problem("dataset", said, remedy)
+        yield problem("dataset", detail, remedy)
     elif key := data_key(client.placement):
         if key in case.claims:
             yield ok("dataset", f"claim {key} is {case.claims[key]}")
@@ -176,9 +176,9 @@ def _capacity(case: ObservedCluster) -> Iterator[Finding]:
     if short:
         yield problem("capacity", "; ".join(short), "lower spec.client.resources, or add nodes to that cluster")
     elif unclaimed:
-        said = f"{', '.join(unclaimed)} requested, but the cluster has no claim for it"
+        detail = f"{', '.join(unclaimed)} requested, but the cluster has no claim for it"
         yield problem(
-            "capacity", said, "check that the add-on's agent is running on that cluster: it creates the claims"
+            "capacity", detail, "check that the add-on's agent is running on that cluster: it creates the claims"
         )
     else:
         yield ok("capacity", "sufficient for spec.client.resources" if wanted else _describe_uncompared(reserved))
@@ -207,13 +207,13 @@ def _selected(case: ObservedCluster) -> Iterator[Finding]:
         return
     own = case.cluster.metadata.labels.get(SET_LABEL, "")
     if sets and GLOBAL_SET not in sets and own not in sets:
-        said = f"in cluster set {own or '(none)'}; the Placement selects from {', '.join(sets)}"
-        yield problem("selected", said, f"clusteradm clusterset set {sets[0]} --clusters {case.name}")
+        detail = f"in cluster set {own or '(none)'}; the Placement selects from {', '.join(sets)}"
+        yield problem("selected", detail, f"clusteradm clusterset set {sets[0]} --clusters {case.name}")
         return
     taints = [t.key for t in case.cluster.spec.taints if not _tolerated(t, placement.get("tolerations") or ())]
     if taints:
-        said = f"tainted: {', '.join(taints)}"
-        yield problem("selected", said, "restore the cluster, or tolerate the taint in spec.client.placement")
+        detail = f"tainted: {', '.join(taints)}"
+        yield problem("selected", detail, "restore the cluster, or tolerate the taint in spec.client.placement")
         return
     remedy = "see `dataset` and `capacity`; if both are ok, predicates or numberOfClusters exclude the cluster"
     yield unknown("selected", "not selected by the Placement", remedy)
@@ -260,30 +260,31 @@ def _member(case: ObservedCluster) -> bool:
     return case.name in case.seen.run.status.cohort
 
 
-def _collaborator(case: ObservedCluster, said: CollaboratorReport | None) -> Iterator[Finding]:
+def _collaborator(case: ObservedCluster, report: CollaboratorReport | None) -> Iterator[Finding]:
     """Check the state that the collaborator reports."""
     name = case.seen.run.metadata.name
-    if said is None:
+    if report is None:
         yield unknown("collaborator", "no response yet", "see `add-on`: the agent responds")
         return
-    own = f"{said.state} ({said.reason}): {said.message}" if said.message else f"{said.state} ({said.reason})"
+    state = f"{report.state} ({report.reason})"
+    own = f"{state}: {report.message}" if report.message else state
     logs = f"kubectl fl logs {name} --cluster {case.name}"
-    match said.state:
+    match report.state:
         case CollaboratorState.PENDING:
-            command = approval_command(said.message)
+            command = approval_command(report.message)
             remedy = f"on that cluster: {command}" if command else "a site administrator must approve the request"
             yield problem(
                 "collaborator", "Pending: a site administrator must approve the request" if command else own, remedy
             )
         case CollaboratorState.REFUSED:
             yield problem(
-                "collaborator", own, f"see {said.reason} in docs/collaborators.md; ask the site administrator"
+                "collaborator", own, f"see {report.reason} in docs/collaborators.md; ask the site administrator"
             )
         case CollaboratorState.FAILED | CollaboratorState.RETRYING:
-            place = f" at {said.file}:{said.line}" if said.file else ""
-            yield problem("collaborator", f"{own}{place}, {said.restarts} failed", logs)
+            place = f" at {report.file}:{report.line}" if report.file else ""
+            yield problem("collaborator", f"{own}{place}, {report.restarts} failed", logs)
         case CollaboratorState.STARTING:
-            yield unknown("collaborator", own, logs if said.message else "")
+            yield unknown("collaborator", own, logs if report.message else "")
         case CollaboratorState.ACCEPTED | CollaboratorState.SUCCEEDED:
             yield ok("collaborator", own)
         case CollaboratorState.RUNNING:

@@ -97,12 +97,12 @@ def _placement(seen: RunObservation) -> Iterator[Finding]:
     elif isinstance(seen.selected, Unreadable):
         yield unknown("placement", seen.selected.why)
     elif len(seen.selected) < needed:
-        said = f" ({describe_condition(why)})" if why is not None else ""
+        detail = f" ({describe_condition(why)})" if why is not None else ""
         remedy = (
             f"see the clusters below, or lower spec.server.minAvailableClients; "
             f"kubectl describe placement {name} --namespace {seen.run.metadata.namespace}"
         )
-        yield problem("placement", f"{len(seen.selected)} clusters selected, {needed} required{said}", remedy)
+        yield problem("placement", f"{len(seen.selected)} clusters selected, {needed} required{detail}", remedy)
     else:
         yield ok("placement", f"{len(seen.selected)} clusters selected, {needed} required")
 
@@ -137,11 +137,11 @@ def _volume(seen: RunObservation) -> Iterator[Finding]:
     if isinstance(seen.claim, Unreadable):
         yield unknown("volume", seen.claim.why)
     elif seen.claim is None:
-        said = f"PersistentVolumeClaim {storage.name} does not exist"
+        detail = f"PersistentVolumeClaim {storage.name} does not exist"
         if seen.started:
-            yield problem("volume", said, "recreate the claim: it was deleted while the run uses it")
+            yield problem("volume", detail, "recreate the claim: it was deleted while the run uses it")
         else:
-            yield unknown("volume", f"{said} yet; it is created when enough clusters are selected")
+            yield unknown("volume", f"{detail} yet; it is created when enough clusters are selected")
     elif seen.claim.status.phase == "Bound":
         yield ok("volume", f"PersistentVolumeClaim {storage.name} is bound")
     elif seen.started:
@@ -184,14 +184,14 @@ def _aggregator(seen: RunObservation) -> Iterator[Finding]:
     if ready is not None and (ready.status == "True" or ready.reason == _FINISHED):
         yield ok("aggregator", describe_condition(ready))
     elif pod is None:
-        said = describe_condition(ready) if ready is not None else "the aggregator has no pod"
-        yield problem("aggregator", said, f"see why the pod is not created: kubectl describe job {name}-server")
+        detail = describe_condition(ready) if ready is not None else "the aggregator has no pod"
+        yield problem("aggregator", detail, f"see why the pod is not created: kubectl describe job {name}-server")
     elif why := start_failure(pod):
         yield problem("aggregator", why, f"kubectl describe pod {pod.metadata.name}")
     elif (failed := failed_container(pod)) is not None and failed.state.terminated is not None:
         ended = failed.state.terminated
-        said = f"container {failed.name} ended ({ended.reason}, exit code {ended.exit_code}): {ended.message}"
-        yield problem("aggregator", said, f"kubectl fl logs {name}")
+        detail = f"container {failed.name} ended ({ended.reason}, exit code {ended.exit_code}): {ended.message}"
+        yield problem("aggregator", detail, f"kubectl fl logs {name}")
     else:
         yield unknown(
             "aggregator", describe_condition(ready) if ready is not None else "starting", f"kubectl fl logs {name}"
