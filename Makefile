@@ -74,76 +74,6 @@ check: venv proto-drift reference-drift prose ## formatting, lint, types, layers
 	$(RUN)mypy
 	$(RUN)lint-imports --no-logo
 
-# What has been rewritten in plain English; a page or package joins the list when it passes.
-PROSE := \
-	CHANGELOG.md \
-	CONTRIBUTING.md \
-	README.md \
-	SECURITY.md \
-	bench \
-	demo \
-	docs/adr \
-	docs/architecture.md \
-	docs/certificates.md \
-	docs/collaborators.md \
-	docs/datasets.md \
-	docs/enable.md \
-	docs/fleet.md \
-	docs/glossary.md \
-	docs/install.md \
-	docs/kubectl-fl.md \
-	docs/migrate.md \
-	docs/openfl-workspace.md \
-	docs/performance.md \
-	docs/reference/metrics.md \
-	docs/reference/openfl-settings.md \
-	docs/reference/runtime-contract.md \
-	docs/runs.md \
-	docs/stability.md \
-	docs/threat-model.md \
-	docs/troubleshooting.md \
-	examples \
-	federation/api \
-	federation/backoff.py \
-	federation/checkpoint.py \
-	federation/environment.py \
-	federation/exported_plan.py \
-	federation/kube \
-	federation/logging.py \
-	federation/model.py \
-	federation/pki \
-	federation/rpc \
-	federation/runtime_contract.py \
-	federation/safetensors.py \
-	federation/serving.py \
-	hub_manager/__main__.py \
-	hub_manager/addon \
-	hub_manager/aggregator \
-	hub_manager/aggregator/reporting \
-	hub_manager/aggregator/rounds/effects.py \
-	hub_manager/aggregator/rounds/inputs.py \
-	hub_manager/aggregator/rounds/records.py \
-	hub_manager/aggregator/validation \
-	hub_manager/app.py \
-	hub_manager/certificates \
-	hub_manager/config.py \
-	hub_manager/federated_learning \
-	kubectl_fl \
-	proto \
-	reference \
-	runtimes \
-	spoke_agent \
-	tests/contract \
-	tests/e2e \
-	tests/repository \
-	tests/support/api_server \
-	tests/support/builders \
-	tests/support/fakes \
-	tests/support/fleet \
-	tests/unit/federation/api \
-	tests/unit/hub_manager/federated_learning \
-	tests/unit/reference
-
 .tools/vale: tools/go.mod tools/go.sum
 	CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off GOBIN="$(CURDIR)/.tools" \
 		go -C tools install -trimpath -ldflags "-s -w" tool
@@ -151,7 +81,7 @@ PROSE := \
 
 .PHONY: prose
 prose: .tools/vale ## check the English of the pages, docstrings and comments
-	.tools/vale --output=line $(PROSE)
+	@git ls-files '*.md' '*.py' '*.proto' | xargs .tools/vale --output=line
 
 .PHONY: fix
 fix: venv ## let ruff fix what it can

@@ -66,7 +66,7 @@ def recorded(layout: Layout) -> Fleet | None:
 
 
 def find(layout: Layout) -> Fleet | None:
-    """Return the running fleet; None if there is none, or one of its daemons has died."""
+    """Return the running fleet; None if it is down or one of its daemons has died."""
     fleet = recorded(layout)
     if fleet is None or not _completed(layout).exists():
         return None

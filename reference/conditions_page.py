@@ -113,7 +113,7 @@ def _collaborator() -> Iterator[str]:
     yield paragraph(
         "`status.exit.reason`, and the reason of `Finished` once the Job has failed. The table lists the reasons of "
         "OpenFL's runtime, with the exit status of the process. Other runtimes, the kubelet (`OOMKilled`) and the Job "
-        "(`DeadlineExceeded`) report reasons of their own."
+        "(`DeadlineExceeded`) also report reasons."
     )
     rows = [
         (code(reason.value), str(int(failure.EXIT_CODES[reason])), sentence(text))

@@ -1,4 +1,4 @@
-"""What all tests share: the fleet, brought up once a session where a test asks for it."""
+"""Fixtures that all tests share: the fleet starts once per session, if a test needs it."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from fleet.fleet import Fleet
 from fleet.images import Image
 from fleet.layout import default_layout
 
-# A busy machine is no counterexample; continuous integration tries the same examples each time, people try new ones.
+# A busy machine does not falsify a property. Continuous integration tries the same examples each time, people new ones.
 settings.register_profile(
     "house", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
 )

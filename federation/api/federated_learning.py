@@ -282,8 +282,8 @@ class ServerSpec(Struct, frozen=True):
     tolerations: Annotated[tuple[Toleration, ...], items(32)] = ()
     """Taints of the hub's nodes that the aggregator tolerates."""
     image_pull_secrets: Annotated[tuple[NamedSecret, ...], items(16)] = ()
-    """Secrets in the run's namespace for pulling the images of the aggregator's pod; sites use pull secrets of their
-    own."""
+    """Secrets in the run's namespace for pulling the images of the aggregator's pod; a site needs its own
+    pull secrets."""
 
     @property
     def quorum(self) -> int:

@@ -64,7 +64,7 @@ wild: Any = st.fixed_dictionaries(
         "dataset": st.sampled_from(["other", "../mnist", "mnist"]),
         "aggregator": st.none() | st.fixed_dictionaries({"addresses": st.lists(addresses | texts, max_size=2)}),
         "resources": st.fixed_dictionaries({"requests": st.dictionaries(st.just("cpu") | texts, st.just("1") | texts)}),
-        # What the structs do not know is no part of the request: a hub of another version, or a hostile one.
+        # Fields that the structs do not know are ignored: a hub of another version, or a hostile one, sent them.
         "volumes": st.just([{"name": "x", "hostPath": {"path": "/"}}]),
         "serviceAccountName": st.just("federated-learning-agent"),
     },

@@ -1,4 +1,4 @@
-"""Whatever a Dataset's volume is and whatever is said: none of the volume's strings gets through.
+"""For any volume of a Dataset and any text: none of the strings of the volume passes the redaction.
 
 One of fewer than eight characters may occur within a longer word, where it says nothing of the volume.
 """
@@ -47,7 +47,7 @@ def quoted(text: str) -> str:
 
 
 def says(words: str, text: str) -> bool:
-    """Whether the text is among the words: any occurrence of a long one, of a short one as a word of its own."""
+    """Return whether the words contain the text: a long one anywhere, a short one as a whole word."""
     places = [at for at in range(len(words)) if words.startswith(text, at)]
     around = [words[max(at - 1, 0) : at] + words[at + len(text) : at + len(text) + 1] for at in places]
     return any(len(text) >= 8 or not re.search("[A-Za-z0-9_-]", each) for each in around)

@@ -1,1 +1,1 @@
-"""What tests of several parts share: fakes and builders."""
+"""Fakes and builders that tests of several parts share."""

@@ -62,7 +62,7 @@ def enabled(world: RunWorld, name: str, told: list[Json]) -> None:
 
 
 def seen(world: RunWorld, folder: Path, *denied: str) -> RunObservation:
-    """What the doctor sees of the world by kubectl, which may not read what is denied."""
+    """The world as the doctor reads it with kubectl, without the kinds that are denied."""
     kubectl = FakeKubectl(folder, denied=list(denied))
     for kind in KINDS:
         kubectl.has(kind, *world.api.objects(kind))
@@ -85,12 +85,12 @@ def _found(findings: tuple[Finding, ...], check: str) -> Finding:
 
 
 def of_run(what: RunObservation, check: str) -> Finding:
-    """What the check of the run finds."""
+    """Return the findings of the run's checks."""
     return _found(run_findings(what), check)
 
 
 def of_cluster(what: RunObservation, name: str, check: str) -> Finding:
-    """What the check of the cluster finds."""
+    """Return the findings of the cluster's checks."""
     return _found(cluster_findings(what, name, NOW), check)
 
 

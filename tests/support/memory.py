@@ -1,4 +1,4 @@
-"""What an API server stores: objects, the history of their changes, and who owns which of their fields.
+"""The storage of an API server: objects, the history of their changes, and the owners of their fields.
 
 One counter numbers every change of every collection, as etcd's revision does.
 """

@@ -9,7 +9,7 @@ from spoke_agent.metrics import AgentMetrics
 
 
 def registries() -> dict[str, CollectorRegistry]:
-    """What the hub manager, an aggregator and an agent serve at `/metrics`, without what is Python's own."""
+    """Return the metrics of the hub manager, an aggregator and an agent at `/metrics`, without those of Python."""
     hub, aggregator, agent = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
     certificate_metrics(hub)
     RunMetrics(hub)

@@ -1,4 +1,4 @@
-"""What a platform engineer sees of a fleet that is up: real clusters, joined by real OCM."""
+"""A running fleet as a platform engineer sees it: real clusters, joined by real OCM."""
 
 import json
 from functools import partial
@@ -17,7 +17,7 @@ Clusters = Fleet | ExistingFleet
 
 
 async def said_by(clusters: Clusters, cluster: str, name: str, image: Image, program: str) -> str:
-    """What a Python program prints in a pod of the cluster, be it what it died of."""
+    """Return the output of a Python program in a pod of the cluster, its traceback included."""
     await clusters.kubectl(cluster, "apply", "-f", "-", stdin=text(pod(name, image.reference, program)))
 
     async def ended() -> bool:

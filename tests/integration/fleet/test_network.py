@@ -131,7 +131,7 @@ async def _set_lease(fleet: Fleet, spoke: str, seconds: int) -> None:
 async def test_a_slow_line_is_as_slow_as_asked(fleet: Fleet, line: str) -> None:
     await fleet.set_link(line, Link(rate="8mbit"))
     size, seconds = await _read_schema(fleet, line)
-    # However fast the machine is, and it is no counterexample that it is slow; the first of it goes in one burst.
+    # On any fast machine; a slow one is not a counterexample. The first part is sent in one burst.
     assert size > 1_000_000
     assert seconds > 0.8 * size / 1_000_000
 

@@ -1,4 +1,4 @@
-"""What the hub takes for a plan that came out of a stranger's image."""
+"""The hub validates the plan that an untrusted image exports."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What reaches the log, and what must not."""
+"""The log has the events, and no secrets."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What a kubelet and a Prometheus read from a process of ours."""
+"""The probes and metrics that a process serves to the kubelet and Prometheus."""
 
 import asyncio
 import socket

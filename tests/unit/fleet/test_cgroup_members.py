@@ -1,4 +1,4 @@
-"""Whose processes a cgroup has, while the kubelet removes others beside it."""
+"""The processes of a cgroup, while the kubelet removes others beside it."""
 
 from pathlib import Path
 

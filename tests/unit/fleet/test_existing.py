@@ -1,4 +1,4 @@
-"""Clusters that somebody else made, named by variables."""
+"""Existing clusters, named by environment variables."""
 
 from pathlib import Path
 

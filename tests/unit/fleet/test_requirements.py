@@ -1,4 +1,4 @@
-"""Who can't run a fleet is told why, and what to do instead."""
+"""A machine that can't run a fleet gets the reason and the remedy."""
 
 import os
 import platform

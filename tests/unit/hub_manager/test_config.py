@@ -1,4 +1,4 @@
-"""What the hub manager starts with, and what it names as the reason not to."""
+"""The settings of the hub manager, and the errors that keep it from starting."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""What the agent can be told, and what it answers to what it can't use."""
+"""The settings of the agent, and the errors for invalid ones."""
 
 from pathlib import Path
 

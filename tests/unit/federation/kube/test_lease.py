@@ -1,4 +1,4 @@
-"""Who may take a Lease is judged by when it was seen to change, never by the times written in it."""
+"""A replica may take a Lease by the time of its last observed change, never by the times written in it."""
 
 from typing import Any
 

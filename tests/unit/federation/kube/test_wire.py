@@ -1,4 +1,4 @@
-"""What is sent to a server and what its answers mean."""
+"""The requests to a server, and the meaning of its responses."""
 
 import json
 from typing import Any

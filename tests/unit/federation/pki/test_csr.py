@@ -1,4 +1,4 @@
-"""What is read from a request, and what a hostile one can't do."""
+"""The values that are read from a request, and the limits of a hostile one."""
 
 import base64
 

@@ -43,7 +43,7 @@ def _hub() -> FakeApi:
 
 
 def _enable(api: FakeApi) -> None:
-    """What the administrator and OCM's addon-manager do."""
+    """Act as the administrator and OCM's addon-manager."""
     (cluster_management_addon,) = api.objects(CLUSTER_MANAGEMENT_ADD_ON)
     addon = raw_addon()
     addon["metadata"]["ownerReferences"][0]["uid"] = cluster_management_addon["metadata"]["uid"]

@@ -49,7 +49,7 @@ async def test_a_request_that_was_there_before_us_is_served() -> None:
 
 
 async def test_signs_a_waiting_request_once_the_authority_is_known() -> None:
-    """A manager that has just started may come to the requests before it has read who signs."""
+    """A manager that has just started may reconcile requests before it has read the authority."""
     hub = Hub()
     hub.enable()
     async with at_work(hub):

@@ -1,4 +1,4 @@
-"""What the image contract's environment gives, and what is answered to what can't be used."""
+"""The settings from the image contract's environment, and the errors for invalid ones."""
 
 from pathlib import Path
 

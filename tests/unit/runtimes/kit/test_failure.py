@@ -1,4 +1,4 @@
-"""What a collaborator says of its own end."""
+"""The termination message of a collaborator."""
 
 import runpy
 from pathlib import Path

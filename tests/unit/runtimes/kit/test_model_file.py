@@ -1,4 +1,4 @@
-"""The first model's file is one that the safetensors library reads."""
+"""The safetensors library can read the file of the initial model."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What OpenFL's collaborator gets of the exchange's client: work once, and three kinds of bad news."""
+"""The exchange client as a runtime sees it: each work once, and three kinds of errors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What the runtime's entry point answers to arguments that it doesn't take: a reason, and not argparse's bare 2."""
+"""The entry point rejects unknown arguments with a reason, instead of the bare exit status 2 of argparse."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the hub makes of an OpenFL plan, without OpenFL."""
+"""The hub's reading of an OpenFL plan, without OpenFL."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the agent's work on Collaborators survives and what it leaves alone, at an API server."""
+"""The reconciler of Collaborators survives faults and leaves other objects alone, at an API server."""
 
 from typing import Any
 

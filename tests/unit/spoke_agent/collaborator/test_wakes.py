@@ -1,4 +1,4 @@
-"""What wakes the agent's work on a site's part in a run."""
+"""The changes that trigger the reconciler of Collaborators."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What is deployed on a spoke: hardened, least of rights, and never more than the templates hold."""
+"""The manifests for a spoke: hardened, with minimal permissions, and limited to the templates."""
 
 import base64
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an AddOnDeploymentConfig says, and its digest."""
+"""The values of an AddOnDeploymentConfig, and its digest."""
 
 from typing import Any
 

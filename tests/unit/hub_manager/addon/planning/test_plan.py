@@ -1,4 +1,4 @@
-"""What the add-on's plan does for one cluster, from enabling it to its end."""
+"""The add-on's plan for one cluster, from enabling to removal."""
 
 import pytest
 

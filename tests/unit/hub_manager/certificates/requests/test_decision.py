@@ -1,4 +1,4 @@
-"""What happens to a request now, and when it is gone."""
+"""The decision on a request, and its removal."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the policies grant, and every refusal by its reason."""
+"""The requests that the policies grant, and every refusal by its reason."""
 
 from ipaddress import ip_address
 from typing import Any

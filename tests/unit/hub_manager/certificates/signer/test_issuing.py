@@ -1,4 +1,4 @@
-"""What an issued certificate is: by our own validator, by OpenSSL in strict mode, and in a TLS 1.3 handshake."""
+"""An issued certificate passes our validator, OpenSSL in strict mode and a TLS 1.3 handshake."""
 
 import ssl
 import subprocess

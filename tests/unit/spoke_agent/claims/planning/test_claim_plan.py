@@ -1,4 +1,4 @@
-"""What the agent writes: its own claims only, all that is needed, and nothing twice."""
+"""The agent writes its own claims only: all that are needed, and none twice."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a cluster says it can compute, and what it says is free."""
+"""The capacity and the free resources that a cluster publishes."""
 
 import re
 from decimal import Decimal

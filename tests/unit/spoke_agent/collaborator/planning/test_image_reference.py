@@ -1,4 +1,4 @@
-"""Which images a policy admits, and which names are no image's at all."""
+"""The images that a policy admits, and names that are invalid as image references."""
 
 import pytest
 

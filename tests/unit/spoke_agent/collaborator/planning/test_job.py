@@ -1,4 +1,4 @@
-"""What a site runs for an accepted Collaborator, and what that may reach."""
+"""The Job of an accepted Collaborator, and the network that it can reach."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a site says of its Dataset's volume and terms stays there, whoever speaks of it."""
+"""The volume and the policy of a Dataset stay at the site, in every message."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""What reaches the hub of a site's part: every state, and why a container failed."""
+"""The status of a Collaborator on the hub: every state, and the cause of a failed container."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -263,7 +263,7 @@ def test_a_long_message_leaves_room_for_the_place() -> None:
 
 
 def fed_back(status: CollaboratorStatus) -> dict[str, Any]:
-    """What the paths of the feedback find."""
+    """Return the values that the feedback paths select."""
     found = {}
     for name, path in FEEDBACK.items():
         value: Any = {"status": msgspec.to_builtins(status)}
