@@ -3,10 +3,19 @@
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
 
 import pytest
 
-from federation.process import Stopped, run_until_stopped
+from federation.process import STOP_SIGNALS, Stopped, run_until_stopped
+
+
+@pytest.fixture(autouse=True)
+async def _remove_signal_handlers() -> AsyncIterator[None]:
+    """Restore the handlers of the process: the tests share its event loop, which keeps those of the last test."""
+    yield
+    for number in STOP_SIGNALS:
+        asyncio.get_running_loop().remove_signal_handler(number)
 
 
 async def test_returns_the_result_of_the_work() -> None:
