@@ -3,11 +3,11 @@
 Deadlines arrive as remaining seconds and are converted to the clock of this process, so that clocks need not agree.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+from federation.exported_plan import TaskKind
 from federation.model import DType, ModelManifest, TensorSpec
 from federation.rpc.gen import exchange_pb2 as pb
 
@@ -16,12 +16,12 @@ class NotUnderstood(Exception):
     """The aggregator sent a value that this version of the client does not support."""
 
 
-class TaskKind(Enum):
-    """Kind of a task in the user's plan."""
-
-    VALIDATE_AGGREGATED = pb.TASK_KIND_VALIDATE_AGGREGATED
-    TRAIN = pb.TASK_KIND_TRAIN
-    VALIDATE_LOCAL = pb.TASK_KIND_VALIDATE_LOCAL
+TASK_KINDS: Final[Mapping[TaskKind, "pb.TaskKind.ValueType"]] = {
+    TaskKind.VALIDATE_AGGREGATED: pb.TASK_KIND_VALIDATE_AGGREGATED,
+    TaskKind.TRAIN: pb.TASK_KIND_TRAIN,
+    TaskKind.VALIDATE_LOCAL: pb.TASK_KIND_VALIDATE_LOCAL,
+}
+"""The kind of a task of the plan, and its value on the wire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _blob(message: pb.Blob) -> Blob:
 
 
 def _tasks(messages: Sequence[pb.Task]) -> tuple[Task, ...]:
-    known = {kind.value: kind for kind in TaskKind}
+    known = {value: kind for kind, value in TASK_KINDS.items()}
     unknown = [message.name for message in messages if message.kind not in known]
     if unknown:
         raise NotUnderstood(f"tasks of an unsupported kind: {', '.join(unknown)}")

@@ -15,7 +15,7 @@ from federation.api import aggregator_run
 from federation.api.federated_learning import Aggregation as AggregationSpec
 from federation.exported_plan import PLAN_FILE, ExportedPlan, PlanNotUnderstood, decode
 from federation.rpc.tls import Files
-from hub_manager.aggregator.domain import MAX_WEIGHT, JoinPolicy, RunParameters, Task, TaskKind
+from hub_manager.aggregator.domain import MAX_WEIGHT, JoinPolicy, RunParameters, Task
 from hub_manager.aggregator.numerics.algorithms import (
     Adam,
     Aggregation,
@@ -112,7 +112,7 @@ def run_parameters(
     Raises:
         ConfigError: A parameter is invalid.
     """
-    tasks = tuple(Task(task.name, TaskKind(task.kind.value)) for task in plan.tasks)
+    tasks = tuple(Task(task.name, task.kind) for task in plan.tasks)
     try:
         return RunParameters(
             cohort=tuple(sorted(set(cohort.members))),

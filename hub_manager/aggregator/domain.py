@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from federation.exported_plan import TaskKind
 from federation.model import ModelManifest
 
 INITIAL_ROUND: Final = 0
@@ -17,14 +18,6 @@ class JoinPolicy(Enum):
 
     FROZEN = "Frozen"
     NEXT_ROUND = "NextRound"
-
-
-class TaskKind(Enum):
-    """Kind of a task of the user's plan."""
-
-    VALIDATE_AGGREGATED = "ValidateAggregated"
-    TRAIN = "Train"
-    VALIDATE_LOCAL = "ValidateLocal"
 
 
 class Task(msgspec.Struct, frozen=True):

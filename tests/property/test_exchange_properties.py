@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from federation.exported_plan import TaskKind
 from federation.rpc.gen import exchange_pb2 as pb
 from federation.rpc.orders import Round, RunEnded, Wait, order_of
 from federation.rpc.policy import CHUNK_BYTES
-from hub_manager.aggregator.domain import Task, TaskKind
+from hub_manager.aggregator.domain import Task
 from hub_manager.aggregator.exchange.messages import (
     Malformed,
     data_of,

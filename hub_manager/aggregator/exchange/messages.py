@@ -11,8 +11,9 @@ from google.protobuf.message import DecodeError, Message
 
 from federation.model import ModelManifest
 from federation.rpc.gen import exchange_pb2 as pb
+from federation.rpc.orders import TASK_KINDS
 from federation.rpc.policy import CHUNK_BYTES
-from hub_manager.aggregator.domain import Announcement, Metric, MetricsReported, TaskKind
+from hub_manager.aggregator.domain import Announcement, Metric, MetricsReported
 from hub_manager.aggregator.ports import JoinResult, Order
 from hub_manager.aggregator.rounds.effects import RequestInitialModel, SendRunEnded, SendWait, SendWork
 from hub_manager.aggregator.validation.manifest import AnnouncedTensor
@@ -21,12 +22,6 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 SizeOf = Callable[[str], int]
 """Returns the size in bytes of the model with this digest."""
-
-_KINDS: Final = {
-    TaskKind.VALIDATE_AGGREGATED: pb.TASK_KIND_VALIDATE_AGGREGATED,
-    TaskKind.TRAIN: pb.TASK_KIND_TRAIN,
-    TaskKind.VALIDATE_LOCAL: pb.TASK_KIND_VALIDATE_LOCAL,
-}
 
 _DATA_TAG: Final = pb.UploadRequest.DATA_FIELD_NUMBER << 3 | 2
 """A length-delimited field (protobuf's encoding, "Message Structure")."""
@@ -169,7 +164,7 @@ def order_message(order: Order, *, now: float, size_of: SizeOf) -> pb.WorkOrder:
         case RequestInitialModel():
             return pb.WorkOrder(provide_model=pb.ProvideModel(seconds_left=max(0.0, order.deadline - now)))
         case SendWork():
-            tasks = [pb.Task(name=task.name, kind=_KINDS[task.kind]) for task in order.tasks]
+            tasks = [pb.Task(name=task.name, kind=TASK_KINDS[task.kind]) for task in order.tasks]
             model = pb.Blob(bytes=size_of(order.digest), digest=order.digest)
             left = max(0.0, order.deadline - now)
             return pb.WorkOrder(round=pb.Round(round=order.round, model=model, tasks=tasks, seconds_left=left))

@@ -6,8 +6,9 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
+from federation.exported_plan import TaskKind
 from federation.model import ModelManifest
-from hub_manager.aggregator.domain import INITIAL_ROUND, Announcement, CountedUpdate, RunParameters, Task, TaskKind
+from hub_manager.aggregator.domain import INITIAL_ROUND, Announcement, CountedUpdate, RunParameters, Task
 from hub_manager.aggregator.rounds import records
 
 

@@ -10,16 +10,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
+from federation.exported_plan import TaskKind
 from federation.model import DIGEST_PREFIX, ModelManifest, TensorSpec
-from hub_manager.aggregator.domain import (
-    INITIAL_ROUND,
-    Announcement,
-    Metric,
-    MetricsReported,
-    RunParameters,
-    Task,
-    TaskKind,
-)
+from hub_manager.aggregator.domain import INITIAL_ROUND, Announcement, Metric, MetricsReported, RunParameters, Task
 from hub_manager.aggregator.validation.manifest import AnnouncedTensor, ordered
 from hub_manager.aggregator.validation.refusal import UpdateRefusal, UpdateRefusalReason, short
 

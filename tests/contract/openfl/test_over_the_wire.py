@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from federation.exported_plan import TaskKind
 from federation.model import DType, TensorSpec, digest_of, manifest_of
 from federation.rpc.tls import Files
 from federation.runtime_contract import ExitCode
-from hub_manager.aggregator.domain import Task, TaskKind
+from hub_manager.aggregator.domain import Task
 from hub_manager.aggregator.rounds.effects import SendRunEnded, SendWork
 from tests.support.builders.workspaces import DIGITS
 from tests.support.exchange import exchange as support

@@ -11,6 +11,7 @@ import grpc
 from prometheus_client import CollectorRegistry
 
 from federation.backoff import Backoff
+from federation.exported_plan import TaskKind
 from federation.model import DType, TensorSpec, digest_of, manifest_of
 from federation.rpc.connection import Endpoint
 from federation.rpc.exchange_client import ExchangeClient
@@ -19,7 +20,7 @@ from federation.rpc.gen.exchange_pb2_grpc import ExchangeStub
 from federation.rpc.policy import Patience, client_options, server_options
 from federation.rpc.refusal import REFUSAL_METADATA, Refused, from_metadata
 from federation.rpc.tls import Files, client_credentials, server_credentials
-from hub_manager.aggregator.domain import Announcement, MetricsReported, Task, TaskKind
+from hub_manager.aggregator.domain import Announcement, MetricsReported, Task
 from hub_manager.aggregator.exchange.open_calls import OpenCalls
 from hub_manager.aggregator.exchange.quotas import ExchangeLimits, PeerQuotas
 from hub_manager.aggregator.exchange.service import Exchange

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from federation.api.aggregator_run import Cohort
+from federation.exported_plan import TaskKind
 from federation.model import DType, ModelManifest, TensorSpec, digest_of, manifest_of
 from hub_manager.aggregator import domain
-from hub_manager.aggregator.domain import Announcement, Metric, RunParameters, StoredModel, Task, TaskKind
+from hub_manager.aggregator.domain import Announcement, Metric, RunParameters, StoredModel, Task
 from hub_manager.aggregator.rounds import effects, inputs
 from hub_manager.aggregator.rounds.effects import Effect
 from hub_manager.aggregator.rounds.inputs import Event

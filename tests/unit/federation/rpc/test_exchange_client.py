@@ -10,12 +10,13 @@ import grpc
 import pytest
 
 from federation.backoff import Backoff
+from federation.exported_plan import TaskKind
 from federation.model import DType, TensorSpec, digest_of, manifest_of
 from federation.rpc.connection import Closed, Connection, GaveUp
 from federation.rpc.exchange_client import BrokenModel, ExchangeClient
 from federation.rpc.gen import exchange_pb2 as pb
 from federation.rpc.gen.exchange_pb2_grpc import ExchangeStub
-from federation.rpc.orders import Blob, Order, Round, RunEnded, TaskKind, Update
+from federation.rpc.orders import Blob, Order, Round, RunEnded, Update
 from federation.rpc.policy import Patience
 from federation.rpc.refusal import CallReason, Refused, Remedy, refused
 from hub_manager.aggregator.rounds.effects import SendRunEnded

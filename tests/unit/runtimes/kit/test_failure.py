@@ -55,8 +55,12 @@ def test_the_message_fits_the_kubelets_limit_whatever_the_exception_says(tmp_pat
     assert msgspec.json.decode(path.read_bytes(), type=TerminationMessage).message.endswith("…")
 
 
-def test_a_message_that_can_not_be_written_does_not_hide_the_failure(tmp_path: Path) -> None:
-    failure.write(TerminationMessage(RuntimeFailureReason.INTERNAL, "no"), tmp_path / "nowhere" / "termination-log")
+def test_an_unwritable_message_does_not_hide_the_failure(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "termination-log"
+
+    failure.write(TerminationMessage(RuntimeFailureReason.INTERNAL, "no"), path)
+
+    assert not path.exists()
 
 
 def test_every_reason_has_an_exit_status_of_its_own() -> None:

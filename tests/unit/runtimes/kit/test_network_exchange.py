@@ -7,22 +7,11 @@ from typing import cast
 import pytest
 from grpc import StatusCode
 
+from federation.exported_plan import TaskKind
 from federation.model import DType, ModelManifest, TensorSpec, digest_of, manifest_of
 from federation.rpc.connection import GaveUp
 from federation.rpc.exchange_client import BrokenModel, ExchangeClient
-from federation.rpc.orders import (
-    Blob,
-    Joined,
-    NotUnderstood,
-    Order,
-    ProvideModel,
-    Round,
-    RunEnded,
-    Task,
-    TaskKind,
-    Update,
-    Wait,
-)
+from federation.rpc.orders import Blob, Joined, NotUnderstood, Order, ProvideModel, Round, RunEnded, Task, Update, Wait
 from federation.rpc.refusal import Refused, Remedy
 from runtimes.kit.exchange import AggregatorLost, Ended, ExchangeRefused, InitialModelWork, RoundClosed, RoundWork
 from runtimes.kit.network_exchange import NetworkExchange
@@ -138,5 +127,9 @@ def test_bad_news_keeps_its_words_and_its_cause(error: Exception, becomes: type[
         exchange.report(1, "train", 1, {})
 
 
-def test_a_first_model_that_comes_too_late_is_no_fault() -> None:
-    over(ScriptedClient(error=refusal(Remedy.NEXT_ORDER))).upload_initial_model(MODEL)
+def test_an_initial_model_that_arrives_late_is_ignored() -> None:
+    client = ScriptedClient(error=refusal(Remedy.NEXT_ORDER))
+
+    over(client).upload_initial_model(MODEL)
+
+    assert client.sent == []
